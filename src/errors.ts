@@ -58,7 +58,30 @@ const MESSAGES = {
   ERR_PROOF_NO_SIGNATURE: 'Remote did not include a signature',
   ERR_PROOF_SIGNATURE: 'Remote signature could not be verified',
   ERR_PROOF_CHECKSUM: 'Remote checksum failed',
-  ERR_PROOF_MALFORMED: 'The proof is malformed'
+  ERR_PROOF_MALFORMED: 'The proof is malformed',
+
+  // replication
+  ERR_HANDSHAKE: 'Noise handshake error',
+  ERR_HANDSHAKE_ROLES: 'Noise handshake error',
+  ERR_HANDSHAKE_SIZE: 'The handshake message is larger than allowed',
+  ERR_HANDSHAKE_TIMEOUT: 'The handshake took too long',
+  ERR_HANDSHAKE_PAYLOAD_MISSING: 'Remote did not include a handshake payload',
+  ERR_HANDSHAKE_PAYLOAD: 'Could not parse remote payload',
+  ERR_AUTHENTICATION_REFUSED: 'Noise handshake error',
+  ERR_KEY_PAIR: 'The key pair of the stream could not be had',
+  ERR_CAPABILITY: 'Invalid remote channel capability',
+  ERR_CHANNEL: 'The remote opened a channel in a way the protocol forbids',
+  ERR_FRAME_SIZE: 'Incoming message is larger than max size',
+  ERR_VARINT: 'Incoming varint is invalid',
+  ERR_MESSAGE_INVALID: 'Decoded message is not valid',
+  ERR_MESSAGE_MALFORMED: 'The message is malformed',
+  ERR_MALFORMED_RLE: 'The run-length encoded bitfield is malformed',
+  ERR_MESSAGE_TOO_LARGE: 'The message does not fit into a frame',
+  ERR_LIMIT: 'The remote exceeded a limit',
+  ERR_OUTPUT_LIMIT: 'The remote does not read what it is sent',
+  ERR_STREAM_TRUNCATED: 'The connection ended in the middle of a message',
+  ERR_STREAM_HANDLER: 'A handler of the stream failed',
+  ERR_REQUEST_TIMEOUT: 'Request timeout'
 } as const
 
 /** A stable error code. */
@@ -111,4 +134,15 @@ export function argumentValueError(message: string): TypeError & { code: Argumen
 /** A number outside its range: a RangeError with code `ERR_OUT_OF_RANGE`. */
 export function argumentRangeError(message: string): RangeError & { code: ArgumentErrorCode } {
   return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' as const })
+}
+
+const ARGUMENT_CODES: ReadonlySet<unknown> = new Set<ArgumentErrorCode>([
+  'ERR_INVALID_ARG_TYPE',
+  'ERR_INVALID_ARG_VALUE',
+  'ERR_OUT_OF_RANGE'
+])
+
+/** Whether `error` says that an argument was wrong. */
+export function isArgumentError(error: unknown): error is Error & { code: ArgumentErrorCode } {
+  return error instanceof Error && ARGUMENT_CODES.has((error as { code?: unknown }).code)
 }

@@ -10,6 +10,10 @@ declare module 'sodium-universal' {
     crypto_sign_verify_detached(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean
     crypto_scalarmult_base(publicKey: Uint8Array, secretKey: Uint8Array): void
     randombytes_buf(out: Uint8Array): void
+    crypto_stream_xor_STATEBYTES: number
+    crypto_stream_xor_init(state: Uint8Array, nonce: Uint8Array, key: Uint8Array): void
+    crypto_stream_xor_update(state: Uint8Array, out: Uint8Array, input: Uint8Array): void
+    crypto_stream_xor_final(state: Uint8Array): void
   }
   const sodium: Sodium
   export default sodium
@@ -27,6 +31,20 @@ declare module 'flat-tree' {
   export function rightChild(index: number, depth?: number): number
   export function leftSpan(index: number, depth?: number): number
   export function rightSpan(index: number, depth?: number): number
+
+  /** A position in the tree that moves by additions only. */
+  interface Cursor {
+    index: number
+    /** Position within its depth. */
+    offset: number
+    /** 2^(depth + 1): the distance of neighbours at this depth. */
+    factor: number
+    isLeft(): boolean
+    sibling(): number
+    parent(): number
+  }
+  /** Never returns for −1 and other numbers that are not tree indexes. */
+  export function iterator(index: number): Cursor
 }
 
 declare module 'codecs' {
@@ -35,7 +53,8 @@ declare module 'codecs' {
     encode(value: unknown): Uint8Array
     decode(block: Uint8Array): unknown
   }
-  function codecs(name: unknown, fallback?: Codec): Codec
+  const codecs: ((name: unknown, fallback?: Codec) => Codec) &
+    Record<'binary' | 'json' | 'ndjson' | 'utf8', Codec>
   export default codecs
 }
 
@@ -55,6 +74,10 @@ declare module 'random-access-storage' {
     suspended: boolean
     writing: boolean
     readonly statable: boolean
+    /** Whether the next request opens first. Set again after a failed opening, or it would never be retried. */
+    _needsOpen: boolean
+    /** Requests that wait, headed by the opening, suspending, closing or unlinking that runs, if one does. */
+    readonly _queued: readonly unknown[]
     read(offset: number, size: number, callback: (error: Error | null, data: Uint8Array) => void): void
     write(offset: number, data: Uint8Array, callback?: (error: Error | null) => void): void
     del(offset: number, size: number, callback?: (error: Error | null) => void): void
@@ -113,4 +136,51 @@ declare module 'fd-lock' {
   /** Exclusive, non blocking `flock`; true when it was got. */
   function lock(fd: number): boolean
   export default lock
+}
+
+declare module 'noise-handshake' {
+  interface NoiseKeyPair {
+    publicKey: Uint8Array
+    secretKey: Uint8Array
+  }
+
+  /** State of one handshake; `send` and `recv` alternate until `complete`. */
+  class Noise {
+    constructor(pattern: 'XX', initiator: boolean, staticKeyPair: NoiseKeyPair)
+    /** Ephemeral pair: made when it is sent, or set before. Wiped at the end. */
+    e: NoiseKeyPair | null
+    /** Static key of the other side, once it is known. */
+    rs: Uint8Array | null
+    complete: boolean
+    /** 32 byte keys of the two directions, after the last message. */
+    tx: Uint8Array | null
+    rx: Uint8Array | null
+    /** Handshake hash, 64 bytes, after the last message. */
+    hash: Uint8Array | null
+    initialise(prologue: Uint8Array): void
+    send(payload: Uint8Array): Uint8Array
+    recv(message: Uint8Array): Uint8Array
+  }
+  export default Noise
+}
+
+declare module 'protocol-buffers-encodings' {
+  interface Encoding<T> {
+    /** Wire type. */
+    type: number
+    /** After the call, `encode.bytes` is the number of bytes written. */
+    encode: { (value: T, target: Uint8Array, offset: number): Uint8Array; bytes: number }
+    /** After the call, `decode.bytes` is the number of bytes read. */
+    decode: { (source: Uint8Array, offset: number): T; bytes: number }
+    encodingLength(value: T): number
+  }
+  const encodings: {
+    varint: Encoding<number>
+    bool: Encoding<boolean | number>
+    string: Encoding<string>
+    bytes: Encoding<Uint8Array>
+    /** Offset after the field of wire type `type` that starts at `offset`. */
+    skip(type: number, source: Uint8Array, offset: number): number
+  }
+  export default encodings
 }

@@ -1,0 +1,48 @@
+import type { Measurement } from './measure.ts'
+import type { Claim } from './row.ts'
+
+/** Fields of every job. */
+interface Common {
+  /** Folder of the project, from which the subjects are loaded. */
+  readonly root: string
+  readonly subject: string
+}
+
+/** Makes a feed that other processes will read. */
+export interface PrepareJob extends Common {
+  readonly kind: 'prepare'
+  readonly dir: string
+  readonly blockSize: number
+  readonly blocks: number
+}
+
+/** Measures one row once. */
+export interface MeasureJob extends Common {
+  readonly kind: 'measure'
+  readonly row: string
+  readonly dir: string
+  readonly fixtureDir: string
+  readonly fixtureBlocks: number
+  readonly smoke: boolean
+  readonly seed: number
+  /** Least seconds of warming up and of timed work. */
+  readonly warm: number
+  readonly timed: number
+}
+
+/** Opens what another process wrote and checks it. */
+export interface CheckJob extends Common {
+  readonly kind: 'check'
+  readonly claim: Claim
+}
+
+/** What a process is started for. */
+export type Job = PrepareJob | MeasureJob | CheckJob
+
+/** What a process reports, as one line of JSON. */
+export interface Answer {
+  /** Why the job failed. */
+  readonly error?: string
+  readonly measurement?: Measurement
+  readonly claim?: Claim
+}

@@ -1,0 +1,47 @@
+import { type PeakMethod, watchPeak } from './memory.ts'
+import type { Work } from './row.ts'
+
+/** What one process found out about one row and subject. */
+export interface Measurement {
+  /** Operations completed in the timed part. */
+  readonly operations: number
+  /** Seconds of wall time in the timed steps. */
+  readonly wall: number
+  /** Seconds of processor time (user and system, all threads) in the timed steps. */
+  readonly cpu: number
+  /** Peak resident memory from the start of the timed part to its end, in bytes. */
+  readonly peak: number
+  readonly peakMethod: PeakMethod
+  /** Resident memory before the subject was loaded, in bytes. */
+  readonly base: number
+}
+
+/**
+ * Warms up for at least `warm` seconds, then repeats the work until its steps took `timed` seconds. A step is
+ * never cut short, so what it leaves in flight is not counted as done.
+ */
+export async function measure(work: Work, warm: number, timed: number, base: number): Promise<Measurement> {
+  for (let spent = 0; spent < warm || spent === 0; ) {
+    await work.prepare?.()
+    const start = performance.now()
+    await work.step()
+    spent += (performance.now() - start) / 1000
+  }
+
+  // Garbage of loading and warming up belongs to neither the time nor the memory of what follows.
+  globalThis.gc?.()
+  const watch = watchPeak()
+  let operations = 0
+  let wall = 0
+  let cpu = 0
+  while (wall < timed) {
+    await work.prepare?.()
+    const used = process.cpuUsage()
+    const start = performance.now()
+    operations += await work.step()
+    wall += (performance.now() - start) / 1000
+    const { user, system } = process.cpuUsage(used)
+    cpu += (user + system) / 1e6
+  }
+  return { operations, wall, cpu, peak: watch.stop(), peakMethod: watch.method, base }
+}

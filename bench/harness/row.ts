@@ -1,0 +1,67 @@
+import type { Feed, FeedOptions } from './feed.ts'
+
+/** A feed that is prepared once per subject, by a process of its own, and then only read. */
+export interface Fixture {
+  /** Folder name; rows that name the same fixture share it. */
+  readonly name: string
+  /** Bytes per block. */
+  readonly blockSize: number
+  /** Number of blocks. */
+  readonly blocks: number
+  /** Number of blocks in a smoke run. */
+  readonly smokeBlocks: number
+}
+
+/** What a writing row says its files hold; the published package opens them and checks it. */
+export interface Claim {
+  /** Folder of the feed. */
+  readonly dir: string
+  readonly blockSize: number
+  /** Length of the feed. */
+  readonly length: number
+  /** Number of blocks that must be present. */
+  readonly present: number
+  /** Indexes of present blocks whose bytes are compared. */
+  readonly samples: readonly number[]
+}
+
+/** What a row gets from the harness, in the measuring process. */
+export interface Context {
+  /** Opens a feed of the measured subject and waits until it is ready. */
+  open(dir: string, key?: Uint8Array | null, options?: FeedOptions): Promise<Feed>
+  /** Makes a feed of the measured subject, which starts to open (not waited for). */
+  create(dir: string): Feed
+  /** Folder of the prepared feed; an empty string for rows without a fixture. */
+  readonly fixtureDir: string
+  /** Number of blocks of the prepared feed. */
+  readonly fixtureBlocks: number
+  /** An existing, empty folder of this measurement only. */
+  readonly dir: string
+  /** `real` in a real run, `smoke` in a smoke run. */
+  size(real: number, smoke: number): number
+  /** Random numbers in [0, 1), the same sequence for each subject within a round. */
+  random(): number
+}
+
+/** The work of one measurement. It is repeated until enough time was spent in `step`. */
+export interface Work {
+  /** Runs before each step and is not timed. */
+  prepare?(): void | Promise<void>
+  /** Timed. Returns how many operations it completed. */
+  step(): Promise<number>
+  /** For rows that write: what the files hold now, all of it acknowledged. */
+  claim?(): Claim
+}
+
+/** One line of the table. */
+export interface Row {
+  /** `<verb>-<detail>`, the name for `--row`. */
+  readonly name: string
+  readonly title: string
+  /** What one operation is, in the singular. */
+  readonly operation: string
+  /** Bytes per operation, for rows that are reported in MB/s; the others are reported in operations/s. */
+  readonly bytes?: number
+  readonly fixture?: Fixture
+  start(context: Context): Promise<Work>
+}

@@ -1,0 +1,105 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { removeFolder } from './folder.ts'
+import type { Measurement } from './measure.ts'
+import { runJob } from './process.ts'
+import type { Profile } from './profiles.ts'
+import { type RowResult, summarise } from './results.ts'
+import type { Fixture, Row } from './row.ts'
+import { baseline, type Subject } from './subjects.ts'
+
+/** What a run needs to know. */
+export interface Plan {
+  /** Folder of the project. */
+  readonly root: string
+  /** Folder for the feeds of this run. */
+  readonly folder: string
+  /** Path of the compiled measuring program. */
+  readonly program: string
+  readonly profile: Profile
+  readonly subjects: readonly Subject[]
+  /** Told about each step, for a progress display. */
+  progress(text: string): void
+}
+
+/** Prepares feeds, measures rows and has the written files checked, one process at a time. */
+export class Schedule {
+  readonly #plan: Plan
+  readonly #prepared = new Set<string>()
+  #measurements = 0
+
+  constructor(plan: Plan) {
+    this.#plan = plan
+  }
+
+  /** Measures one row for all subjects. A subject that fails is dropped from the row, with its error. */
+  async run(row: Row): Promise<RowResult> {
+    const { subjects, profile } = this.#plan
+    const measured = new Map<string, Measurement[]>(subjects.map(({ name }) => [name, []]))
+    const errors = new Map<string, string>()
+    for (let round = 0; round < profile.rounds; round++) {
+      // A B B A: what drifts over time (heat, neighbours) meets the subjects evenly.
+      const order = round % 2 === 0 ? subjects : [...subjects].reverse()
+      for (const subject of order) {
+        if (errors.has(subject.name)) continue
+        this.#plan.progress(`${row.name} ${round + 1}/${profile.rounds} ${subject.name}`)
+        try {
+          measured.get(subject.name)!.push(await this.#measure(row, subject, round))
+        } catch (error) {
+          errors.set(subject.name, (error as Error).message)
+        }
+      }
+    }
+    return summarise(row, measured, errors)
+  }
+
+  async #measure(row: Row, subject: Subject, round: number): Promise<Measurement> {
+    const { root, program, profile, folder } = this.#plan
+    const smoke = profile.name === 'smoke'
+    const fixtureDir = row.fixture ? await this.#prepare(row.fixture, subject) : ''
+    const dir = join(folder, `written-${this.#measurements++}`)
+    mkdirSync(dir)
+    try {
+      const answer = await runJob(program, {
+        kind: 'measure',
+        root,
+        subject: subject.name,
+        row: row.name,
+        dir,
+        fixtureDir,
+        fixtureBlocks: this.#blocks(row.fixture),
+        smoke,
+        seed: round + 1,
+        warm: profile.warm,
+        timed: profile.timed
+      })
+      if (answer.claim) {
+        const checker = subject.checkedBy ?? baseline
+        await runJob(program, { kind: 'check', root, subject: checker, claim: answer.claim })
+      }
+      return answer.measurement!
+    } finally {
+      removeFolder(dir)
+    }
+  }
+
+  /** The folder of the subject's feed for `fixture`, made at first use. */
+  async #prepare(fixture: Fixture, subject: Subject): Promise<string> {
+    const { root, program, folder, progress } = this.#plan
+    const dir = join(folder, `${fixture.name}-${subject.name}`)
+    if (!this.#prepared.has(dir)) {
+      progress(`prepare ${fixture.name} ${subject.name}`)
+      removeFolder(dir)
+      const blocks = this.#blocks(fixture)
+      const { blockSize } = fixture
+      await runJob(program, { kind: 'prepare', root, subject: subject.name, dir, blockSize, blocks })
+      this.#prepared.add(dir)
+    }
+    return dir
+  }
+
+  #blocks(fixture: Fixture | undefined): number {
+    if (!fixture) return 0
+    return this.#plan.profile.name === 'smoke' ? fixture.smokeBlocks : fixture.blocks
+  }
+}

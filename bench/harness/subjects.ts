@@ -1,0 +1,65 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { CreateFeed } from './feed.ts'
+
+/** One implementation in the comparison. `root` is always the folder of the project. */
+export interface Subject {
+  readonly name: string
+  /** Only measured when it is asked for by name. */
+  readonly onRequest?: boolean
+  /** Name of the subject that reads back what this one wrote; without it, `published`. */
+  readonly checkedBy?: string
+  /** Version, or null if the subject is not installed (or not built). */
+  version(root: string): string | null
+  load(root: string): Promise<CreateFeed>
+}
+
+/** The subject that all ratios refer to. */
+export const baseline = 'published'
+
+/** The subject whose ratios to all others are reported. */
+export const ours = 'ours'
+
+/** A CommonJS package with the callback interface, installed in the project under `alias`. */
+function installed(name: string, alias: string, more: Partial<Subject> = {}): Subject {
+  return {
+    name,
+    version: (root) => versionOf(join(root, 'node_modules', alias, 'package.json')),
+    load: async (root) => createRequire(join(root, 'package.json'))(alias) as CreateFeed,
+    ...more
+  }
+}
+
+/** Version in a package.json, null if there is none. */
+function versionOf(file: string): string | null {
+  if (!existsSync(file)) return null
+  const { name, version } = JSON.parse(readFileSync(file, 'utf8')) as { name: string; version: string }
+  return `${name} ${version}`
+}
+
+/** All subjects, in the order in which they are measured and reported. */
+export const subjects: readonly Subject[] = [
+  installed(baseline, 'ddatabase-published'),
+  {
+    name: ours,
+    // The built package, as users get it.
+    version: (root) =>
+      existsSync(join(root, 'dist/index.js')) ? versionOf(join(root, 'package.json')) : null,
+    load: async (root) => {
+      const built = (await import(pathToFileURL(join(root, 'dist/index.js')).href)) as { default: CreateFeed }
+      return built.default
+    }
+  },
+  installed('hypercore9', 'hypercore-published'),
+  // The published package against itself: how far a ratio is off by noise alone.
+  installed('published-again', 'ddatabase-published', { onRequest: true })
+]
+
+/** The subject called `name`. @throws {Error} if there is none. */
+export function subjectNamed(name: string): Subject {
+  const subject = subjects.find((candidate) => candidate.name === name)
+  if (!subject) throw new Error(`No subject "${name}". There are: ${subjects.map((s) => s.name).join(', ')}`)
+  return subject
+}

@@ -1,0 +1,291 @@
+/**
+ * The pages of the `bitfield` file in memory (spec FORMAT §5.1). A page holds three bitfields:
+ *
+ * ```
+ * bytes 0 … 1023      data bits    blocks 8192·p … 8192·p + 8191
+ * bytes 1024 … 3071   tree bits    tree indexes 16384·p … 16384·p + 16383
+ * bytes 3072 … end    index bytes  512 (page size 3584) or 256 (page size 3328)
+ * ```
+ *
+ * The bit logic (`Bitfield`, `TreeBits`) keeps no state of its own: all of it is behind {@link PageAccess}, so
+ * that the same logic runs over the committed pages and over a stage of them, and so that where pages come
+ * from is decided in this file alone.
+ */
+import b4a from 'b4a'
+import { argumentRangeError } from '../errors.ts'
+
+/** Bytes of a page in files made today. */
+export const PAGE_SIZE = 3584
+
+/** Bytes of a page in files of older versions; the page size of an existing file is kept for good. */
+export const LEGACY_PAGE_SIZE = 3328
+
+/** Bytes of data bits at the start of a page. */
+export const DATA_BYTES = 1024
+
+/** Bytes of tree bits in a page, after the data bits. */
+export const TREE_BYTES = 2048
+
+/** Where the index bytes of a page start; they reach to its end. */
+export const INDEX_OFFSET = DATA_BYTES + TREE_BYTES
+
+/** Blocks of which a page holds the data bits. */
+export const PAGE_BLOCKS = 8 * DATA_BYTES
+
+/** Tree indexes of which a page holds the bits. */
+export const PAGE_TREE_INDEXES = 8 * TREE_BYTES
+
+/** What the bit logic needs of pages. */
+export interface PageAccess {
+  /** Bytes of a page. */
+  readonly pageSize: number
+  /** One more than the highest page ever touched; after loading, the number of pages in the file. */
+  readonly length: number
+  /** One more than the highest data byte that ever changed; after loading `length · 1024`. Only ever raised. */
+  dataBytes: number
+  /** One more than the highest tree byte that ever changed; after loading `length · 2048`. Only ever raised. */
+  treeBytes: number
+  /** The content of a page, null if it is all zero. Not to be changed, and not to be kept across a write. */
+  read(page: number): Uint8Array | null
+  /** The content of a page for the caller to change at once; from now on the page counts as changed. */
+  write(page: number): Uint8Array
+  /** Raises `length` to include `page`, without allocating it. */
+  touch(page: number): void
+}
+
+interface Slot {
+  bytes: Uint8Array
+  dirty: boolean
+  /** Raised by every `write` and every adoption, so that a stage notices a copy that has become stale. */
+  version: number
+}
+
+type Chunk = (Slot | undefined)[]
+
+// Pages of a chunk, a power of two.
+const CHUNK_PAGES = 512
+
+/** A page copied into a stage, and the page (in that version) it is a copy of. */
+interface StagedPage {
+  readonly bytes: Uint8Array
+  readonly origin: Slot | undefined
+  readonly version: number
+}
+
+/** The committed pages of a feed. */
+export class Pages implements PageAccess {
+  readonly pageSize: number
+  dataBytes: number
+  treeBytes: number
+  #length: number
+  // Slots in chunks of neighbouring pages, so that all bits of up to four million blocks are found without a
+  // look into the map: that look costs three times as much as all the rest of reading a bit.
+  #chunks = new Map<number, Chunk>()
+  #recentChunk: Chunk = []
+  #recentChunkNumber = -1
+  #dirty = new Set<number>()
+
+  /**
+   * @param pageSize - bytes of a page, {@link PAGE_SIZE} or {@link LEGACY_PAGE_SIZE}
+   * @param content - the bitfield file after its header; a partial last page is padded with zeros. Copied.
+   */
+  constructor(pageSize: number, content?: Uint8Array) {
+    this.pageSize = pageSize
+    const size = content?.byteLength ?? 0
+    this.#length = Math.ceil(size / pageSize)
+    this.dataBytes = this.#length * DATA_BYTES
+    this.treeBytes = this.#length * TREE_BYTES
+    if (content === undefined) return
+    for (let page = 0; page < this.#length; page++) {
+      const part = content.subarray(page * pageSize, (page + 1) * pageSize)
+      if (isZero(part)) continue
+      const bytes = b4a.alloc(pageSize)
+      bytes.set(part)
+      this.#put(page, { bytes, dirty: false, version: 0 })
+    }
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  read(page: number): Uint8Array | null {
+    return this.#slot(page)?.bytes ?? null
+  }
+
+  write(page: number): Uint8Array {
+    let slot = this.#slot(page)
+    if (slot === undefined) {
+      this.touch(page)
+      slot = { bytes: b4a.alloc(this.pageSize), dirty: false, version: 0 }
+      this.#put(page, slot)
+    }
+    if (!slot.dirty) {
+      slot.dirty = true
+      this.#dirty.add(page)
+    }
+    slot.version++
+    return slot.bytes
+  }
+
+  touch(page: number): void {
+    if (page >= this.#length) this.#length = page + 1
+  }
+
+  /** The pages changed since the last call, ascending; the caller is going to write them to the file. */
+  takeDirty(): number[] {
+    const dirty = [...this.#dirty].sort(ascending)
+    for (const page of dirty) this.#slot(page)!.dirty = false
+    this.#dirty.clear()
+    return dirty
+  }
+
+  /** A stage over these pages: changes made in it are invisible here until {@link adopt}. */
+  stage(): PageStage {
+    return new PageStage(this, (page) => this.#slot(page))
+  }
+
+  /**
+   * Makes the pages of a stage the committed ones, without copying. They count as written: the stage's owner
+   * has written them to the file. The stage must not be used afterwards.
+   *
+   * While a stage is open nobody else may change the pages it copied. A stage for which this does not hold is
+   * refused as a whole (a plain Error: it is a mistake of the caller, who would lose the other change).
+   */
+  adopt(stage: PageStage): void {
+    const staged = stage.staged()
+    for (const [page, { origin, version }] of staged) {
+      const slot = this.#slot(page)
+      if (slot !== origin || (slot !== undefined && slot.version !== version)) {
+        throw new Error(`Page ${page} of the bitfield was changed while it was staged`)
+      }
+    }
+    for (const [page, { bytes }] of staged) {
+      const slot = this.#slot(page)
+      if (slot === undefined) {
+        this.#put(page, { bytes, dirty: false, version: 0 })
+      } else {
+        slot.bytes = bytes
+        slot.dirty = false
+        slot.version++
+        this.#dirty.delete(page)
+      }
+    }
+    if (stage.length > this.#length) this.#length = stage.length
+    if (stage.dataBytes > this.dataBytes) this.dataBytes = stage.dataBytes
+    if (stage.treeBytes > this.treeBytes) this.treeBytes = stage.treeBytes
+  }
+
+  /** Forgets everything, as for a file without pages. Open stages that copied a page can no longer be adopted. */
+  clear(): void {
+    this.#chunks.clear()
+    this.#recentChunk = []
+    this.#recentChunkNumber = -1
+    this.#dirty.clear()
+    this.#length = 0
+    this.dataBytes = 0
+    this.treeBytes = 0
+  }
+
+  #slot(page: number): Slot | undefined {
+    const at = page & (CHUNK_PAGES - 1)
+    const number = (page - at) / CHUNK_PAGES
+    if (number === this.#recentChunkNumber) return this.#recentChunk[at]
+    const chunk = this.#chunks.get(number)
+    if (chunk === undefined) return undefined
+    this.#recentChunkNumber = number
+    this.#recentChunk = chunk
+    return chunk[at]
+  }
+
+  #put(page: number, slot: Slot): void {
+    const at = page & (CHUNK_PAGES - 1)
+    const number = (page - at) / CHUNK_PAGES
+    let chunk = this.#chunks.get(number)
+    if (chunk === undefined) {
+      chunk = []
+      this.#chunks.set(number, chunk)
+    }
+    chunk[at] = slot
+  }
+}
+
+/**
+ * A copy-on-write overlay on {@link Pages}: what an operation is going to change, to be written to the file
+ * first and made visible ({@link Pages.adopt}) only when that has succeeded. Dropping it undoes everything.
+ * Costs a copy of each page it changes and nothing else.
+ */
+export class PageStage implements PageAccess {
+  readonly pageSize: number
+  dataBytes: number
+  treeBytes: number
+  #length: number
+  #base: Pages
+  #slotOf: (page: number) => Slot | undefined
+  #staged = new Map<number, StagedPage>()
+
+  /** @internal use {@link Pages.stage} */
+  constructor(base: Pages, slotOf: (page: number) => Slot | undefined) {
+    this.#base = base
+    this.#slotOf = slotOf
+    this.#length = base.length
+    this.pageSize = base.pageSize
+    this.dataBytes = base.dataBytes
+    this.treeBytes = base.treeBytes
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  /** The pages changed in this stage, ascending. */
+  get dirty(): number[] {
+    return [...this.#staged.keys()].sort(ascending)
+  }
+
+  /** The new content of a changed page. RangeError `ERR_OUT_OF_RANGE` for a page this stage did not change. */
+  get(page: number): Uint8Array {
+    const staged = this.#staged.get(page)
+    if (staged === undefined) throw argumentRangeError(`Page ${page} is not in this stage`)
+    return staged.bytes
+  }
+
+  read(page: number): Uint8Array | null {
+    const staged = this.#staged.get(page)
+    return staged === undefined ? this.#base.read(page) : staged.bytes
+  }
+
+  write(page: number): Uint8Array {
+    const staged = this.#staged.get(page)
+    if (staged !== undefined) return staged.bytes
+    const origin = this.#slotOf(page)
+    let bytes: Uint8Array
+    if (origin === undefined) {
+      bytes = b4a.alloc(this.pageSize)
+      this.touch(page)
+    } else {
+      bytes = b4a.allocUnsafe(this.pageSize)
+      bytes.set(origin.bytes)
+    }
+    this.#staged.set(page, { bytes, origin, version: origin?.version ?? 0 })
+    return bytes
+  }
+
+  touch(page: number): void {
+    if (page >= this.#length) this.#length = page + 1
+  }
+
+  /** @internal for {@link Pages.adopt} */
+  staged(): ReadonlyMap<number, StagedPage> {
+    return this.#staged
+  }
+}
+
+function ascending(a: number, b: number): number {
+  return a - b
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false
+  return true
+}

@@ -1,0 +1,25 @@
+import type { Feed } from './feed.ts'
+import type { FeedOptions, Key, Storage } from './options.ts'
+
+/** Makes feeds; callable with and without `new`, and `instanceof` works. */
+export interface FeedFactory {
+  <T = Uint8Array>(storage: Storage, options?: FeedOptions<T> | null): Feed<T>
+  <T = Uint8Array>(storage: Storage, key?: Key | null, options?: FeedOptions<T> | null): Feed<T>
+  new <T = Uint8Array>(storage: Storage, options?: FeedOptions<T> | null): Feed<T>
+  new <T = Uint8Array>(storage: Storage, key?: Key | null, options?: FeedOptions<T> | null): Feed<T>
+  /** Prototype of the feeds. */
+  readonly prototype: Feed<unknown>
+  /** The discovery key of a public key: what peers find each other by without learning the key. */
+  discoveryKey(key: Uint8Array): Uint8Array
+}
+
+/** The callable form of a feed class. Classes may extend it, as they could the published packages' function. */
+export function feedFactory(FeedClass: typeof Feed): FeedFactory {
+  function factory(...args: ConstructorParameters<typeof Feed>): Feed {
+    return Reflect.construct(FeedClass, args, new.target ?? FeedClass)
+  }
+  factory.prototype = FeedClass.prototype
+  return Object.assign(factory, {
+    discoveryKey: (key: Uint8Array) => FeedClass.discoveryKey(key)
+  }) as unknown as FeedFactory
+}

@@ -1,0 +1,407 @@
+import b4a from 'b4a'
+import flat from 'flat-tree'
+import { LEGACY_PAGE_SIZE, PAGE_SIZE, Pages } from '../bitfield/pages.ts'
+import { treeHash } from '../crypto/hash.ts'
+import {
+  discoveryKey,
+  KEY_SIZE,
+  keyPair,
+  publicKeyOf,
+  SECRET_KEY_SIZE,
+  SIGNATURE_SIZE
+} from '../crypto/keys.ts'
+import type { Dialect } from '../dialect.ts'
+import { DDatabaseError } from '../errors.ts'
+import { NODE_SIZE, type TreeNode } from '../merkle/node.ts'
+import { BitfieldFile } from '../storage/bitfield-file.ts'
+import { createCaches } from '../storage/caches.ts'
+import {
+  decodeHeader,
+  encodeHeader,
+  type FileName,
+  HEADER_SIZE,
+  type HeadedFile,
+  isBlank
+} from '../storage/layout.ts'
+import { type StorageFactory, StorageFile } from '../storage/random-access.ts'
+import { SignaturesFile } from '../storage/signatures-file.ts'
+import { closeAll, FeedStorage, storageError } from '../storage/storage.ts'
+import { TreeFile } from '../storage/tree-file.ts'
+import { ignore } from '../util/callback.ts'
+import { Core } from './core.ts'
+import { checkSecretKey, type ParsedArguments } from './options.ts'
+
+/** What opening a feed comes to. */
+export interface OpenedFeed {
+  core: Core
+  files: FeedFiles
+  key: Uint8Array | null
+  secretKey: Uint8Array | null
+  writable: boolean
+}
+
+/** The six storages of a feed, by name. */
+export type FeedFiles = Record<FileName, StorageFile>
+
+/**
+ * Opens the storages and the feed in them (spec FORMAT §6).
+ *
+ * Everything is read and judged before the first write: an opening that fails has changed nothing, with one
+ * exception that callers depend on: `createIfMissing: false` on an empty storage leaves the three headers.
+ * Headers are written only where there are none, so a feed on read-only media opens for reading.
+ *
+ * @param onkey - told the keys as soon as they are known, also when opening fails later
+ * Errors: `ELOCKED`, `ERR_STORAGE`, `ERR_OTHER_FEED`, `ERR_NO_FEED`, `ERR_KEY_MISSING`, `ERR_KEY_DAMAGED`,
+ * `ERR_SECRET_KEY_DAMAGED`, `ERR_SECRET_KEY_MISMATCH`, `ERR_HEADER_INVALID`, `ERR_FEED_DAMAGED`,
+ * `ERR_NOT_WRITABLE_OPTION`.
+ */
+export async function openFeed(
+  create: StorageFactory,
+  args: ParsedArguments,
+  dialect: Dialect,
+  onkey: (key: Uint8Array | null, secretKey: Uint8Array | null) => void
+): Promise<OpenedFeed> {
+  const files: Partial<FeedFiles> = {}
+  try {
+    return await new Opening(create, args, dialect, onkey, files).run()
+  } catch (error) {
+    await closeAll(Object.values(files)).catch(ignore)
+    throw storageError(error)
+  }
+}
+
+/** What the files hold before anything is written. */
+interface Found {
+  key: Uint8Array | null
+  secretKey: Uint8Array | null
+  pageSize: number
+  /** The bitfield's pages. */
+  bitfield: Uint8Array
+  missingHeaders: HeadedFile[]
+  sizes: Record<'tree' | 'signatures' | 'data' | 'bitfield', number | null>
+}
+
+class Opening {
+  private readonly create: StorageFactory
+  private readonly args: ParsedArguments
+  private readonly dialect: Dialect
+  private readonly onkey: (key: Uint8Array | null, secretKey: Uint8Array | null) => void
+  private readonly files: Partial<FeedFiles>
+
+  constructor(
+    create: StorageFactory,
+    args: ParsedArguments,
+    dialect: Dialect,
+    onkey: (key: Uint8Array | null, secretKey: Uint8Array | null) => void,
+    files: Partial<FeedFiles>
+  ) {
+    this.create = create
+    this.args = args
+    this.dialect = dialect
+    this.onkey = onkey
+    this.files = files
+  }
+
+  async run(): Promise<OpenedFeed> {
+    const { options } = this.args
+    this.files.key = new StorageFile(this.create('key', {}))
+    const storedKey = options.overwrite ? null : await this.readKey()
+    let identity = this.identify(storedKey)
+    this.onkey(identity.key, identity.secretKey)
+    this.createOthers(identity.key)
+
+    const found = await this.look(options.overwrite === true)
+    if (identity.generated && found.key !== null) {
+      // Somebody else created a feed here between the two looks at the key.
+      identity = this.identify(found.key)
+      this.onkey(identity.key, identity.secretKey)
+    }
+    const overwrite = options.overwrite === true || this.mayReplace(found.key, identity.key)
+    if (overwrite) {
+      found.key = null
+      found.secretKey = null
+      found.bitfield = b4a.alloc(0)
+    } else {
+      await this.judge(found, identity.key)
+    }
+
+    const key = found.key ?? identity.key
+    const secretKey = found.secretKey ?? identity.secretKey
+    // With functions of the application's own, a secret key is whatever they take it for.
+    if (secretKey !== null && key !== null && options.crypto === undefined) checkSecretKey(secretKey, key)
+    const writable = secretKey !== null || key === null
+    if (options.createIfMissing === false && (identity.generated || key === null)) {
+      await this.writeHeaders(found)
+      throw new DDatabaseError('ERR_NO_FEED', { message: `No ${this.dialect.name} is stored here` })
+    }
+    if (options.writable === true && !writable) throw new DDatabaseError('ERR_NOT_WRITABLE_OPTION')
+
+    const core = this.assemble(found)
+    if (!overwrite) await this.load(core, key)
+    await this.writeHeaders(found)
+    if (overwrite) await this.empty(core, secretKey, found)
+    await this.writeKeys(found, key, secretKey, identity.generated)
+    return { core, files: this.files as FeedFiles, key, secretKey, writable }
+  }
+
+  /** The keys that the options, what is stored, or chance give. */
+  private identify(storedKey: Uint8Array | null): {
+    key: Uint8Array | null
+    secretKey: Uint8Array | null
+    generated: boolean
+  } {
+    const { key, secretKey, options } = this.args
+    if (key !== null) return { key, secretKey, generated: false }
+    if (storedKey !== null) return { key: storedKey, secretKey, generated: false }
+    if (options.live === false && secretKey === null) return { key: null, secretKey: null, generated: false }
+    if (secretKey !== null) return { key: b4a.from(publicKeyOf(secretKey)), secretKey, generated: true }
+    const pair = keyPair()
+    return { key: pair.publicKey, secretKey: pair.secretKey, generated: true }
+  }
+
+  private createOthers(key: Uint8Array | null): void {
+    const options = { key, discoveryKey: key === null ? null : discoveryKey(key, this.dialect) }
+    for (const name of ['secret_key', 'tree', 'data', 'bitfield', 'signatures'] as const) {
+      this.files[name] = new StorageFile(this.create(name, options))
+    }
+  }
+
+  private file(name: FileName): StorageFile {
+    return this.files[name]!
+  }
+
+  private async readKey(): Promise<Uint8Array | null> {
+    return readWhole(this.file('key'), KEY_SIZE, 'ERR_KEY_DAMAGED')
+  }
+
+  /** Reads everything that decides, the bitfield first: that takes the lock of a directory. */
+  private async look(overwrite: boolean): Promise<Found> {
+    const missingHeaders: HeadedFile[] = []
+    const header = async (name: HeadedFile, entrySizes: readonly number[]): Promise<number | null> => {
+      try {
+        return await this.readHeader(name, entrySizes, missingHeaders)
+      } catch (error) {
+        if (!overwrite || (error as { code?: unknown }).code !== 'ERR_HEADER_INVALID') throw error
+        missingHeaders.push(name)
+        return null
+      }
+    }
+    const pageSize = await header('bitfield', [PAGE_SIZE, LEGACY_PAGE_SIZE])
+    const size = await this.file('bitfield').size()
+    const bitfield =
+      overwrite || missingHeaders.includes('bitfield')
+        ? b4a.alloc(0)
+        : await readPages(this.file('bitfield'), size, pageSize ?? PAGE_SIZE)
+    await header('tree', [NODE_SIZE])
+    await header('signatures', [SIGNATURE_SIZE])
+    return {
+      // Once more, now that nobody else can be creating a feed here.
+      key: overwrite ? null : await this.readKey(),
+      secretKey: overwrite
+        ? null
+        : nonBlank(await readWhole(this.file('secret_key'), SECRET_KEY_SIZE, 'ERR_SECRET_KEY_DAMAGED')),
+      pageSize: pageSize ?? PAGE_SIZE,
+      bitfield,
+      missingHeaders,
+      sizes: {
+        bitfield: size,
+        tree: await this.file('tree').size(),
+        signatures: await this.file('signatures').size(),
+        data: await this.file('data').size()
+      }
+    }
+  }
+
+  /** The entry size of a file's header; null and listed in `missing` if there is no header. */
+  private async readHeader(
+    name: HeadedFile,
+    entrySizes: readonly number[],
+    missing: HeadedFile[]
+  ): Promise<number | null> {
+    const file = this.file(name)
+    const size = await file.size()
+    // A header cut short with nothing behind it is a creation that did not get far.
+    const header = size !== null && size < HEADER_SIZE ? null : await file.readIfPresent(0, HEADER_SIZE)
+    if (header === null || (size === HEADER_SIZE && isBlank(header))) {
+      missing.push(name)
+      return null
+    }
+    return decodeHeader(name, header, entrySizes)
+  }
+
+  /** The hypercore dialect's `force`: another feed's storage is overwritten. */
+  private mayReplace(storedKey: Uint8Array | null, key: Uint8Array | null): boolean {
+    const { options } = this.args
+    if (this.dialect.name !== 'hypercore' || options.force !== true) return false
+    return storedKey !== null && key !== null && !b4a.equals(storedKey, key)
+  }
+
+  /** Refuses what does not belong together. */
+  private async judge(found: Found, key: Uint8Array | null): Promise<void> {
+    if (found.key === null) {
+      if (found.secretKey !== null || (await this.holdsContent(found)))
+        throw new DDatabaseError('ERR_KEY_MISSING')
+      return
+    }
+    if (key !== null && !b4a.equals(found.key, key)) {
+      throw new DDatabaseError('ERR_OTHER_FEED', { message: `Another ${this.dialect.name} is stored here` })
+    }
+    // An emptied feed has a bitfield of a header only; one without any beside tree nodes has lost it, and a writer
+    // that took it for empty would sign a second history.
+    const lost = found.missingHeaders.includes('bitfield') && (found.sizes.tree ?? 0) > HEADER_SIZE
+    if (lost)
+      throw new DDatabaseError('ERR_FEED_DAMAGED', { message: 'The stored feed has lost its bitfield' })
+  }
+
+  private async holdsContent(found: Found): Promise<boolean> {
+    if (found.bitfield.byteLength > 0) return true
+    for (const [name, start] of [
+      ['tree', HEADER_SIZE],
+      ['signatures', HEADER_SIZE],
+      ['data', 0]
+    ] as const) {
+      // With `indexing` the application may have written data before there was a feed.
+      if (name === 'data' && this.args.options.indexing === true) continue
+      const size = found.sizes[name]
+      if (size === null ? (await this.file(name).readIfPresent(start, 1)) !== null : size > start) return true
+    }
+    return false
+  }
+
+  private assemble(found: Found): Core {
+    const caches = createCaches(this.args.options)
+    const pages = new Pages(found.pageSize, found.bitfield)
+    const { sizes } = found
+    const headed = (name: 'tree' | 'signatures'): number | null => {
+      const size = sizes[name]
+      return size === null ? null : Math.max(size, HEADER_SIZE)
+    }
+    const files = this.files as FeedFiles
+    const storage = new FeedStorage(
+      {
+        data: files.data,
+        tree: new TreeFile(files.tree, headed('tree'), caches.treeBytes, caches.nodes),
+        signatures: new SignaturesFile(files.signatures, headed('signatures')),
+        bitfield: new BitfieldFile(files.bitfield, pages),
+        blocks: caches.blocks
+      },
+      [files.bitfield, files.tree, files.data, files.key, files.secret_key, files.signatures],
+      sizes.data !== null && sizes.data > 0
+    )
+    const core = new Core(storage, pages)
+    core.live = this.args.options.live !== false
+    return core
+  }
+
+  /** Finds length, roots and kind of the stored feed. */
+  private async load(core: Core, key: Uint8Array | null): Promise<void> {
+    let length = core.tree.blocks()
+    if (length === 0) return
+    let roots = await readRoots(core.storage.tree, length)
+    if (roots === null) {
+      // A process that died while appending may have left bits ahead of the tree by one block, which is given up.
+      length--
+      roots = await readRoots(core.storage.tree, length)
+      if (roots === null) throw new DDatabaseError('ERR_FEED_DAMAGED', { message: 'No node found' })
+      core.tree.truncate(2 * length)
+      core.bits.set(length, false)
+    }
+    core.length = length
+    core.roots = roots
+    core.byteLength = roots.reduce((sum, root) => sum + root.size, 0)
+    if (length === 0) return
+    const signature = await core.storage.signatures.get(length - 1)
+    // The roots of a static feed are its key. A live feed may lack the last signature (after truncate by an older
+    // version), so that alone does not make it static.
+    core.live = signature !== null || (key !== null && !b4a.equals(treeHash(roots), key))
+  }
+
+  private async writeHeaders(found: Found): Promise<void> {
+    const entrySizes = { bitfield: found.pageSize, tree: NODE_SIZE, signatures: SIGNATURE_SIZE }
+    for (const name of found.missingHeaders) {
+      await this.file(name).write(0, encodeHeader(name, entrySizes[name]))
+      // The first write of a new bitfield takes the lock; whoever was faster has stored a key by then.
+      if (
+        name === 'bitfield' &&
+        found.key === null &&
+        (await this.readKey()) !== null &&
+        !this.args.options.overwrite
+      ) {
+        throw new DDatabaseError('ELOCKED')
+      }
+    }
+  }
+
+  /** Makes the stored content unreachable, and the old secret key unusable, before the new keys are written. */
+  private async empty(core: Core, secretKey: Uint8Array | null, found: Found): Promise<void> {
+    const { sizes } = found
+    if (sizes.bitfield === null || sizes.bitfield > HEADER_SIZE) {
+      await this.file('bitfield').del(HEADER_SIZE, Number.POSITIVE_INFINITY)
+    }
+    // Not only unreachable: a stale signature in the middle of a new batch would be found by a search.
+    if (sizes.signatures === null || sizes.signatures > HEADER_SIZE) await core.storage.signatures.clear()
+    const keepsNone = secretKey === null || this.args.options.storeSecretKey === false
+    if (keepsNone && (await this.file('secret_key').readIfPresent(0, 1).catch(ignore)) !== null) {
+      await this.file('secret_key').del(0, Number.POSITIVE_INFINITY)
+      // A storage that cannot delete: zeros count as no key.
+      if (this.file('secret_key').raw.del === undefined) {
+        await this.file('secret_key').write(0, b4a.alloc(SECRET_KEY_SIZE))
+      }
+    }
+  }
+
+  /** The secret key goes first: a creation cut short then fails clearly instead of opening as a mere replica. */
+  private async writeKeys(
+    found: Found,
+    key: Uint8Array | null,
+    secretKey: Uint8Array | null,
+    generated: boolean
+  ): Promise<void> {
+    const storesSecret = secretKey !== null && this.args.options.storeSecretKey !== false
+    if (storesSecret && (generated || !same(secretKey, found.secretKey))) {
+      await this.file('secret_key').write(0, secretKey)
+    }
+    if (key !== null && !same(key, found.key)) await this.file('key').write(0, key)
+  }
+}
+
+function nonBlank(bytes: Uint8Array | null): Uint8Array | null {
+  return bytes === null || isBlank(bytes) ? null : bytes
+}
+
+function same(a: Uint8Array, b: Uint8Array | null): boolean {
+  return b !== null && b4a.equals(a, b)
+}
+
+/** The first `size` bytes of a key file; null if it is absent, an error if it is too short. */
+async function readWhole(
+  file: StorageFile,
+  size: number,
+  code: 'ERR_KEY_DAMAGED' | 'ERR_SECRET_KEY_DAMAGED'
+): Promise<Uint8Array | null> {
+  const stored = await file.size()
+  if (stored !== null && stored > 0 && stored < size) throw new DDatabaseError(code)
+  return file.readIfPresent(0, size)
+}
+
+async function readPages(file: StorageFile, size: number | null, pageSize: number): Promise<Uint8Array> {
+  if (size !== null) {
+    return size > HEADER_SIZE ? await file.read(HEADER_SIZE, size - HEADER_SIZE) : b4a.alloc(0)
+  }
+  const pages: Uint8Array[] = []
+  while (true) {
+    const page = await file.readIfPresent(HEADER_SIZE + pages.length * pageSize, pageSize)
+    if (page === null) return b4a.concat(pages)
+    pages.push(page)
+  }
+}
+
+/** The roots of the first `length` blocks; null if one is not stored. */
+async function readRoots(tree: TreeFile, length: number): Promise<TreeNode[] | null> {
+  const roots: TreeNode[] = []
+  for (const node of await tree.many(flat.fullRoots(2 * length))) {
+    if (node === null) return null
+    roots.push(node)
+  }
+  return roots
+}

@@ -1,0 +1,189 @@
+import b4a from 'b4a'
+import {
+  KEY_SIZE,
+  type KeyPair,
+  keyPair,
+  publicKeyOf,
+  SECRET_KEY_SIZE,
+  sign,
+  verify
+} from '../crypto/keys.ts'
+import { argumentRangeError, argumentTypeError, argumentValueError, DDatabaseError } from '../errors.ts'
+import type { CacheOptions } from '../storage/caches.ts'
+import type { RandomAccess, StorageFactory } from '../storage/random-access.ts'
+import type { Callback } from '../util/callback.ts'
+import type { Codec, EncodingName } from './encoding.ts'
+
+/** A public key: 32 bytes or 64 hexadecimal digits. */
+export type Key = Uint8Array | string
+
+/** Where a feed lives: a directory, a function that makes a storage for a file name, or a storage class. */
+export type Storage = string | StorageFactory | StorageClass
+
+// biome-ignore lint/suspicious/noExplicitAny: storage classes take whatever they like
+type StorageClass = new (...args: any[]) => RandomAccess
+
+/** Replaces the Ed25519 functions. */
+export interface CryptoHooks {
+  /** Signs the 40 bytes of a new head. */
+  sign(data: Uint8Array, secretKey: Uint8Array, callback: Callback<Uint8Array>): void
+  /**
+   * Checks a signature. Called with the 40 byte signable first and, if that fails, with the 32 byte tree hash
+   * that feeds from before version 9 signed. (The manual of the published packages names the first two arguments
+   * the other way round; this is the order in which they pass them.)
+   */
+  verify(data: Uint8Array, signature: Uint8Array, key: Uint8Array, callback: Callback<boolean>): void
+}
+
+/** Called before a block is stored; an error refuses it. `peer` is null for an append. */
+export type WriteHook = (index: number, data: unknown, peer: unknown, callback: Callback) => void
+
+/** When a decision of the kind "nobody has it" may be made: each function calls back when it may. */
+export interface AvailabilityTimeouts {
+  get(callback: Callback): void
+  update(callback: Callback): void
+}
+
+/** Options of a feed (spec API §2). */
+export interface FeedOptions<T = Uint8Array> extends CacheOptions {
+  /** Same as the second argument, which wins. */
+  key?: Key | null | undefined
+  /** 64 bytes or 128 hexadecimal digits; makes the feed writable. A stored one wins. */
+  secretKey?: Key | null | undefined
+  /** false: fail with `ERR_NO_FEED` if nothing is stored and no key was given. Default true. */
+  createIfMissing?: boolean | undefined
+  /** Drop what is stored, keys included. Default false. */
+  overwrite?: boolean | undefined
+  /** Store the secret key. Default true. */
+  storeSecretKey?: boolean | undefined
+  /** true: fail with `ERR_NOT_WRITABLE_OPTION` unless the feed turns out to be writable. */
+  writable?: boolean | undefined
+  /** false: a static feed without signatures, whose key is its hash once it is finalized. Default true. */
+  live?: boolean | undefined
+  /** true: blocks are fetched only when asked for. Default false. */
+  sparse?: boolean | undefined
+  /** With `sparse`: follow the length of the feed all the time. */
+  eagerUpdate?: boolean | undefined
+  /** Name of an encoding or a codec. Default binary. */
+  valueEncoding?: EncodingName | Codec<T> | (string & {}) | undefined
+  /** Parallel requests per peer. Default 16. */
+  maxRequests?: number | undefined
+  /** Initial flag; a boolean switches off the default, which is "unless writable". */
+  downloading?: boolean | undefined
+  /** Initial flag. Default true. */
+  uploading?: boolean | undefined
+  /** Accept blocks that were not asked for. Default false. */
+  allowPush?: boolean | undefined
+  /** Default of the option of the same name of get, seek and update. */
+  ifAvailable?: boolean | undefined
+  /** The application writes the `data` file itself: append and clear leave it alone. */
+  indexing?: boolean | undefined
+  onwrite?: WriteHook | null | undefined
+  /** Count blocks and bytes. Default true. */
+  stats?: boolean | undefined
+  crypto?: CryptoHooks | undefined
+  /** X25519 pair of replication streams. Default: one at random. */
+  noiseKeyPair?: KeyPair | undefined
+  timeouts?: AvailabilityTimeouts | undefined
+  /** Only `ddatabase/hypercore`: a different stored key is overwritten instead of being an error. */
+  force?: boolean | undefined
+}
+
+/** The constructor's arguments, sorted out and checked. */
+export interface ParsedArguments {
+  key: Uint8Array | null
+  secretKey: Uint8Array | null
+  // biome-ignore lint/suspicious/noExplicitAny: the value type plays no role here
+  options: FeedOptions<any>
+}
+
+/**
+ * Sorts out `(key, options)`, `(options)` and `(key)`.
+ * Errors: TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE` (keys that are not 32 or 64 bytes).
+ */
+export function parseArguments(key: unknown, options: unknown): ParsedArguments {
+  let keyArgument = key
+  let given = options
+  const keyIsKey = typeof key === 'string' || key instanceof Uint8Array
+  if (!keyIsKey && (given === undefined || given === null)) {
+    given = key
+    keyArgument = null
+  }
+  given ??= {}
+  if (typeof given !== 'object') throw argumentTypeError('options should be an object')
+  if (!keyIsKey && keyArgument !== null && keyArgument !== undefined) {
+    throw argumentTypeError('key should be bytes or a hexadecimal string')
+  }
+  const parsed = given as FeedOptions
+  return {
+    key: toKey(keyArgument, KEY_SIZE, 'key') ?? toKey(parsed.key, KEY_SIZE, 'key'),
+    secretKey: toKey(parsed.secretKey, SECRET_KEY_SIZE, 'secretKey'),
+    options: parsed
+  }
+}
+
+/** Bytes of a key in any of its forms, null if there is none. */
+function toKey(key: unknown, size: number, name: string): Uint8Array | null {
+  if (key === null || key === undefined) return null
+  if (typeof key === 'string') {
+    if (!/^[0-9a-fA-F]*$/.test(key) || key.length !== 2 * size) {
+      throw argumentValueError(`${name} should have ${2 * size} hexadecimal digits`)
+    }
+    return b4a.from(key, 'hex')
+  }
+  if (!(key instanceof Uint8Array)) throw argumentTypeError(`${name} should be bytes or a hexadecimal string`)
+  if (key.byteLength !== size) throw argumentValueError(`${name} should have ${size} bytes`)
+  return b4a.toBuffer(key)
+}
+
+/** The Ed25519 functions of this package in the shape of the hooks. */
+export const DEFAULT_CRYPTO: CryptoHooks = {
+  sign(data, secretKey, callback) {
+    callback(null, sign(data, secretKey))
+  },
+  verify(data, signature, key, callback) {
+    callback(null, verify(data, signature, key))
+  }
+}
+
+/**
+ * Errors: `ERR_SECRET_KEY_MISMATCH` unless both halves of the secret key, the seed and the public key that it
+ * carries, belong to `key`: with a damaged seed every signature would be invalid.
+ */
+export function checkSecretKey(secretKey: Uint8Array, key: Uint8Array): void {
+  const belongs = b4a.equals(publicKeyOf(secretKey), key)
+  if (!belongs || !b4a.equals(keyPair(secretKey.subarray(0, SEED_SIZE)).publicKey, key)) {
+    throw new DDatabaseError('ERR_SECRET_KEY_MISMATCH')
+  }
+}
+
+const SEED_SIZE = SECRET_KEY_SIZE - KEY_SIZE
+
+// A block's tree index and the parents above it stay exact below this.
+const MAX_INDEX = 2 ** 51
+
+/** A block number. Errors: TypeError or RangeError. */
+export function checkIndex(value: unknown, name = 'index'): number {
+  return checkNumber(value, name, MAX_INDEX)
+}
+
+/** A number of bytes. Errors: TypeError or RangeError. */
+export function checkBytes(value: unknown, name = 'bytes'): number {
+  return checkNumber(value, name, Number.MAX_SAFE_INTEGER)
+}
+
+function checkNumber(value: unknown, name: string, max: number): number {
+  if (typeof value !== 'number') throw argumentTypeError(`${name} should be a number`)
+  if (!Number.isInteger(value) || value < 0 || value > max) {
+    throw argumentRangeError(`${name} should be a whole number from 0 to ${max}, got ${value}`)
+  }
+  return value
+}
+
+/** Milliseconds of a timeout option; 0, false and null mean none. Errors: TypeError or RangeError. */
+export function checkTimeout(value: unknown): number {
+  if (value === undefined || value === null || value === false) return 0
+  if (typeof value !== 'number') throw argumentTypeError('timeout should be a number of milliseconds')
+  if (!(value >= 0)) throw argumentRangeError(`timeout should not be negative, got ${value}`)
+  return value
+}

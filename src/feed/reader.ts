@@ -1,0 +1,182 @@
+import { leafHashInto } from '../crypto/hash.ts'
+import { DDatabaseError } from '../errors.ts'
+import { HASH_SIZE } from '../merkle/node.ts'
+import { storageError } from '../storage/storage.ts'
+import { NO_NODE, NOT_LOADED, type TreeFile } from '../storage/tree-file.ts'
+import type { Core } from './core.ts'
+
+/** Most bytes that a run of blocks is read in; a longer block is read alone. */
+export const RUN_BYTES = 1024 * 1024
+
+/** Where the bytes of a block lie in the `data` file. */
+export interface Place {
+  offset: number
+  size: number
+}
+
+/**
+ * Byte offset of `block`: the sum of the sizes of the full roots before it (spec FORMAT §8.1), about log2(n) nodes.
+ * Errors: `ERR_NODE_NOT_FOUND` where a sparse replica does not know one.
+ */
+export async function byteOffset(tree: TreeFile, block: number): Promise<number> {
+  let offset = 0
+  for (const treeIndex of fullRoots(block)) {
+    const size = tree.sizeSync(treeIndex)
+    if (size === NO_NODE) throw new DDatabaseError('ERR_NODE_NOT_FOUND')
+    offset += size === NOT_LOADED ? (await tree.require(treeIndex)).size : size
+  }
+  return offset
+}
+
+/** Offset and size of a block. Errors as {@link byteOffset}. */
+export async function placeOf(core: Core, block: number): Promise<Place> {
+  const { tree } = core.storage
+  try {
+    return (
+      placeSync(tree, block) ?? {
+        offset: await byteOffset(tree, block),
+        size: (await tree.require(2 * block)).size
+      }
+    )
+  } catch (error) {
+    throw storageError(error)
+  }
+}
+
+function placeSync(tree: TreeFile, block: number): Place | null {
+  let offset = 0
+  let start = 0
+  for (let rest = block; rest > 0; ) {
+    const leaves = largestPowerOfTwo(rest)
+    const size = tree.sizeSync(start + leaves - 1)
+    if (size < 0) return missing(size)
+    offset += size
+    start += 2 * leaves
+    rest -= leaves
+  }
+  const size = tree.sizeSync(2 * block)
+  return size < 0 ? missing(size) : { offset, size }
+}
+
+function missing(size: number): null {
+  if (size === NO_NODE) throw new DDatabaseError('ERR_NODE_NOT_FOUND')
+  return null
+}
+
+function* fullRoots(block: number): Generator<number> {
+  let start = 0
+  for (let rest = block; rest > 0; ) {
+    const leaves = largestPowerOfTwo(rest)
+    yield start + leaves - 1
+    start += 2 * leaves
+    rest -= leaves
+  }
+}
+
+function largestPowerOfTwo(n: number): number {
+  return n < 0x8000_0000 ? 1 << (31 - Math.clz32(n)) : 2 ** Math.floor(Math.log2(n))
+}
+
+/** The bytes of a block that is here, if that needs no waiting; else null. */
+export function readBlockSync(core: Core, block: number): Uint8Array | null {
+  const cached = core.storage.blocks?.get(block)
+  if (cached) return cached
+  try {
+    const place = placeSync(core.storage.tree, block)
+    if (place === null) return null
+    const bytes = core.storage.readDataSync(place.offset, place.size)
+    if (bytes !== null) core.storage.blocks?.set(block, bytes)
+    return bytes
+  } catch (error) {
+    throw storageError(error)
+  }
+}
+
+/** The bytes of a block that is here. Errors: `ERR_STORAGE`, `ERR_NODE_NOT_FOUND`. */
+export async function readBlock(core: Core, block: number): Promise<Uint8Array> {
+  const now = readBlockSync(core, block)
+  if (now !== null) return now
+  const { offset, size } = await placeOf(core, block)
+  const bytes = await core.storage.readData(offset, size)
+  core.storage.blocks?.set(block, bytes)
+  return bytes
+}
+
+/**
+ * The bytes of blocks `start` … `end` − 1, which all must be here, with as few reads as possible: pieces of up to
+ * {@link RUN_BYTES}, in which the blocks are views.
+ */
+export async function readBlocks(core: Core, start: number, end: number): Promise<Uint8Array[]> {
+  const blocks: Uint8Array[] = []
+  if (start >= end) return blocks
+  let { offset } = await placeOf(core, start)
+  let sizes: number[] = []
+  let total = 0
+  for (let block = start; block < end; block++) {
+    const size = await leafSize(core, block)
+    if (sizes.length > 0 && total + size > RUN_BYTES) {
+      await readRun(core, offset, sizes, total, blocks)
+      offset += total
+      sizes = []
+      total = 0
+    }
+    sizes.push(size)
+    total += size
+  }
+  await readRun(core, offset, sizes, total, blocks)
+  return blocks
+}
+
+// Bounds the work done before the first byte is read when blocks are tiny or empty.
+const RUN_BLOCKS = 2048
+
+/** End of the run of blocks from `start` that holds about `bytes` bytes, at least one block. All must be known. */
+export async function runEnd(core: Core, start: number, limit: number, bytes: number): Promise<number> {
+  const last = Math.min(limit, start + RUN_BLOCKS)
+  let total = await leafSize(core, start)
+  let end = start + 1
+  while (end < last) {
+    total += await leafSize(core, end)
+    if (total > bytes) break
+    end++
+  }
+  return end
+}
+
+async function leafSize(core: Core, block: number): Promise<number> {
+  const size = core.storage.tree.sizeSync(2 * block)
+  if (size >= 0) return size
+  try {
+    return (await core.storage.tree.require(2 * block)).size
+  } catch (error) {
+    throw storageError(error)
+  }
+}
+
+async function readRun(
+  core: Core,
+  offset: number,
+  sizes: readonly number[],
+  total: number,
+  into: Uint8Array[]
+): Promise<void> {
+  const bytes = await core.storage.readData(offset, total)
+  let at = 0
+  for (const size of sizes) {
+    into.push(bytes.subarray(at, at + size))
+    at += size
+  }
+}
+
+const hashScratch = new Uint8Array(HASH_SIZE)
+
+/** Whether the bytes are those that the tree says; rejects with the storage's error. */
+export async function matchesTree(core: Core, block: number, bytes: Uint8Array): Promise<boolean> {
+  leafHashInto(hashScratch, 0, bytes)
+  const known = core.storage.tree.hashEqualsSync(2 * block, hashScratch)
+  if (known !== undefined) return known
+  const node = await core.storage.tree.get(2 * block)
+  if (node === null) return false
+  leafHashInto(hashScratch, 0, bytes)
+  return node.hash.every((byte, i) => byte === hashScratch[i])
+}

@@ -1,0 +1,116 @@
+import { DDatabaseError } from '../errors.ts'
+import { type Deferred, deferred } from '../util/callback.ts'
+
+/** What a call is waiting for. */
+export type Wish =
+  /** Block `index` to be here. */
+  | { kind: 'block'; index: number }
+  /** The feed to have at least `length` blocks. */
+  | { kind: 'update'; length: number; hash: boolean }
+  /** Enough nodes to tell in which block byte `bytes` lies; blocks `start` … `end` − 1 may be asked for (−1: open). */
+  | { kind: 'seek'; bytes: number; start: number; end: number; hash: boolean }
+
+/** A call that waits. */
+export interface Waiter {
+  readonly wish: Wish
+  /** Resolved when the wish may have come true. */
+  readonly answer: Deferred<void>
+  /** What `cancel` knows the call by. */
+  readonly token: unknown
+  /** Whether the call gives up when no peer can help. */
+  readonly ifAvailable: boolean
+}
+
+/**
+ * The calls that wait for blocks, for a longer feed or for a place to become known. Waiters for a block are found
+ * by its number: storing one costs nothing for those who wait for another.
+ */
+export class Waiters {
+  private readonly blocks = new Map<number, Set<Waiter>>()
+  private readonly others = new Set<Waiter>()
+
+  /** Starts waiting. Settle it with {@link finish} or by one of the events below. */
+  add(wish: Wish, token: unknown, ifAvailable: boolean): Waiter {
+    const waiter: Waiter = { wish, answer: deferred(), token, ifAvailable }
+    if (wish.kind === 'block') {
+      const same = this.blocks.get(wish.index)
+      if (same === undefined) this.blocks.set(wish.index, new Set([waiter]))
+      else same.add(waiter)
+    } else {
+      this.others.add(waiter)
+    }
+    return waiter
+  }
+
+  /** Everybody who waits. */
+  *[Symbol.iterator](): Generator<Waiter> {
+    for (const waiters of this.blocks.values()) yield* waiters
+    yield* this.others
+  }
+
+  /** Ends a wait: with an error, or well. Harmless if it has ended already. */
+  finish(waiter: Waiter, error?: Error): void {
+    this.remove(waiter)
+    if (error === undefined) waiter.answer.resolve()
+    else waiter.answer.reject(error)
+  }
+
+  /** Blocks `start` … `end` − 1 are here now, and the feed has `length` blocks. */
+  stored(start: number, end: number, length: number): void {
+    if (end - start <= this.blocks.size) {
+      for (let index = start; index < end; index++) this.blockStored(index)
+    } else {
+      for (const index of [...this.blocks.keys()]) {
+        if (index >= start && index < end) this.blockStored(index)
+      }
+    }
+    this.changed(length)
+  }
+
+  /** Nodes became known, or the feed has `length` blocks now. */
+  changed(length: number): void {
+    for (const waiter of this.others) {
+      // Only a new look at the tree can tell whether a place is known, so every seek is woken.
+      if (waiter.wish.kind === 'seek' || (waiter.wish.kind === 'update' && waiter.wish.length <= length)) {
+        this.finish(waiter)
+      }
+    }
+  }
+
+  /** Ends the waits known by `token` with `ERR_REQUEST_CANCELLED`. */
+  cancel(token: unknown): void {
+    this.failAll(new DDatabaseError('ERR_REQUEST_CANCELLED'), (waiter) => waiter.token === token)
+  }
+
+  /** Ends the waits for blocks, and the seeks, that lie within `start` … `end` − 1. */
+  cancelRange(start: number, end: number): void {
+    this.failAll(new DDatabaseError('ERR_REQUEST_CANCELLED'), ({ wish }) => {
+      if (wish.kind === 'block') return start <= wish.index && wish.index < end
+      return wish.kind === 'seek' && start <= wish.start && wish.end > -1 && wish.end <= end
+    })
+  }
+
+  /** Ends all waits, or those that `which` picks, with `error`. */
+  failAll(error: Error, which: (waiter: Waiter) => boolean = () => true): void {
+    for (const waiter of [...this]) {
+      if (which(waiter)) this.finish(waiter, error)
+    }
+  }
+
+  private blockStored(index: number): void {
+    const waiters = this.blocks.get(index)
+    if (waiters === undefined) return
+    this.blocks.delete(index)
+    for (const waiter of waiters) waiter.answer.resolve()
+  }
+
+  private remove(waiter: Waiter): void {
+    const { wish } = waiter
+    if (wish.kind !== 'block') {
+      this.others.delete(waiter)
+      return
+    }
+    const same = this.blocks.get(wish.index)
+    if (same?.delete(waiter) && same.size === 0) this.blocks.delete(wish.index)
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * Frames (spec WIRE §5): how messages lie in the byte stream.
+ *
+ *     frame  = varint(L) ‖ varint(header) ‖ body        L = bytes of header and body; L = 0 is a keepalive
+ *     header = channel · 16 + type
+ */
+import b4a from 'b4a'
+import { DDatabaseError } from '../errors.ts'
+import { GrowingBuffer } from './growing-buffer.ts'
+import { malformed, varintSize, writeVarint } from './protobuf.ts'
+
+/** Type of the frames that carry extension messages; smaller numbers are the messages of WIRE §7. */
+export const EXTENSION_TYPE = 15
+
+const TYPES = 16
+// 8 groups of 7 bits hold every safe integer.
+const VARINT_SIZE = 8
+// Bodies up to this size are allocated at once when they come in pieces. Larger ones grow with what has arrived,
+// because a frame's length is only a claim.
+const EAGER_SIZE = 64 * 1024
+const EMPTY = b4a.alloc(0)
+
+/** Bytes of the frame of a body with `bodySize` bytes. */
+export function frameSize(channel: number, type: number, bodySize: number): number {
+  const length = varintSize(channel * TYPES + type) + bodySize
+  return varintSize(length) + length
+}
+
+/** Writes what comes before the body at `offset` and returns the offset of the body. */
+export function writeFrameHeader(
+  target: Uint8Array,
+  offset: number,
+  channel: number,
+  type: number,
+  bodySize: number
+): number {
+  const header = channel * TYPES + type
+  return writeVarint(target, writeVarint(target, offset, varintSize(header) + bodySize), header)
+}
+
+/**
+ * Finds the frames in a stream that arrives in chunks of any size. Usage: `write(chunk)`, then `next()` until it is
+ * false; after each true `channel`, `type` and `body` hold the frame.
+ *
+ * A body that lies in one chunk is a view on it; one that spans several is collected, at a cost that is linear in what
+ * arrived even if every chunk has one byte. Chunks are never changed.
+ */
+export class FrameDecoder {
+  /** Number the sender chose for the feed; 0 for the stream itself. */
+  channel = 0
+  /** Message type, 0 to 15. */
+  type = 0
+  /** The encoded message. */
+  body: Uint8Array = EMPTY
+
+  private readonly maxBody: number
+  private state: 'length' | 'header' | 'body' = 'length'
+  private chunk: Uint8Array = EMPTY
+  private offset = 0
+  // The varint that is being read, and its bytes so far.
+  private value = 0
+  private factor = 1
+  private consumed = 0
+  // What is missing of the frame; in state `body` the size of the whole body.
+  private length = 0
+  private partial: GrowingBuffer | null = null
+
+  /** @param maxBody - largest body that is accepted, in bytes */
+  constructor(maxBody: number) {
+    this.maxBody = maxBody
+  }
+
+  /** Whether the stream stands in the middle of a frame. */
+  get midFrame(): boolean {
+    return this.state !== 'length' || this.consumed > 0
+  }
+
+  /** Hands over the next chunk. The previous one must have been used up: `next()` has returned false. */
+  write(chunk: Uint8Array): void {
+    this.chunk = chunk
+    this.offset = 0
+  }
+
+  /**
+   * Goes to the next frame; false when more bytes are needed. Keepalives are passed over.
+   *
+   * @throws DDatabaseError `ERR_VARINT`, `ERR_FRAME_SIZE`; the decoder cannot be used any more then
+   */
+  next(): boolean {
+    while (true) {
+      if (this.state === 'body') return this.readBody()
+      if (!this.readVarint()) {
+        this.chunk = EMPTY
+        this.offset = 0
+        return false
+      }
+      const value = this.value
+      const consumed = this.consumed
+      this.value = 0
+      this.factor = 1
+      this.consumed = 0
+      if (this.state === 'length') {
+        if (value > this.maxBody + VARINT_SIZE) throw new DDatabaseError('ERR_FRAME_SIZE')
+        if (value > 0) {
+          this.length = value
+          this.state = 'header'
+        }
+      } else {
+        this.length -= consumed
+        if (this.length < 0 || this.length > this.maxBody) throw new DDatabaseError('ERR_FRAME_SIZE')
+        this.type = value % TYPES
+        this.channel = (value - this.type) / TYPES
+        this.state = 'body'
+      }
+    }
+  }
+
+  private readVarint(): boolean {
+    const { chunk } = this
+    const end = chunk.byteLength
+    while (this.offset < end) {
+      const byte = chunk[this.offset++]!
+      this.value += (byte & 127) * this.factor
+      this.consumed++
+      if (byte < 128) {
+        if (this.value > Number.MAX_SAFE_INTEGER) throw new DDatabaseError('ERR_VARINT')
+        return true
+      }
+      if (this.consumed === VARINT_SIZE) throw new DDatabaseError('ERR_VARINT')
+      this.factor *= 128
+    }
+    return false
+  }
+
+  private readBody(): boolean {
+    const { chunk, offset, length, partial } = this
+    const available = chunk.byteLength - offset
+    if (partial === null) {
+      if (available >= length) {
+        this.offset = offset + length
+        this.body = chunk.subarray(offset, this.offset)
+        this.state = 'length'
+        return true
+      }
+      const fresh = new GrowingBuffer(length <= EAGER_SIZE ? length : 0, length)
+      fresh.append(chunk, offset)
+      this.partial = fresh
+    } else {
+      const missing = length - partial.length
+      if (available >= missing) {
+        this.offset = offset + missing
+        partial.append(chunk, offset, this.offset)
+        this.body = partial.view()
+        this.partial = null
+        this.state = 'length'
+        return true
+      }
+      partial.append(chunk, offset)
+    }
+    this.chunk = EMPTY
+    this.offset = 0
+    return false
+  }
+}
+
+/** Id and payload of an extension message, whose body is varint(id) ‖ payload. Throws `ERR_MESSAGE_MALFORMED` without an id. */
+export function splitExtension(body: Uint8Array): { id: number; payload: Uint8Array } {
+  let id = 0
+  let factor = 1
+  const limit = Math.min(body.byteLength, VARINT_SIZE)
+  for (let i = 0; i < limit; i++) {
+    const byte = body[i]!
+    id += (byte & 127) * factor
+    factor *= 128
+    if (byte < 128 && id <= Number.MAX_SAFE_INTEGER) return { id, payload: body.subarray(i + 1) }
+  }
+  throw malformed('an extension message needs an id')
+}

@@ -1,0 +1,81 @@
+/**
+ * Gathers what is sent in one tick into few chunks: frames are encoded straight into a slab, which leaves as one chunk at
+ * the end of the tick (a microtask) or when it is full. Encryption then costs one call per chunk instead of per frame.
+ */
+import b4a from 'b4a'
+
+const EMPTY = b4a.alloc(0)
+const SMALLEST_SLAB = 1024
+const LARGEST_SLAB = 64 * 1024
+
+/** Bytes on their way out. */
+export class Output {
+  /** Where the reserved bytes are to be written. */
+  bytes: Uint8Array = EMPTY
+  private start = 0
+  private end = 0
+  // Bytes of this tick; the first slab of the next tick is as large as this one would have needed.
+  private tick = 0
+  private slabSize = SMALLEST_SLAB
+  private scheduled = false
+  private readonly onchunk: (chunk: Uint8Array) => void
+  private readonly ontick: () => void
+
+  /** @param onchunk - takes each chunk, and may change it in place */
+  constructor(onchunk: (chunk: Uint8Array) => void) {
+    this.onchunk = onchunk
+    this.ontick = () => this.endTick()
+  }
+
+  /** Bytes that were reserved and have not left yet. */
+  get waiting(): number {
+    return this.end - this.start
+  }
+
+  /** Reserves `size` bytes and returns their offset in `bytes`. The caller fills all of them before it does anything else. */
+  reserve(size: number): number {
+    if (this.bytes.byteLength - this.end < size) this.grow(size)
+    if (!this.scheduled) {
+      this.scheduled = true
+      queueMicrotask(this.ontick)
+    }
+    const offset = this.end
+    this.end = offset + size
+    this.tick += size
+    return offset
+  }
+
+  /** Lets everything that is waiting leave now. */
+  flush(): void {
+    if (this.end === this.start) return
+    const chunk = this.bytes.subarray(this.start, this.end)
+    this.start = this.end
+    this.onchunk(chunk)
+  }
+
+  /** Forgets what is waiting. */
+  clear(): void {
+    this.bytes = EMPTY
+    this.start = 0
+    this.end = 0
+  }
+
+  private grow(size: number): void {
+    this.flush()
+    if (this.tick > 0) this.slabSize = LARGEST_SLAB
+    this.bytes = b4a.allocUnsafe(Math.max(size, this.slabSize))
+    this.start = 0
+    this.end = 0
+  }
+
+  private endTick(): void {
+    this.scheduled = false
+    this.flush()
+    // An idle stream keeps no slab; the chunk that left holds on to this one as long as it needs it.
+    this.clear()
+    let slabSize = SMALLEST_SLAB
+    while (slabSize < this.tick && slabSize < LARGEST_SLAB) slabSize *= 4
+    this.slabSize = slabSize
+    this.tick = 0
+  }
+}

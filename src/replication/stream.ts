@@ -1,0 +1,450 @@
+/**
+ * The protocol stream (spec API §8.2): a duplex stream over which two sides replicate any number of feeds. What is
+ * written to it came from the remote, what is read from it is for the remote.
+ */
+import b4a from 'b4a'
+import { Duplex, type DuplexEvents } from 'streamx'
+import { discoveryKey, KEY_SIZE, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
+import { DDATABASE, type Dialect, HYPERCORE } from '../dialect.ts'
+import { argumentTypeError, DDatabaseError } from '../errors.ts'
+import type { Channel, ChannelHandlers } from './channel.ts'
+import { ChannelTable } from './channel-table.ts'
+import {
+  type Extension,
+  type ExtensionCarrier,
+  type ExtensionHandlers,
+  ExtensionRegistry,
+  type RemoteExtensions
+} from './extensions.ts'
+import { Guard } from './guard.ts'
+import type { KeyPairSource } from './handshake.ts'
+import { type ReplicationLimits, resolveLimits } from './limits.ts'
+import { type HaveMessage, optionsCodec } from './messages.ts'
+import { Timer } from './timer.ts'
+import { Transport, type TransportHost } from './transport.ts'
+
+const DEFAULT_TIMEOUT = 20000
+const OPTIONS = 1
+
+/** Options and hooks of a stream. The object stays the application's: hooks are looked up when they are called. */
+export interface ProtocolHandlers {
+  /** Stream cipher. Default true. */
+  encrypted?: boolean | undefined
+  /** Handshake and capabilities. Default true; false counts only together with `encrypted: false`. */
+  noise?: boolean | undefined
+  /** Static X25519 pair of this side, or a function that gets it. Default: a fresh one. */
+  keyPair?: KeyPairSource | null | undefined
+  /** Milliseconds without input after which the stream is destroyed; half of it without output sends a keepalive. 0 or false: never. Default 20000. */
+  timeout?: number | false | null | undefined
+  /** Keep the stream open without channels. Default false. */
+  live?: boolean | undefined
+  /** Bounds that differ from the defaults. */
+  limits?: Partial<ReplicationLimits> | undefined
+  /** Whose discovery keys and capabilities are used. Default: that of the class. */
+  dialect?: Dialect | undefined
+  /** Only to repeat a recorded session: values that must otherwise be random, and fresh for every stream. */
+  recorded?: { nonce?: Uint8Array | undefined; ephemeralKeyPair?: KeyPair | undefined } | undefined
+  /** Whether the remote is welcome: `done()` lets it in; `done(error)` and exceptions end the connection. */
+  onauthenticate?: ((remotePublicKey: Uint8Array, done: (error?: unknown) => void) => void) | undefined
+  /** The handshake is over. */
+  onhandshake?: (() => void) | undefined
+  /** The remote opened a feed that is not open here: open it, refuse it with `stream.close`, or do nothing. */
+  ondiscoverykey?: ((discoveryKey: Uint8Array) => void) | undefined
+  /** The remote opened a feed. */
+  onremoteopen?: ((discoveryKey: Uint8Array) => void) | undefined
+  /** The remote closed a feed, or the stream was destroyed; `key` is null if the feed was not open here. */
+  onchannelclose?: ((discoveryKey: Uint8Array, key: Uint8Array | null) => void) | undefined
+  /** The remote announced stream level extensions. */
+  onextensions?: ((names: string[]) => void) | undefined
+}
+
+/** Events of a stream, beside those of every duplex stream. */
+export interface ProtocolStreamEvents extends DuplexEvents {
+  handshake: []
+  'discovery-key': [discoveryKey: Uint8Array]
+  'remote-open': [discoveryKey: Uint8Array]
+  'duplex-channel': [channel: Channel]
+  prefinalize: []
+  extensions: [names: string[]]
+  ack: [have: HaveMessage]
+  timeout: []
+  'output-drain': []
+}
+
+// What streamx keeps and has no accessor for.
+interface ReadableInternals {
+  buffered: number
+  pipeTo: { remoteAddress?: string; _utp?: unknown } | null
+}
+
+/** A connection to one remote. */
+export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements ExtensionCarrier<ProtocolStream> {
+  /** Dialect of the streams of this class. */
+  static readonly dialect: Dialect = DDATABASE
+
+  /** Whether this side sends the first handshake message. */
+  readonly initiator: boolean
+  /** Options and hooks, as given. */
+  handlers: ProtocolHandlers
+  /** Whose discovery keys and capabilities are used. */
+  readonly dialect: Dialect
+  /** Whether there is a handshake. */
+  readonly noise: boolean
+  /** Whether there is a cipher. */
+  readonly encrypted: boolean
+  /** The bounds of this stream. */
+  readonly limits: Readonly<ReplicationLimits>
+  /** Whether the stream stays open without channels. */
+  live: boolean
+  /** Handshake, cipher and frames; `handshakeHash`, `capability(key)`, `remoteCapability(key)`. */
+  readonly state: Transport
+  /** All channels; for the channels' own use. */
+  readonly channelTable: ChannelTable
+  /** Keeps the stream from ending while the application may still open feeds. */
+  readonly prefinalize = new Guard()
+  /** Extensions of this side. */
+  readonly extensions: ExtensionRegistry<ProtocolStream>
+  /** Extensions of the remote. */
+  readonly remoteExtensions: RemoteExtensions<ProtocolStream>
+  /** Bytes received. */
+  bytesReceived = 0
+  /** The timeout, if there is one; `timeout.ms` is its duration. */
+  timeout: Timer | null = null
+  /** The keepalive timer, if there is one. */
+  keepAlive: Timer | null = null
+
+  declare private readonly _readableState: ReadableInternals
+  private announcedExtensions = 0
+  private wasBackedUp = false
+  private finalized = false
+
+  /**
+   * @param initiator - the two sides must differ
+   * @param handlers - options and hooks
+   * @throws TypeError without a boolean, and for a key pair that is not one; RangeError for a wrong limit
+   */
+  constructor(initiator: boolean, handlers: ProtocolHandlers = {}) {
+    if (typeof initiator !== 'boolean') {
+      throw argumentTypeError('Must specify initiator boolean in replication stream')
+    }
+    const limits = resolveLimits(handlers.limits)
+    super({ highWaterMark: limits.outputHighWater })
+    this.initiator = initiator
+    this.handlers = handlers
+    this.dialect = handlers.dialect ?? new.target.dialect
+    this.encrypted = handlers.encrypted !== false
+    this.noise = this.encrypted || handlers.noise !== false
+    this.live = !!handlers.live
+    this.limits = limits
+    this.channelTable = new ChannelTable(this)
+    this.extensions = new ExtensionRegistry<ProtocolStream>(this)
+    this.remoteExtensions = this.extensions.remote()
+    this.state = new Transport(
+      {
+        initiator,
+        encrypted: this.encrypted,
+        noise: this.noise,
+        keyPair: handlers.keyPair ?? null,
+        dialect: this.dialect,
+        limits,
+        recorded: handlers.recorded
+      },
+      this.transportHost()
+    )
+    this.once('finish', () => this.finalize())
+    if (handlers.timeout !== false && handlers.timeout !== 0) {
+      const timeout = handlers.timeout || DEFAULT_TIMEOUT
+      this.setTimeout(timeout, () => this.destroy(new DDatabaseError('ETIMEDOUT')))
+      this.setKeepAlive(Math.ceil(timeout / 2))
+    }
+  }
+
+  /** Whether `value` is a protocol stream, of this or another copy or version of the protocol. */
+  static isProtocolStream(value: unknown): value is ProtocolStream {
+    const stream = value as Partial<ProtocolStream> | null | undefined
+    return (
+      !!stream && typeof stream.initiator === 'boolean' && typeof stream.pipe === 'function' && !!stream.state
+    )
+  }
+
+  /** A new static key pair, or the one of a 32 byte seed. */
+  static keyPair(seed?: Uint8Array): KeyPair {
+    return noiseKeyPair(seed)
+  }
+
+  /** Static key of this side; null without noise, or until a `keyPair` function has answered. */
+  get publicKey(): Uint8Array | null {
+    return this.state.publicKey
+  }
+
+  /** Static key of the remote; null before the handshake is over and without noise. */
+  get remotePublicKey(): Uint8Array | null {
+    return this.state.remotePublicKey
+  }
+
+  /** Address of the socket this stream is piped into, or null. */
+  get remoteAddress(): string | null {
+    const { pipeTo } = this._readableState
+    if (pipeTo === null || ProtocolStream.isProtocolStream(pipeTo)) return null
+    return pipeTo.remoteAddress ?? null
+  }
+
+  /** `tcp`, `utp` or `unknown`: what this stream is piped into; null if into nothing. */
+  get remoteType(): 'tcp' | 'utp' | 'unknown' | null {
+    const { pipeTo } = this._readableState
+    if (pipeTo === null) return null
+    if (pipeTo._utp) return 'utp'
+    return pipeTo.remoteAddress ? 'tcp' : 'unknown'
+  }
+
+  /** Number of feeds that either side has opened. */
+  get channelCount(): number {
+    return this.channelTable.size
+  }
+
+  /** The feeds that either side has opened. */
+  get channels(): IterableIterator<Channel> {
+    return this.channelTable.values()
+  }
+
+  /** Bytes sent, including those that have not left yet. */
+  get bytesSent(): number {
+    return this.state.bytesSent
+  }
+
+  /** Bytes that were sent and that the connection has not taken yet. */
+  get queuedOutput(): number {
+    return this._readableState.buffered + this.state.queued
+  }
+
+  /**
+   * Whether the remote reads more slowly than we send (`limits.outputHighWater`). Who looks here and holds back is told
+   * when there is room again: by the channel handler `ondrain` and the event `output-drain`.
+   */
+  get backedUp(): boolean {
+    const backedUp = this.queuedOutput >= this.limits.outputHighWater
+    if (backedUp) this.wasBackedUp = true
+    return backedUp
+  }
+
+  /**
+   * Opens the feed `key`: tells the remote its discovery key and proves that we know `key`. A feed that is open already is
+   * returned as it is, with `handlers` in place of the old ones.
+   *
+   * If the remote opened the feed without knowing the key, or the stream is destroyed, the channel returned is closed and
+   * its `onclose` is called in a microtask.
+   *
+   * @throws TypeError for a key that has not 32 bytes
+   */
+  open(key: Uint8Array, handlers?: ChannelHandlers): Channel {
+    return this.channelTable.open(key, this.discoveryKeyOf(key), handlers)
+  }
+
+  /** Closes a feed that is open here; refuses one that is not. */
+  close(discoveryKey: Uint8Array): void {
+    const channel = this.channelTable.get(discoveryKey)
+    if (channel !== null && channel.localId > -1) channel.close()
+    else this.channelTable.refuse(discoveryKey)
+  }
+
+  /** Whether this side has opened the feed `key`. */
+  opened(key: Uint8Array): boolean {
+    return this.channelTable.get(this.discoveryKeyOf(key))?.opened ?? false
+  }
+
+  /** Whether the remote has opened the feed `key`. */
+  remoteOpened(key: Uint8Array): boolean {
+    return this.channelTable.get(this.discoveryKeyOf(key))?.remoteOpened ?? false
+  }
+
+  /** Whether the remote has opened the feed `key` and proved that it knows the key. False without noise. */
+  remoteVerified(key: Uint8Array): boolean {
+    return this.channelTable.get(this.discoveryKeyOf(key))?.verifies(key) ?? false
+  }
+
+  /** Ends the sending side; what was sent before still leaves. The stream is over when the remote ends its side, too. */
+  finalize(): void {
+    if (this.finalized || this.destroying) return
+    this.state.end()
+    this.finalized = true
+    this.push(null)
+  }
+
+  /** Sends a keepalive; not during the handshake. False if the output is backed up. */
+  ping(): boolean {
+    return this.state.ping()
+  }
+
+  /** Emits `timeout` after `ms` milliseconds without input, and then calls `ontimeout`. 0: never. */
+  setTimeout(ms: number | false | null, ontimeout?: () => void): void {
+    if (this.timeout !== null) this.timeout.destroy()
+    this.timeout = ms && !this.destroying ? new Timer(ms, () => this.emit('timeout')) : null
+    if (ms && ontimeout !== undefined) this.once('timeout', ontimeout)
+  }
+
+  /** Sends a keepalive whenever nothing was sent for `ms` milliseconds. 0: never. */
+  setKeepAlive(ms: number | false | null): void {
+    if (this.keepAlive !== null) this.keepAlive.destroy()
+    this.keepAlive = null
+    if (!ms || this.destroying) return
+    this.keepAlive = new Timer(ms, () => {
+      this.setKeepAlive(ms)
+      this.ping()
+    })
+  }
+
+  /**
+   * Registers an extension on the stream itself; its messages belong to no feed.
+   *
+   * @throws TypeError for a name that is taken
+   */
+  registerExtension<Message = unknown>(
+    name: string,
+    handlers?:
+      | ExtensionHandlers<Message, ProtocolStream>
+      | ((
+          extension: Extension<Message, ProtocolStream>
+        ) => ExtensionHandlers<Message, ProtocolStream> | undefined)
+  ): Extension<Message, ProtocolStream> {
+    return this.extensions.add(name, handlers)
+  }
+
+  /** For the extensions' own use: announces the list if it has changed, and sends. */
+  sendExtension(id: number, message: Uint8Array): boolean {
+    if (this.announcedExtensions !== this.extensions.changes) {
+      this.announcedExtensions = this.extensions.changes
+      this.state.send(0, OPTIONS, optionsCodec, { extensions: this.extensions.names() })
+    }
+    return this.state.extension(0, id, message)
+  }
+
+  /** For the extensions' own use. */
+  remoteSupportsExtension(name: string): boolean {
+    return this.remoteExtensions.has(name)
+  }
+
+  /** For the channels' own use: the remote announced its stream level extensions. */
+  onextensions(names: string[]): void {
+    this.remoteExtensions.update(names)
+    this.handlers.onextensions?.(names)
+    this.emit('extensions', names)
+  }
+
+  /** For the channels' own use: a channel was closed; without any left a stream that is not live ends. */
+  channelClosed(): void {
+    this.emit('prefinalize')
+    this.prefinalize.ready(() => {
+      if (!this.destroying && this.channelCount === 0 && !this.live) this.finalize()
+    })
+  }
+
+  /** For the channels' own use: runs `fn`; an exception destroys the stream. */
+  guarded(fn: () => void): void {
+    if (this.destroying) return
+    try {
+      fn()
+    } catch (cause) {
+      this.destroy(DDatabaseError.is(cause) ? cause : new DDatabaseError('ERR_STREAM_HANDLER', { cause }))
+    }
+  }
+
+  /** Short summary for `util.inspect`. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    const hex = (key: Uint8Array | null) => (key === null ? null : `${b4a.toString(key, 'hex').slice(0, 8)}…`)
+    return (
+      `${this.dialect.inspectName}ProtocolStream(\n` +
+      `  publicKey: ${hex(this.publicKey)}\n` +
+      `  remotePublicKey: ${hex(this.remotePublicKey)}\n` +
+      `  remoteAddress: ${this.remoteAddress}\n` +
+      `  remoteType: ${this.remoteType}\n` +
+      `  live: ${this.live}\n` +
+      `  initiator: ${this.initiator}\n` +
+      `  channelCount: ${this.channelCount}\n` +
+      `  destroyed: ${this.destroyed}\n` +
+      `  prefinalized: ${!this.prefinalize.waiting}\n` +
+      `  bytesSent: ${this.bytesSent}\n` +
+      `  bytesReceived: ${this.bytesReceived}\n` +
+      ')'
+    )
+  }
+
+  override _open(callback: (error: Error | null) => void): void {
+    this.guarded(() => this.state.start())
+    callback(null)
+  }
+
+  override _write(chunk: unknown, callback: (error: Error | null) => void): void {
+    if (!(chunk instanceof Uint8Array)) {
+      callback(argumentTypeError('A protocol stream takes Uint8Arrays'))
+      return
+    }
+    if (this.timeout !== null) this.timeout.refresh()
+    this.bytesReceived += chunk.byteLength
+    this.state.recv(chunk, () => callback(null))
+  }
+
+  override _final(callback: (error: Error | null) => void): void {
+    callback(this.state.midMessage ? new DDatabaseError('ERR_STREAM_TRUNCATED') : null)
+  }
+
+  // streamx calls this when there is room in the queue again.
+  override _read(callback: (error: Error | null) => void): void {
+    callback(null)
+    if (!this.wasBackedUp || this.backedUp) return
+    this.wasBackedUp = false
+    this.guarded(() => {
+      this.channelTable.drain()
+      this.emit('output-drain')
+    })
+  }
+
+  override _predestroy(): void {
+    this.setTimeout(0)
+    this.setKeepAlive(0)
+    this.state.destroy()
+  }
+
+  override _destroy(callback: (error: Error | null) => void): void {
+    // Here too, because a stream that ends by itself is never "predestroyed".
+    this._predestroy()
+    this.prefinalize.destroy()
+    this.channelTable.destroy()
+    callback(null)
+  }
+
+  private discoveryKeyOf(key: Uint8Array): Uint8Array {
+    if (!(key instanceof Uint8Array) || key.byteLength !== KEY_SIZE) {
+      throw argumentTypeError('key must have 32 bytes')
+    }
+    return discoveryKey(key, this.dialect)
+  }
+
+  private transportHost(): TransportHost {
+    return {
+      sink: this.channelTable,
+      push: (bytes) => {
+        if (this.destroying || this.finalized) return
+        if (this.keepAlive !== null) this.keepAlive.refresh()
+        this.push(bytes)
+        if (this._readableState.buffered > this.limits.queuedOutput) {
+          this.destroy(new DDatabaseError('ERR_OUTPUT_LIMIT'))
+        }
+      },
+      accepting: () => !this.backedUp,
+      authenticate: (remotePublicKey, done) => {
+        if (this.handlers.onauthenticate) this.handlers.onauthenticate(remotePublicKey, done)
+        else done()
+      },
+      onhandshake: () => {
+        this.handlers.onhandshake?.()
+        this.emit('handshake')
+      },
+      onfail: (error) => this.destroy(error)
+    }
+  }
+}
+
+/** A stream that speaks the dialect of hypercore 9. */
+export class HypercoreProtocolStream extends ProtocolStream {
+  static override readonly dialect: Dialect = HYPERCORE
+}

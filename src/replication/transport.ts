@@ -1,0 +1,412 @@
+/**
+ * From messages to bytes and back (spec WIRE §1 – §7): handshake, cipher, frames, encoding. One per stream; it knows
+ * channel numbers, but not what the channels are for.
+ *
+ * Whatever is wrong with the input, or thrown while it is worked on, ends in `host.onfail`: nothing is thrown.
+ */
+import b4a from 'b4a'
+import { capability, remoteCapability, type Split } from '../crypto/capability.ts'
+import { type KeyPair, randomBytes } from '../crypto/keys.ts'
+import type { Dialect } from '../dialect.ts'
+import { argumentValueError, DDatabaseError } from '../errors.ts'
+import { NONCE_SIZE, StreamCipher } from './cipher.ts'
+import { EXTENSION_TYPE, FrameDecoder, frameSize, splitExtension, writeFrameHeader } from './frames.ts'
+import { Handshake, type KeyPairSource } from './handshake.ts'
+import type { ReplicationLimits } from './limits.ts'
+import * as messages from './messages.ts'
+import type { HandshakeResult } from './noise.ts'
+import { Output } from './output.ts'
+import { varintSize, writeVarint } from './protobuf.ts'
+
+/** What a transport needs to know. */
+export interface TransportOptions {
+  initiator: boolean
+  /** XSalsa20 after the handshake. Without it the handshake still proves who is there. */
+  encrypted: boolean
+  /** Handshake and capabilities; only off if `encrypted` is off too. */
+  noise: boolean
+  keyPair: KeyPairSource | null
+  dialect: Dialect
+  limits: ReplicationLimits
+  /** Only to repeat a recorded session: values that are random otherwise. */
+  recorded: { nonce?: Uint8Array | undefined; ephemeralKeyPair?: KeyPair | undefined } | undefined
+}
+
+/** Receives the decoded messages. `channel` is the number the remote chose. */
+export interface MessageSink {
+  onopen(channel: number, message: messages.OpenMessage): void
+  onoptions(channel: number, message: messages.OptionsMessage): void
+  onstatus(channel: number, message: messages.StatusMessage): void
+  onhave(channel: number, message: messages.HaveMessage): void
+  onunhave(channel: number, message: messages.RangeMessage): void
+  onwant(channel: number, message: messages.RangeMessage): void
+  onunwant(channel: number, message: messages.RangeMessage): void
+  onrequest(channel: number, message: messages.RequestMessage): void
+  oncancel(channel: number, message: messages.CancelMessage): void
+  ondata(channel: number, message: messages.DataMessage): void
+  onclose(channel: number, message: messages.CloseMessage): void
+  onextension(channel: number, id: number, payload: Uint8Array): void
+}
+
+/** Who runs a transport. */
+export interface TransportHost {
+  readonly sink: MessageSink
+  /** Sends bytes; they belong to the receiver from then on. */
+  push(bytes: Uint8Array): void
+  /** Whether more may be sent without piling up. */
+  accepting(): boolean
+  authenticate(remotePublicKey: Uint8Array, done: (error?: unknown) => void): void
+  /** The handshake is over. Not called without noise. */
+  onhandshake(): void
+  /** Called at most once; the host destroys the transport then. */
+  onfail(error: Error): void
+}
+
+// Before the handshake is over messages wait: encoded, but for Opens, whose capability depends on the session.
+type Waiting = Uint8Array | { channel: number; key: Uint8Array; discoveryKey: Uint8Array }
+
+// Frames cannot be worked on for longer than a few milliseconds without giving sockets and timers their turn.
+const yieldTurn: (task: () => void) => void =
+  typeof setImmediate === 'function' ? (task) => void setImmediate(task) : (task) => void setTimeout(task, 0)
+
+/** One end of a connection. On a stream it is the property `state`. */
+export class Transport {
+  /** Static key of this side; null without noise, or until the application has given it. */
+  publicKey: Uint8Array | null = null
+  /** Static key of the other side; null before the end of the handshake and without noise. */
+  remotePublicKey: Uint8Array | null = null
+  /** Identifies the session: 64 bytes, the same on both sides; null before the end of the handshake and without noise. */
+  handshakeHash: Uint8Array | null = null
+  /** Bytes sent, including those that have not left yet. */
+  bytesSent = 0
+
+  private readonly options: TransportOptions
+  private readonly host: TransportHost
+  private readonly nonce: Uint8Array
+  private handshake: Handshake | null = null
+  private waiting: Waiting[] | null = null
+  private waitingSize = 0
+  private split: Split | null = null
+  private encryption: StreamCipher | null = null
+  private decryption: StreamCipher | null = null
+  private readonly output: Output
+  private readonly decoder: FrameDecoder
+  private readonly chunks: Uint8Array[] = []
+  private consumed: (() => void) | null = null
+  private pumping = false
+  private state: 'open' | 'ended' | 'destroyed' = 'open'
+
+  /** @throws TypeError for a key pair that is not one */
+  constructor(options: TransportOptions, host: TransportHost) {
+    this.options = options
+    this.host = host
+    this.output = new Output((chunk) => {
+      if (this.encryption !== null) this.encryption.update(chunk, chunk)
+      this.host.push(chunk)
+    })
+    this.decoder = new FrameDecoder(options.limits.frameSize)
+    this.nonce = options.recorded?.nonce ?? randomBytes(NONCE_SIZE)
+    if (!options.noise) return
+    this.waiting = []
+    this.handshake = new Handshake(
+      {
+        initiator: options.initiator,
+        keyPair: options.keyPair,
+        nonce: this.nonce,
+        ephemeralKeyPair: options.recorded?.ephemeralKeyPair,
+        limits: options.limits
+      },
+      {
+        send: (bytes) => {
+          this.bytesSent += bytes.byteLength
+          this.host.push(bytes)
+        },
+        authenticate: (remotePublicKey, done) => this.host.authenticate(remotePublicKey, done),
+        onfinish: (result, remote, trailing) => this.onhandshake(result, remote.nonce, trailing),
+        onresume: () => this.onresume(),
+        onfail: (error) => this.fail(error)
+      }
+    )
+    this.publicKey = this.handshake.publicKey
+  }
+
+  /** Whether the handshake is still going on. */
+  get handshaking(): boolean {
+    return this.handshake !== null
+  }
+
+  /** Bytes that wait inside the transport. */
+  get queued(): number {
+    return this.waitingSize + this.output.waiting
+  }
+
+  /** Whether the input stands in the middle of a message. */
+  get midMessage(): boolean {
+    return this.handshake === null ? this.decoder.midFrame : this.handshake.midMessage
+  }
+
+  /** The capability this side sends for a feed; null without noise or before the end of the handshake. */
+  capability(key: Uint8Array): Uint8Array | null {
+    return this.split === null ? null : capability(key, this.split, this.options.dialect)
+  }
+
+  /** The capability the other side has to send for a feed; null without noise or before the end of the handshake. */
+  remoteCapability(key: Uint8Array): Uint8Array | null {
+    return this.split === null ? null : remoteCapability(key, this.split, this.options.dialect)
+  }
+
+  /** Begins the handshake. Input comes after this. */
+  start(): void {
+    if (this.handshake === null) return
+    this.handshake.start()
+    if (this.handshake !== null) this.publicKey = this.handshake.publicKey
+  }
+
+  /**
+   * Takes a chunk of input; `consumed` is called when the next one is welcome. The chunk is not changed, but without
+   * encryption messages hold views on it.
+   */
+  recv(chunk: Uint8Array, consumed: () => void): void {
+    this.consumed = consumed
+    if (this.state === 'destroyed') {
+      this.release()
+      return
+    }
+    if (this.handshake !== null) {
+      // Still not null afterwards unless the chunk ended the handshake.
+      this.handshake.push(chunk)
+      if (this.handshake !== null) {
+        if (!this.handshake.full) this.release()
+        return
+      }
+    } else this.enqueue(chunk)
+    this.pump()
+  }
+
+  /** Sends a message; false if the output is backed up, or nothing is sent any more. Throws `ERR_MESSAGE_TOO_LARGE`, TypeErrors and RangeErrors. */
+  send<S>(channel: number, type: number, codec: messages.MessageCodec<S, unknown>, message: S): boolean {
+    if (this.state !== 'open') return false
+    const size = this.checkSize(codec.size(message))
+    const total = frameSize(channel, type, size)
+    if (this.waiting !== null) {
+      const frame = b4a.allocUnsafe(total)
+      codec.write(message, frame, writeFrameHeader(frame, 0, channel, type, size))
+      return this.wait(frame, total)
+    }
+    const offset = this.reserve(total)
+    const { bytes } = this.output
+    codec.write(message, bytes, writeFrameHeader(bytes, offset, channel, type, size))
+    return this.host.accepting()
+  }
+
+  /** Sends an Open with the capability for `key`. */
+  open(channel: number, key: Uint8Array, discoveryKey: Uint8Array): boolean {
+    if (this.state !== 'open') return false
+    if (this.waiting !== null) return this.wait({ channel, key, discoveryKey }, 128)
+    return this.send(channel, 0, messages.openCodec, { discoveryKey, capability: this.capability(key) })
+  }
+
+  /** Sends an extension message. */
+  extension(channel: number, id: number, payload: Uint8Array): boolean {
+    if (!(payload instanceof Uint8Array))
+      throw argumentValueError('An extension message must be a Uint8Array')
+    if (this.state !== 'open') return false
+    const size = this.checkSize(varintSize(id) + payload.byteLength)
+    const total = frameSize(channel, EXTENSION_TYPE, size)
+    const target = this.waiting === null ? null : b4a.allocUnsafe(total)
+    const offset = target === null ? this.reserve(total) : 0
+    const bytes = target ?? this.output.bytes
+    bytes.set(payload, writeVarint(bytes, writeFrameHeader(bytes, offset, channel, EXTENSION_TYPE, size), id))
+    return target === null ? this.host.accepting() : this.wait(target, total)
+  }
+
+  /** Sends a keepalive; not during the handshake. */
+  ping(): boolean {
+    if (this.state !== 'open' || this.waiting !== null) return false
+    const offset = this.reserve(1)
+    this.output.bytes[offset] = 0
+    return this.host.accepting()
+  }
+
+  /** Lets everything that was sent leave, and sends nothing from then on. */
+  end(): void {
+    if (this.state !== 'open') return
+    this.output.flush()
+    if (this.state === 'open') this.state = 'ended'
+    this.waiting = null
+    this.waitingSize = 0
+  }
+
+  /** Stops at once. Chunks that were not worked on are given up. */
+  destroy(): void {
+    if (this.state === 'destroyed') return
+    this.state = 'destroyed'
+    if (this.handshake !== null) this.handshake.destroy()
+    this.handshake = null
+    this.waiting = null
+    this.waitingSize = 0
+    this.output.clear()
+    this.chunks.length = 0
+    if (this.encryption !== null) this.encryption.destroy()
+    if (this.decryption !== null) this.decryption.destroy()
+    this.encryption = null
+    this.decryption = null
+    this.release()
+  }
+
+  private checkSize(size: number): number {
+    if (size > this.options.limits.frameSize) throw new DDatabaseError('ERR_MESSAGE_TOO_LARGE')
+    return size
+  }
+
+  private reserve(size: number): number {
+    this.bytesSent += size
+    return this.output.reserve(size)
+  }
+
+  private wait(item: Waiting, size: number): boolean {
+    this.waiting!.push(item)
+    this.waitingSize += size
+    if (this.waitingSize > this.options.limits.queuedOutput) this.fail(new DDatabaseError('ERR_OUTPUT_LIMIT'))
+    return false
+  }
+
+  private onhandshake(result: HandshakeResult, remoteNonce: Uint8Array, trailing: Uint8Array): void {
+    const { split } = result
+    this.handshake = null
+    this.split = split
+    this.remotePublicKey = result.remotePublicKey
+    this.handshakeHash = result.handshakeHash
+    if (this.options.encrypted) {
+      this.encryption = new StreamCipher(split.tx, this.nonce)
+      this.decryption = new StreamCipher(split.rx, remoteNonce)
+    }
+    try {
+      // Messages that the application sends here still go to the end of the queue.
+      this.host.onhandshake()
+      this.sendWaiting()
+    } catch (error) {
+      this.fail(error)
+    }
+    if (trailing.byteLength > 0) this.enqueue(trailing)
+  }
+
+  private sendWaiting(): void {
+    const { waiting } = this
+    this.waiting = null
+    this.waitingSize = 0
+    if (waiting === null || this.state !== 'open') return
+    for (const item of waiting) {
+      if (!(item instanceof Uint8Array)) this.open(item.channel, item.key, item.discoveryKey)
+      else {
+        const offset = this.reserve(item.byteLength)
+        this.output.bytes.set(item, offset)
+      }
+    }
+  }
+
+  // The application answered a question of the handshake.
+  private onresume(): void {
+    if (this.handshake === null) {
+      this.pump()
+      return
+    }
+    this.publicKey = this.handshake.publicKey
+    if (!this.handshake.full) this.release()
+  }
+
+  private enqueue(chunk: Uint8Array): void {
+    if (this.state === 'destroyed') return
+    let plain = chunk
+    if (this.decryption !== null) {
+      plain = b4a.allocUnsafe(chunk.byteLength)
+      this.decryption.update(plain, chunk)
+    }
+    this.chunks.push(plain)
+  }
+
+  private pump(): void {
+    if (this.pumping) return
+    this.pumping = true
+    const { decoder, chunks } = this
+    let budget = this.options.limits.framesPerTurn
+    try {
+      while (this.state !== 'destroyed') {
+        if (decoder.next()) {
+          this.dispatch(decoder.channel, decoder.type, decoder.body)
+          if (--budget > 0) continue
+          this.pumping = false
+          yieldTurn(() => this.pump())
+          return
+        }
+        const chunk = chunks.shift()
+        if (chunk === undefined) break
+        decoder.write(chunk)
+      }
+    } catch (error) {
+      this.fail(error)
+    }
+    this.pumping = false
+    this.release()
+  }
+
+  private dispatch(channel: number, type: number, body: Uint8Array): void {
+    const { sink } = this.host
+    const { limits } = this.options
+    switch (type) {
+      case 0:
+        sink.onopen(channel, messages.openCodec.read(body, limits))
+        break
+      case 1:
+        sink.onoptions(channel, messages.optionsCodec.read(body, limits))
+        break
+      case 2:
+        sink.onstatus(channel, messages.statusCodec.read(body, limits))
+        break
+      case 3:
+        sink.onhave(channel, messages.haveCodec.read(body, limits))
+        break
+      case 4:
+        sink.onunhave(channel, messages.unhaveCodec.read(body, limits))
+        break
+      case 5:
+        sink.onwant(channel, messages.wantCodec.read(body, limits))
+        break
+      case 6:
+        sink.onunwant(channel, messages.unwantCodec.read(body, limits))
+        break
+      case 7:
+        sink.onrequest(channel, messages.requestCodec.read(body, limits))
+        break
+      case 8:
+        sink.oncancel(channel, messages.cancelCodec.read(body, limits))
+        break
+      case 9:
+        sink.ondata(channel, messages.dataCodec.read(body, limits))
+        break
+      case 10:
+        sink.onclose(channel, messages.closeCodec.read(body, limits))
+        break
+      case EXTENSION_TYPE: {
+        const { id, payload } = splitExtension(body)
+        sink.onextension(channel, id, payload)
+        break
+      }
+      // 11 to 14 are not in use and ignored.
+    }
+  }
+
+  private release(): void {
+    const { consumed } = this
+    this.consumed = null
+    if (consumed !== null) consumed()
+  }
+
+  private fail(error: unknown): void {
+    if (this.state === 'destroyed') return
+    const coded = DDatabaseError.is(error)
+      ? error
+      : new DDatabaseError('ERR_STREAM_HANDLER', { cause: error })
+    this.host.onfail(coded)
+  }
+}

@@ -1,0 +1,82 @@
+import b4a from 'b4a'
+import type { PageStage, Pages } from '../bitfield/pages.ts'
+import { HEADER_SIZE } from './layout.ts'
+import type { StorageFile } from './random-access.ts'
+
+/** Most pages read or written in one call. */
+const MAX_PAGES = 32
+
+/** The pages of the `bitfield` file (spec FORMAT §5.2). A page is always written whole. */
+export class BitfieldFile {
+  private readonly file: StorageFile
+  private readonly pages: Pages
+
+  constructor(file: StorageFile, pages: Pages) {
+    this.file = file
+    this.pages = pages
+  }
+
+  /** Writes the pages that `stage` changed, and those changed behind it, then makes the stage the committed state. */
+  async commit(stage: PageStage): Promise<void> {
+    for (const [page, bytes] of this.runs(this.dirtyPages(stage), (page) => stage.read(page))) {
+      await this.file.write(this.position(page), bytes)
+    }
+    this.pages.adopt(stage)
+    this.pages.takeDirty()
+  }
+
+  /**
+   * As {@link commit}, at once, if `allowed` and the storage can do it now; else false and nothing is changed.
+   * A change of a single page is the only one worth it.
+   */
+  commitSync(stage: PageStage, allowed: boolean): boolean {
+    if (!allowed) return false
+    const dirty = this.dirtyPages(stage)
+    if (dirty.length > 1) return false
+    const page = dirty[0]
+    if (page !== undefined && !this.file.writeSync(this.position(page), this.bytesOf(stage.read(page))))
+      return false
+    this.pages.adopt(stage)
+    this.pages.takeDirty()
+    return true
+  }
+
+  /** Puts the committed content back where {@link commit} of `stage` failed half way. */
+  async restore(stage: PageStage): Promise<void> {
+    for (const [page, bytes] of this.runs(stage.dirty, (page) => this.pages.read(page))) {
+      await this.file.write(this.position(page), bytes)
+    }
+  }
+
+  private dirtyPages(stage: PageStage): readonly number[] {
+    const behind = this.pages.takeDirty()
+    if (behind.length === 0) return stage.dirty
+    // They stay dirty if this commit fails.
+    for (const page of behind) this.pages.write(page)
+    return [...new Set([...stage.dirty, ...behind])].sort((a, b) => a - b)
+  }
+
+  private position(page: number): number {
+    return HEADER_SIZE + page * this.pages.pageSize
+  }
+
+  private bytesOf(page: Uint8Array | null): Uint8Array {
+    return page ?? b4a.alloc(this.pages.pageSize)
+  }
+
+  /** Adjacent pages as pieces of up to {@link MAX_PAGES} pages. */
+  private *runs(
+    pages: readonly number[],
+    read: (page: number) => Uint8Array | null
+  ): Generator<[number, Uint8Array]> {
+    for (let i = 0; i < pages.length; ) {
+      const first = pages[i]!
+      const run: Uint8Array[] = []
+      while (i < pages.length && pages[i] === first + run.length && run.length < MAX_PAGES) {
+        run.push(this.bytesOf(read(first + run.length)))
+        i++
+      }
+      yield [first, run.length === 1 ? run[0]! : b4a.concat(run)]
+    }
+  }
+}

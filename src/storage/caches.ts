@@ -1,0 +1,85 @@
+import { argumentTypeError } from '../errors.ts'
+import { NODE_SIZE, type TreeNode } from '../merkle/node.ts'
+import { GenerationCache } from '../util/lru.ts'
+
+/** Memory for tree nodes unless the application says otherwise: 65,536 nodes of 40 bytes. */
+export const DEFAULT_TREE_CACHE_BYTES = 65_536 * NODE_SIZE
+
+/** A cache that an application passes in: numeric keys, values that it need not understand. */
+export interface ExternalCache {
+  get(key: number): unknown
+  set(key: number, value: unknown): void
+  del?(key: number): void
+}
+
+/** Tree nodes by tree index. */
+export interface NodeCache {
+  get(treeIndex: number): TreeNode | null | undefined
+  set(treeIndex: number, node: TreeNode): void
+  delete(treeIndex: number): void
+}
+
+/** Stored bytes of blocks by block number. */
+export interface BlockCache {
+  get(block: number): Uint8Array | null | undefined
+  set(block: number, bytes: Uint8Array): void
+  delete(block: number): void
+}
+
+/** The options `cache` and `storageCacheSize`. */
+export interface CacheOptions {
+  /** `false`: no caches. An object: one setting for tree nodes, one for blocks. It is never modified. */
+  cache?:
+    | false
+    | { tree?: ExternalCache | number | false | undefined; data?: ExternalCache | number | false | undefined }
+    | undefined
+  /** Bytes for tree nodes; 0 or false for none. */
+  storageCacheSize?: number | false | undefined
+}
+
+/** What the two options come to. */
+export interface Caches {
+  /** Bytes for our own cache of tree pages, 0 for none. */
+  treeBytes: number
+  /** The application's cache of nodes, instead of ours. */
+  nodes: NodeCache | null
+  blocks: BlockCache | null
+}
+
+/** Reads the options. Errors: TypeError `ERR_INVALID_ARG_TYPE` for anything that is neither a size, false nor a cache. */
+export function createCaches(options: CacheOptions): Caches {
+  const { cache, storageCacheSize } = options
+  if (cache === false) return { treeBytes: 0, nodes: null, blocks: null }
+  const tree = cache?.tree ?? storageCacheSize ?? DEFAULT_TREE_CACHE_BYTES
+  const data = cache?.data ?? false
+  const treeIsSize = isSize(tree, 'cache.tree')
+  return {
+    treeBytes: treeIsSize ? Number(tree) : 0,
+    nodes: treeIsSize ? null : adapt<TreeNode>(tree as ExternalCache),
+    blocks: isSize(data, 'cache.data')
+      ? data
+        ? new GenerationCache<Uint8Array>(Number(data), (bytes) => bytes.byteLength)
+        : null
+      : adapt<Uint8Array>(data as ExternalCache)
+  }
+}
+
+function isSize(value: unknown, name: string): value is number | false {
+  if (value === false || (typeof value === 'number' && value >= 0)) return true
+  const { get, set } = (value ?? {}) as Partial<ExternalCache>
+  if (typeof get === 'function' && typeof set === 'function') return false
+  throw argumentTypeError(`${name} should be a number of bytes, false, or an object with get and set`)
+}
+
+function adapt<V>(cache: ExternalCache): {
+  get(key: number): V | null | undefined
+  set(key: number, value: V): void
+  delete(key: number): void
+} {
+  return {
+    get: (key) => cache.get(key) as V | null | undefined,
+    set: (key, value) => cache.set(key, value),
+    // A cache need not be able to forget; an entry of null counts as none.
+    delete: (key) => (cache.del ? cache.del(key) : cache.set(key, null))
+  }
+}

@@ -1,0 +1,371 @@
+/** Files in a directory: the storage of a feed that was given a path. Node only. */
+import fs from 'node:fs'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import RandomAccessFile from 'random-access-file'
+import type { Request } from 'random-access-storage'
+import { argumentRangeError, argumentValueError, DDatabaseError } from '../errors.ts'
+import type { StorageCallback, StorageFactory } from './random-access.ts'
+
+const { O_RDONLY, O_RDWR, O_CREAT } = fs.constants
+
+/** The operating system's ways to say "you may not write here". */
+const WRITING_REFUSED: ReadonlySet<unknown> = new Set(['EACCES', 'EPERM', 'EROFS'])
+
+/** The file system, or the system, does not offer the operation. */
+const NOT_OFFERED: ReadonlySet<unknown> = new Set(['ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL'])
+
+/** Size of the read request that stands for a synchronisation, see {@link DirectoryFile.sync}. */
+const SYNC = -1
+
+type NativeExtensions = typeof import('fs-native-extensions').default
+type Flock = typeof import('fd-lock').default
+
+// Both are native code and may be missing for a platform; the storage then works without holes and locks.
+const native = optional<NativeExtensions>('fs-native-extensions')
+const flock = optional<Flock>('fd-lock')
+
+function optional<T>(name: string): T | null {
+  try {
+    return createRequire(import.meta.url)(name) as T
+  } catch {
+    return null
+  }
+}
+
+/**
+ * Storage in the files `<directory>/<name>` (spec FORMAT §1, §9, §10). The directory and a file are created by the
+ * first write to it. Names cannot leave the directory. Files that may not be written are opened for reading only;
+ * a write is then rejected with the error of the operating system. The file `bitfield` is locked while it is open:
+ * a second opening fails with `ELOCKED`.
+ * @param options - `sync: false` switches `readSync` and `writeSync` off
+ * @throws TypeError `ERR_INVALID_ARG_VALUE` (also the factory, for its name) for a path that no file can have
+ */
+export function directoryStorage(directory: string, options: { sync?: boolean } = {}): StorageFactory {
+  requirePath(directory)
+  // Resolved now: a process that changes its working directory must not end up with files in two places.
+  const root = path.resolve(directory)
+  const shared: Shared = { directory: root, newEntries: new NewEntries(), sync: options.sync !== false }
+  return (name) => {
+    requirePath(name)
+    return new DirectoryFile(name, shared)
+  }
+}
+
+// The file functions throw on this instead of answering, which would leave a request of random-access-storage
+// running for ever.
+function requirePath(name: string): void {
+  if (name.includes('\0')) throw argumentValueError('A storage path cannot contain a zero byte')
+}
+
+/** What the files of one directory have in common. */
+interface Shared {
+  readonly directory: string
+  readonly newEntries: NewEntries
+  readonly sync: boolean
+}
+
+/** Folders with entries that a power failure could still take back. */
+class NewEntries {
+  readonly #changes = new Map<string, number>()
+
+  /** `folder` got a new entry. */
+  add(folder: string): void {
+    this.#changes.set(folder, (this.#changes.get(folder) ?? 0) + 1)
+  }
+
+  /** All entries added before this call are on the disk when the promise resolves. */
+  async flush(): Promise<void> {
+    for (const [folder, changes] of [...this.#changes]) {
+      await syncFolder(folder)
+      // An entry added meanwhile may have come too late: then the folder stays listed.
+      if (this.#changes.get(folder) === changes) this.#changes.delete(folder)
+    }
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  // Windows has no such operation, and needs none.
+  if (process.platform === 'win32') return
+  const handle = await fs.promises.open(folder, O_RDONLY)
+  try {
+    await handle.sync()
+  } catch (error) {
+    if (!NOT_OFFERED.has(codeOf(error))) throw error
+  } finally {
+    await handle.close()
+  }
+}
+
+/**
+ * A file below a directory. The queue of random-access-storage decides when each `_method` runs: opening and closing
+ * wait for what is running, everything else runs as soon as the file is open, in no particular order.
+ *
+ * There is one descriptor, opened for reading and writing at once, from the first request until `close`. So the lock,
+ * which belongs to the descriptor, has no gap and never competes with itself.
+ */
+class DirectoryFile extends RandomAccessFile {
+  readonly #shared: Shared
+  readonly #locked: boolean
+  readonly #permissions: number
+  /** Why the file was opened for reading only, or null if it was not. */
+  #refusal: Error | null = null
+
+  constructor(name: string, shared: Shared) {
+    super(name, { directory: shared.directory })
+    this.#shared = shared
+    this.#locked = isNamed(name, 'bitfield')
+    this.#permissions = isNamed(name, 'secret_key') ? 0o600 : 0o666
+  }
+
+  /**
+   * Reads at once, or answers null while the file is not open or something is queued: what was asked for earlier
+   * comes first. Requests that already run have no order among themselves, so overtaking them breaks none.
+   */
+  readSync(offset: number, size: number): Uint8Array | null {
+    if (!this.#immediate()) return null
+    requireOffset(offset)
+    const data = Buffer.allocUnsafe(size)
+    for (let done = 0; done < size; ) {
+      const read = fs.readSync(this.fd, data, done, size - done, offset + done)
+      if (read === 0) throw partialRead(this.filename, offset, size)
+      done += read
+    }
+    return data
+  }
+
+  /** Writes at once, or answers false in the cases of {@link readSync}. */
+  writeSync(offset: number, data: Uint8Array): boolean {
+    if (!this.#immediate()) return false
+    if (this.#refusal !== null) throw this.#refusal
+    requireOffset(offset)
+    for (let done = 0; done < data.byteLength; ) {
+      done += fs.writeSync(this.fd, data, done, data.byteLength - done, offset + done)
+    }
+    return true
+  }
+
+  #immediate(): boolean {
+    return this.#shared.sync && this.opened && !this.closed && !this.suspended && this._queued.length === 0
+  }
+
+  /**
+   * Writes that have been answered survive a power failure once this is answered, as do the names of all files that
+   * were created below the directory before.
+   */
+  sync(callback: StorageCallback): void {
+    // A request like any other, so that closing waits for it; a read, because only reads never create the file.
+    this.read(0, SYNC, (error) => {
+      const absent = !this.opened && codeOf(error) === 'ENOENT'
+      callback(absent ? null : error)
+    })
+  }
+
+  override _open(request: Request): void {
+    const create = this.writing
+    fs.open(this.filename, O_RDWR, (error, fd) => {
+      if (error === null) this.#opened(request, fd, null)
+      else if (error.code === 'ENOENT' && create) this.#create(request)
+      else if (WRITING_REFUSED.has(error.code)) this.#openReadOnly(request, error)
+      else this.#notOpened(request, error)
+    })
+  }
+
+  #openReadOnly(request: Request, refusal: Error): void {
+    fs.open(this.filename, O_RDONLY, (error, fd) => {
+      if (error === null) this.#opened(request, fd, refusal)
+      else this.#notOpened(request, error)
+    })
+  }
+
+  #create(request: Request, foldersMade = false): void {
+    fs.open(this.filename, O_RDWR | O_CREAT, this.#permissions, (error, fd) => {
+      if (error === null) {
+        this.#shared.newEntries.add(path.dirname(this.filename))
+        this.#opened(request, fd, null)
+      } else if (error.code === 'ENOENT' && !foldersMade) this.#createFolders(request)
+      else this.#notCreated(request, error)
+    })
+  }
+
+  #createFolders(request: Request): void {
+    const innermost = path.dirname(this.filename)
+    fs.mkdir(innermost, { recursive: true }, (error, outermost) => {
+      if (error !== null) {
+        this.#notCreated(request, error)
+        return
+      }
+      if (outermost !== undefined) {
+        // Each new folder is a new entry of the one around it.
+        for (let folder = innermost; folder.length >= outermost.length; ) {
+          const around = path.dirname(folder)
+          if (around === folder) break
+          this.#shared.newEntries.add(around)
+          folder = around
+        }
+      }
+      this.#create(request, true)
+    })
+  }
+
+  #opened(request: Request, fd: number, refusal: Error | null): void {
+    const failure = this.#locked ? lockDescriptor(fd, refusal !== null) : null
+    if (failure !== null) {
+      fs.close(fd, () => this.#notOpened(request, failure))
+      return
+    }
+    this.fd = fd
+    this.#refusal = refusal
+    request.callback(null)
+  }
+
+  #notCreated(request: Request, error: Error): void {
+    // Forgets that something was to be written: the next read shall find nothing instead of being refused too.
+    this.writing = false
+    this.#notOpened(request, error)
+  }
+
+  #notOpened(request: Request, error: Error): void {
+    // Without this every later request would answer `Not opened` instead of trying again.
+    this._needsOpen = true
+    request.callback(error)
+  }
+
+  override _read(request: Request): void {
+    if (request.size === SYNC) {
+      this.#sync(request)
+      return
+    }
+    attempt(request, () => super._read(request))
+  }
+
+  #sync(request: Request): void {
+    if (this.#refusal !== null) {
+      request.callback(null)
+      return
+    }
+    fs.fdatasync(this.fd, (error) => {
+      if (error !== null) request.callback(error)
+      else this.#shared.newEntries.flush().then(() => request.callback(null), request.callback.bind(request))
+    })
+  }
+
+  override _write(request: Request): void {
+    if (this.#refused(request)) return
+    attempt(request, () => super._write(request))
+  }
+
+  /**
+   * At the end of the file the file ends exactly at the offset afterwards; in the middle the range becomes a hole.
+   * Where the file system has no holes the bytes stay: nobody reads them any more.
+   */
+  override _del(request: Request): void {
+    if (this.#refused(request)) return
+    attempt(request, () => this.#delete(request))
+  }
+
+  #delete(request: Request): void {
+    const { offset, size } = request
+    fs.fstat(this.fd, (error, stat) => {
+      if (error !== null) request.callback(error)
+      else if (size === 0 || offset >= stat.size) request.callback(null)
+      else if (offset + size >= stat.size)
+        fs.ftruncate(this.fd, offset, (failure) => request.callback(failure))
+      else if (native === null) request.callback(null)
+      else
+        punchHole(native, this.fd, offset, size).then(
+          () => request.callback(null),
+          request.callback.bind(request)
+        )
+    })
+  }
+
+  override _truncate(request: Request): void {
+    if (this.#refused(request)) return
+    attempt(request, () => super._truncate(request))
+  }
+
+  #refused(request: Request): boolean {
+    if (this.#refusal === null) return false
+    request.callback(this.#refusal)
+    return true
+  }
+
+  override _close(request: Request): void {
+    const { fd } = this
+    this.fd = 0
+    fs.close(fd, (error) => {
+      // The descriptor is gone also if the system reports an error, and its number may already be another file's.
+      if (error) this.closed = true
+      request.callback(error ?? null)
+    })
+  }
+}
+
+/** Runs `start`, which answers the request later; what is thrown (a size that no buffer has) is the answer. */
+function attempt(request: Request, start: () => void): void {
+  try {
+    requireOffset(request.offset)
+    start()
+  } catch (error) {
+    request.callback(error as Error)
+  }
+}
+
+// The file functions take some of these for "wherever the last transfer ended".
+function requireOffset(offset: number): void {
+  if (!Number.isSafeInteger(offset) || offset < 0)
+    throw argumentRangeError(`There is no offset ${offset} in a file`)
+}
+
+async function punchHole(
+  extensions: NativeExtensions,
+  fd: number,
+  offset: number,
+  size: number
+): Promise<void> {
+  try {
+    await extensions.trim(fd, offset, size)
+  } catch (error) {
+    if (!NOT_OFFERED.has(codeOf(error))) throw error
+  }
+}
+
+/**
+ * Locks the open file behind a descriptor against every other opening, in this process or another. Closing the
+ * descriptor, or the end of the process, unlocks it.
+ *
+ * The published packages lock with flock, newer file storages (random-access-file 4) with fcntl, and on Linux neither
+ * sees the other: so hold both (spec FORMAT §13 quirk 14). Elsewhere there is only one kind: fs-native-extensions
+ * locks with flock on Apple systems, where it would only replace the first lock, and with LockFileEx on Windows, where
+ * a second lock fails on the very descriptor that has the first.
+ *
+ * An exclusive fcntl lock needs a descriptor that can write. A read-only one takes it shared: that keeps writers out,
+ * and other readers are kept out by the flock, which is always exclusive.
+ * @returns `ELOCKED` if somebody else has a lock, else null, also if there is no native module for locks
+ */
+function lockDescriptor(fd: number, readOnly: boolean): DDatabaseError | null {
+  if (flock !== null && !flock(fd)) return new DDatabaseError('ELOCKED')
+  const twoKinds = process.platform === 'linux' || process.platform === 'android'
+  if (native === null || (flock !== null && !twoKinds)) return null
+  try {
+    return native.tryLock(fd, { shared: readOnly }) ? null : new DDatabaseError('ELOCKED')
+  } catch (error) {
+    // A file system, or an old kernel, without this kind of lock; nobody else can hold one there either.
+    return NOT_OFFERED.has(codeOf(error)) ? null : new DDatabaseError('ELOCKED', { cause: error })
+  }
+}
+
+function isNamed(name: string, file: string): boolean {
+  return name === file || name.endsWith(`/${file}`)
+}
+
+/** Like the asynchronous read of random-access-file. */
+function partialRead(filename: string, offset: number, size: number): Error {
+  const error = new Error('EPARTIALREAD: Could not satisfy length')
+  return Object.assign(error, { code: 'EPARTIALREAD', path: filename, offset, size })
+}
+
+function codeOf(error: unknown): unknown {
+  return (error as { code?: unknown } | null)?.code
+}

@@ -1,0 +1,246 @@
+import { argumentTypeError, DDatabaseError } from '../errors.ts'
+
+/** Node's way to answer: a truthy first argument is the error. */
+export type StorageCallback<T = void> = (error: Error | null, value: T) => void
+
+/**
+ * One file of a feed: anything shaped like `random-access-storage`, 1.x (`destroy`) or 3.x (`unlink`), or less
+ * (spec FORMAT §10). Offsets and sizes are bytes. Several calls may be in flight at once.
+ */
+export interface RandomAccess {
+  /** Fails if fewer than `size` bytes exist at `offset`. */
+  read(offset: number, size: number, callback: StorageCallback<Uint8Array>): void
+  /** Extends the file if needed; a gap reads as zero. */
+  write(offset: number, data: Uint8Array, callback: StorageCallback): void
+  /** Gives the range back; at the end of the file it cuts the file. `size` may be Infinity. */
+  del?(offset: number, size: number, callback: StorageCallback): void
+  /** Used only if `statable` is exactly true. */
+  stat?(callback: StorageCallback<{ size: number }>): void
+  readonly statable?: boolean
+  /** False says that `del` exists but does not work. */
+  readonly deletable?: boolean
+  open?(callback: StorageCallback): void
+  readonly opened?: boolean
+  readonly closed?: boolean
+  close?(callback: StorageCallback): void
+  /** Removes the file: random-access-storage 1 … */
+  destroy?(callback: StorageCallback): void
+  /** … and its name since 2. */
+  unlink?(callback: StorageCallback): void
+
+  /** Extra of the directory storage: reads at once. Null: not possible right now, use `read`. Throws on failure. */
+  readSync?(offset: number, size: number): Uint8Array | null
+  /** Extra of the directory storage: writes at once. False: not possible right now, use `write`. Throws on failure. */
+  writeSync?(offset: number, data: Uint8Array): boolean
+  /** Extra of the directory storage: makes all finished writes survive a power failure. */
+  sync?(callback: StorageCallback): void
+}
+
+/** Makes the storage of one file; called once per name and feed, `key` first (spec FORMAT §10). */
+export type StorageFactory = (
+  name: string,
+  options: { key?: Uint8Array | null; discoveryKey?: Uint8Array | null }
+) => RandomAccess
+
+/** The source text of a class; `class` may be the start of a longer name (`classify => …`) or of a method. */
+const CLASS_SOURCE = /^class(?![\w$(])/
+
+/**
+ * The factory in the storage argument of a feed: a function as it is, a class (such as `RandomAccessMemory`) as the
+ * constructor of each file. A factory that throws or answers something else fails the opening, not this call.
+ * @throws TypeError `ERR_INVALID_ARG_TYPE` for anything else (directories are made into factories elsewhere)
+ */
+export function toFactory(storage: unknown): StorageFactory {
+  if (typeof storage !== 'function') throw argumentTypeError('Storage should be a function or string')
+  if (!CLASS_SOURCE.test(Function.prototype.toString.call(storage))) return storage as StorageFactory
+  const Storage = storage as new (...args: Parameters<StorageFactory>) => RandomAccess
+  return (name, options) => new Storage(name, options)
+}
+
+/**
+ * Promises over one {@link RandomAccess}. Each call settles once, even if the storage calls back twice; a storage
+ * that throws rejects. Errors of the storage pass through as they are, with their `code`.
+ */
+export class StorageFile {
+  /** The storage itself. */
+  readonly raw: RandomAccess
+  readonly #statable: boolean
+  #openingFailed = false
+  #closing: Promise<void> | null = null
+
+  /** @throws TypeError `ERR_INVALID_ARG_TYPE` if `raw` has no `read` and `write` */
+  constructor(raw: RandomAccess) {
+    const { read, write } = (raw ?? {}) as Partial<RandomAccess>
+    if (typeof read !== 'function' || typeof write !== 'function') {
+      throw argumentTypeError('A storage should have the methods read and write')
+    }
+    this.raw = raw
+    this.#statable = raw.statable === true && typeof raw.stat === 'function'
+  }
+
+  /** Exactly `size` bytes at `offset`; rejects if there are fewer (`ERR_STORAGE` if the storage does not say so). */
+  read(offset: number, size: number): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      this.#retryOpening()
+      this.raw.read(offset, size, (error, data) => {
+        if (error) reject(this.#failed(error))
+        else if (data?.byteLength === size) resolve(data)
+        else reject(wrongSize(size, data))
+      })
+    })
+  }
+
+  /**
+   * Exactly `size` bytes at `offset` without waiting, or null if the storage cannot do that now. Throws like `read`
+   * rejects.
+   */
+  readSync(offset: number, size: number): Uint8Array | null {
+    if (this.raw.readSync === undefined) return null
+    const data = this.raw.readSync(offset, size)
+    if (data !== null && data.byteLength !== size) throw wrongSize(size, data)
+    return data
+  }
+
+  /**
+   * Like `read`, but null if nothing is stored here (spec FORMAT §13 quirk 13): the storage says ENOENT or size 0;
+   * a storage that cannot tell its size: reading fails with ENOENT or with an error without a code.
+   * A file that is not empty but too short is damaged, not absent: it rejects.
+   */
+  async readIfPresent(offset: number, size: number): Promise<Uint8Array | null> {
+    const stored = await this.size()
+    if (stored === 0) return null
+    if (stored === null) return this.#readOrAbsent(offset, size)
+    if (offset + size <= stored) return this.read(offset, size)
+    // Said here because the errors of some storages have no code.
+    throw new DDatabaseError('ERR_STORAGE', {
+      message: `Could not satisfy length: ${size} bytes at ${offset} of ${stored}`
+    })
+  }
+
+  #readOrAbsent(offset: number, size: number): Promise<Uint8Array | null> {
+    return new Promise((resolve, reject) => {
+      this.#retryOpening()
+      // Only what the storage answers can mean absence. What it throws is a defect of the storage.
+      this.raw.read(offset, size, (error, data) => {
+        if (error) {
+          this.#failed(error)
+          const code = codeOf(error)
+          if (code === 'ENOENT' || code === undefined || code === null) resolve(null)
+          else reject(error)
+        } else if (data?.byteLength === size) resolve(data)
+        else reject(wrongSize(size, data))
+      })
+    })
+  }
+
+  /** Writes all of `data` at `offset`. `data` must not change until then. */
+  write(offset: number, data: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#retryOpening()
+      this.raw.write(offset, data, (error) => {
+        if (error) reject(this.#failed(error))
+        else resolve()
+      })
+    })
+  }
+
+  /** Writes all of `data` without waiting, or answers false if the storage cannot do that now. Throws on failure. */
+  writeSync(offset: number, data: Uint8Array): boolean {
+    return this.raw.writeSync?.(offset, data) ?? false
+  }
+
+  /**
+   * Gives `size` bytes (possibly Infinity) at `offset` back; nothing happens if the storage cannot, or if the file
+   * ends before.
+   */
+  async del(offset: number, size: number): Promise<void> {
+    if (typeof this.raw.del !== 'function' || this.raw.deletable === false) return
+    // random-access-memory 6 moves the end to `offset` even if the file was shorter.
+    const stored = await this.size()
+    if (stored !== null && offset >= stored) return
+    await new Promise<void>((resolve, reject) => {
+      this.#retryOpening()
+      this.raw.del!(offset, size, (error) => {
+        if (error) reject(this.#failed(error))
+        else resolve()
+      })
+    })
+  }
+
+  /** Bytes stored, 0 if the file does not exist, null if the storage cannot tell. */
+  size(): Promise<number | null> {
+    if (!this.#statable) return Promise.resolve(null)
+    return new Promise((resolve, reject) => {
+      this.#retryOpening()
+      this.raw.stat!((error, stat) => {
+        if (error) {
+          this.#failed(error)
+          if (codeOf(error) === 'ENOENT') resolve(0)
+          else reject(error)
+        } else if (typeof stat?.size === 'number' && stat.size >= 0) resolve(stat.size)
+        else
+          reject(new DDatabaseError('ERR_STORAGE', { message: 'The storage answered a stat without a size' }))
+      })
+    })
+  }
+
+  /** Makes all finished writes survive a power failure, if the storage offers that. */
+  sync(): Promise<void> {
+    return this.raw.sync === undefined ? Promise.resolve() : call((done) => this.raw.sync!(done))
+  }
+
+  /** Closes the storage, once. A failed closing can be repeated. */
+  close(): Promise<void> {
+    if (typeof this.raw.close !== 'function') return Promise.resolve()
+    this.#closing ??= call((done) => this.raw.close!(done)).catch((error: unknown) => {
+      this.#closing = null
+      throw error
+    })
+    return this.#closing
+  }
+
+  /** Closes the storage and removes what is stored. It is no error if there is nothing. */
+  async destroy(): Promise<void> {
+    await this.close()
+    const { raw } = this
+    try {
+      if (typeof raw.unlink === 'function') await call((done) => raw.unlink!(done))
+      else if (typeof raw.destroy === 'function') await call((done) => raw.destroy!(done))
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error
+    }
+  }
+
+  #failed(error: Error): Error {
+    if (this.raw.opened === false) this.#openingFailed = true
+    return error
+  }
+
+  // After a failed opening a random-access-storage answers `Not opened`, without a code and for ever, unless it
+  // is asked to open again. A missing file would then be ENOENT once and an unknown error afterwards.
+  #retryOpening(): void {
+    if (!this.#openingFailed) return
+    this.#openingFailed = false
+    if (this.raw.opened === false && this.raw.closed !== true) this.raw.open?.(noop)
+  }
+}
+
+function call(method: (done: StorageCallback) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    method((error) => {
+      if (error) reject(error)
+      else resolve()
+    })
+  })
+}
+
+function codeOf(error: unknown): unknown {
+  return (error as { code?: unknown } | null)?.code
+}
+
+function wrongSize(size: number, data: Uint8Array | null | undefined): DDatabaseError {
+  const got = typeof data?.byteLength === 'number' ? `${data.byteLength} bytes` : 'no bytes'
+  return new DDatabaseError('ERR_STORAGE', { message: `The storage answered ${got} instead of ${size}` })
+}
+
+function noop(): void {}

@@ -1,0 +1,218 @@
+import b4a from 'b4a'
+import type { PageStage } from '../bitfield/pages.ts'
+import { SIGNATURE_SIZE } from '../crypto/keys.ts'
+import { DDatabaseError, isArgumentError } from '../errors.ts'
+import { TurnBudget } from '../util/turn.ts'
+import type { BitfieldFile } from './bitfield-file.ts'
+import type { BlockCache } from './caches.ts'
+import { signaturePosition } from './layout.ts'
+import type { StorageFile } from './random-access.ts'
+import type { SignaturesFile } from './signatures-file.ts'
+import type { TreeFile } from './tree-file.ts'
+
+/** Everything that one operation changes on disk. */
+export interface Commit {
+  /** Bytes for the `data` file, null for none. An empty piece still creates the file. */
+  data: { offset: number; bytes: Uint8Array } | null
+  /** Pieces of the `tree` file: whole slots, the first one for `treeIndex`. */
+  slots: { treeIndex: number; bytes: Uint8Array }[]
+  /** A signature for the slot of `block`, null for none. */
+  signature: { block: number; signature: Uint8Array } | null
+  /** The pages that become the committed ones; null if no bit changes. */
+  stage: PageStage | null
+  /** Length of the feed before this operation. */
+  length: number
+}
+
+// Above this many bytes a write or read goes through the thread pool: it would hold up the event loop for longer
+// than the trip costs.
+const SYNC_LIMIT = 32 * 1024
+// Bytes that may be read and written synchronously in one turn of the event loop, every call counting at least
+// SYNC_CALL: some two milliseconds of work.
+const SYNC_PER_TURN = 2 * 1024 * 1024
+const SYNC_CALL = 8 * 1024
+
+/** The open files of a feed and the one way in which they change. */
+export class FeedStorage {
+  readonly data: StorageFile
+  readonly tree: TreeFile
+  readonly signatures: SignaturesFile
+  readonly bitfield: BitfieldFile
+  /** Bytes of blocks, if the application asked for such a cache. */
+  readonly blocks: BlockCache | null
+  /** Why nothing may be written any more: a failed write that could not be undone. */
+  refusal: Error | null = null
+
+  private readonly files: readonly StorageFile[]
+  private readonly budget = new TurnBudget(SYNC_PER_TURN)
+  private dataExists: boolean
+
+  /**
+   * @param parts - the four files that hold content
+   * @param files - all six, in the order in which they are closed
+   * @param dataExists - whether the `data` file is known to exist
+   */
+  constructor(
+    parts: {
+      data: StorageFile
+      tree: TreeFile
+      signatures: SignaturesFile
+      bitfield: BitfieldFile
+      blocks: BlockCache | null
+    },
+    files: readonly StorageFile[],
+    dataExists: boolean
+  ) {
+    this.data = parts.data
+    this.tree = parts.tree
+    this.signatures = parts.signatures
+    this.bitfield = parts.bitfield
+    this.blocks = parts.blocks
+    this.files = files
+    this.dataExists = dataExists
+  }
+
+  /**
+   * Writes one operation: first block data, nodes and signature, then the bits that make them count. So a process
+   * that dies in between loses the operation and never claims what is not there.
+   *
+   * A failure is undone: the bits keep their old value and the signature's slot is emptied; what else was written
+   * lies where nothing refers to it. If undoing fails too, the storage refuses further writes until it is reopened.
+   * Errors: `ERR_STORAGE` with the storage's error as cause, `ERR_WRITE_REFUSED`.
+   */
+  async commit(change: Commit): Promise<void> {
+    if (this.refusal !== null) throw new DDatabaseError('ERR_WRITE_REFUSED', { cause: this.refusal })
+    const plan =
+      change.signature === null
+        ? null
+        : this.signatures.plan(change.signature.block, change.signature.signature, change.length)
+    const restoreSignature = plan === null ? null : await this.signatureRestorer(change)
+    try {
+      await this.writeContent(change, plan)
+    } catch (error) {
+      if (restoreSignature !== null) await this.undo(restoreSignature, error)
+      throw storageError(error)
+    }
+    if (change.stage === null) return
+    try {
+      if (!this.bitfield.commitSync(change.stage, this.maySync(change.stage.dirty.length * SYNC_CALL))) {
+        await this.bitfield.commit(change.stage)
+      }
+    } catch (error) {
+      await this.undo(async () => {
+        await this.bitfield.restore(change.stage!)
+        await restoreSignature?.()
+      }, error)
+      throw storageError(error)
+    }
+  }
+
+  /** Reads `size` bytes of block data. */
+  async readData(offset: number, size: number): Promise<Uint8Array> {
+    try {
+      return this.readDataSync(offset, size) ?? (await this.data.read(offset, size))
+    } catch (error) {
+      throw storageError(error)
+    }
+  }
+
+  /** As {@link readData} at once; null if that is not possible or would hold up the event loop. */
+  readDataSync(offset: number, size: number): Uint8Array | null {
+    if (size === 0) return b4a.alloc(0)
+    if (!this.maySync(size)) return null
+    return this.data.readSync(offset, size)
+  }
+
+  /** Closes all files; waits for every one of them even if one fails. */
+  async close(): Promise<void> {
+    await closeAll(this.files)
+  }
+
+  /** Deletes all files. */
+  async destroy(): Promise<void> {
+    for (const file of this.files) await file.destroy()
+  }
+
+  /** Makes everything written so far durable, where the storage can. */
+  async sync(): Promise<void> {
+    await Promise.all(this.files.map((file) => file.sync()))
+  }
+
+  private maySync(size: number): boolean {
+    return size <= SYNC_LIMIT && this.budget.spend(Math.max(size, SYNC_CALL))
+  }
+
+  private async writeContent(
+    change: Commit,
+    signature: { position: number; bytes: Uint8Array } | null
+  ): Promise<void> {
+    const { data, slots } = change
+    const pending: Promise<void>[] = []
+    try {
+      if (data !== null && (data.bytes.byteLength > 0 || !this.dataExists)) {
+        const { offset, bytes } = data
+        const done = this.maySync(bytes.byteLength) && this.data.writeSync(offset, bytes)
+        if (!done) pending.push(this.data.write(offset, bytes))
+        this.dataExists = true
+      }
+      for (const { treeIndex, bytes } of slots) {
+        const done = this.maySync(bytes.byteLength) && this.tree.writeSync(treeIndex, bytes)
+        if (!done) pending.push(this.tree.write(treeIndex, bytes))
+      }
+      if (signature !== null) {
+        const { position, bytes } = signature
+        const done = this.maySync(bytes.byteLength) && this.signatures.writeSync(position, bytes)
+        if (!done) pending.push(this.signatures.write(position, bytes))
+      }
+    } finally {
+      // Nothing may be under way any more when a failure is being undone.
+      if (pending.length > 0) await allSettled(pending)
+    }
+  }
+
+  /** How to put the slot of a commit's signature back: empty beyond the end of the feed, else what was there. */
+  private async signatureRestorer(change: Commit): Promise<() => Promise<void>> {
+    const { block } = change.signature!
+    const before = block < change.length ? await this.signatures.get(block).catch(rethrowStorageError) : null
+    return () => this.signatures.write(signaturePosition(block), before ?? b4a.alloc(SIGNATURE_SIZE))
+  }
+
+  private async undo(action: () => Promise<void>, cause: unknown): Promise<void> {
+    try {
+      await action()
+    } catch {
+      this.refusal = cause as Error
+    }
+  }
+}
+
+/** Closes every file, also when one fails, and then fails with the first error. */
+export async function closeAll(files: readonly StorageFile[]): Promise<void> {
+  try {
+    await allSettled(files.map((file) => file.close()))
+  } catch (error) {
+    throw storageError(error)
+  }
+}
+
+async function allSettled(promises: Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(promises)) {
+    if (result.status === 'rejected') throw result.reason
+  }
+}
+
+function rethrowStorageError(error: unknown): never {
+  throw storageError(error)
+}
+
+/** An error of a storage as one of ours, with the storage's as cause; ours pass through. */
+export function storageError(error: unknown): Error {
+  if (DDatabaseError.is(error) || isArgumentError(error)) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  // The lock of a foreign file storage keeps the code that callers know.
+  const code = (error as { code?: unknown } | null)?.code === 'ELOCKED' ? 'ELOCKED' : 'ERR_STORAGE'
+  return new DDatabaseError(code, {
+    message: code === 'ELOCKED' ? reason : `The storage failed: ${reason}`,
+    cause: error
+  })
+}

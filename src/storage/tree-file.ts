@@ -1,0 +1,260 @@
+import b4a from 'b4a'
+import { DDatabaseError } from '../errors.ts'
+import { HASH_SIZE, NODE_SIZE, type TreeNode } from '../merkle/node.ts'
+import { GenerationCache } from '../util/lru.ts'
+import { readUint64, writeUint64 } from '../util/uint64.ts'
+import type { NodeCache } from './caches.ts'
+import { isBlank, treePosition } from './layout.ts'
+import type { StorageFile } from './random-access.ts'
+
+/**
+ * Slots read and cached together. The in-order numbering puts a whole subtree of 64 blocks beside each other,
+ * so one read of 5 KB brings a leaf, its neighbours and the lower six levels of its proof.
+ */
+const PAGE_SLOTS = 128
+const PAGE_BYTES = PAGE_SLOTS * NODE_SIZE
+const EMPTY_PAGE = b4a.alloc(PAGE_BYTES)
+
+/** {@link TreeFile.sizeSync}: no node is stored in this slot. */
+export const NO_NODE = -1
+/** {@link TreeFile.sizeSync}: the slot is not in memory and needs an asynchronous read. */
+export const NOT_LOADED = -2
+
+/**
+ * The nodes of the Merkle tree (spec FORMAT §1.3), read in pages through a cache.
+ *
+ * Whether a node *counts* is the tree set's business; a slot that it does not list may hold anything.
+ */
+export class TreeFile {
+  private readonly file: StorageFile
+  private readonly pages: GenerationCache<Uint8Array> | null
+  private readonly nodes: NodeCache | null
+  // Bytes known to exist, or null if the storage cannot tell: then slots are read one by one and not cached,
+  // because nobody could say which part of a short page is real.
+  private end: number | null
+  // Raised by every write: a page that was being read meanwhile is not put into the cache.
+  private epoch = 0
+  private lastPage = -1
+  private lastBytes: Uint8Array = EMPTY_PAGE
+
+  /**
+   * @param file - the `tree` storage
+   * @param size - its size in bytes, null if unknown
+   * @param cacheBytes - memory for cached slots, 0 for none
+   * @param nodes - a cache of the application's, instead of ours
+   */
+  constructor(file: StorageFile, size: number | null, cacheBytes: number, nodes: NodeCache | null) {
+    this.file = file
+    this.end = size
+    this.nodes = nodes
+    this.pages =
+      cacheBytes > 0 && nodes === null ? new GenerationCache(Math.ceil(cacheBytes / PAGE_BYTES)) : null
+  }
+
+  /** The cache in use, null if there is none. */
+  get cache(): unknown {
+    return this.nodes ?? this.pages
+  }
+
+  /** The node stored in a slot, null if the slot is empty. Rejects with the storage's error. */
+  async get(treeIndex: number): Promise<TreeNode | null> {
+    const cached = this.nodes?.get(treeIndex)
+    if (cached) return cached
+    const page = Math.floor(treeIndex / PAGE_SLOTS)
+    let bytes = this.pageSync(page)
+    let offset = (treeIndex - page * PAGE_SLOTS) * NODE_SIZE
+    if (bytes === null) {
+      if (this.end === null) {
+        bytes = (await this.file.readIfPresent(treePosition(treeIndex), NODE_SIZE)) ?? b4a.alloc(NODE_SIZE)
+        offset = 0
+      } else {
+        bytes = await this.loadPage(page)
+      }
+    }
+    const node = decodeNode(treeIndex, bytes, offset)
+    if (node !== null) this.nodes?.set(treeIndex, node)
+    return node
+  }
+
+  /** The nodes of several slots, in the order asked. */
+  async many(treeIndexes: readonly number[]): Promise<(TreeNode | null)[]> {
+    const nodes = new Array<TreeNode | null>(treeIndexes.length)
+    for (let i = 0; i < treeIndexes.length; i++) {
+      const treeIndex = treeIndexes[i]!
+      const node = this.getSync(treeIndex)
+      nodes[i] = node === undefined ? await this.get(treeIndex) : node
+    }
+    return nodes
+  }
+
+  /** As {@link get}, but fails with `ERR_NODE_NOT_FOUND` for an empty slot. */
+  async require(treeIndex: number): Promise<TreeNode> {
+    const node = await this.get(treeIndex)
+    if (node === null) throw new DDatabaseError('ERR_NODE_NOT_FOUND')
+    return node
+  }
+
+  /** The node if that needs no asynchronous read, else undefined. */
+  getSync(treeIndex: number): TreeNode | null | undefined {
+    if (this.nodes !== null) {
+      const cached = this.nodes.get(treeIndex)
+      if (cached) return cached
+    }
+    const page = Math.floor(treeIndex / PAGE_SLOTS)
+    const bytes = this.pageSync(page)
+    if (bytes === null) return undefined
+    return decodeNode(treeIndex, bytes, (treeIndex - page * PAGE_SLOTS) * NODE_SIZE)
+  }
+
+  /** Size of the node in a slot, {@link NO_NODE} or {@link NOT_LOADED}. */
+  sizeSync(treeIndex: number): number {
+    const page = Math.floor(treeIndex / PAGE_SLOTS)
+    const bytes = page === this.lastPage ? this.lastBytes : this.pageSync(page)
+    if (bytes === null) return NOT_LOADED
+    const offset = (treeIndex - page * PAGE_SLOTS) * NODE_SIZE
+    return isEmptySlot(bytes, offset) ? NO_NODE : readUint64(bytes, offset + HASH_SIZE)
+  }
+
+  /** Whether the stored hash of a slot equals `hash`; undefined if the slot is not in memory. */
+  hashEqualsSync(treeIndex: number, hash: Uint8Array): boolean | undefined {
+    const page = Math.floor(treeIndex / PAGE_SLOTS)
+    const bytes = this.pageSync(page)
+    if (bytes === null) return undefined
+    const offset = (treeIndex - page * PAGE_SLOTS) * NODE_SIZE
+    for (let i = 0; i < HASH_SIZE; i++) {
+      if (bytes[offset + i] !== hash[i]) return false
+    }
+    return true
+  }
+
+  /** Writes consecutive slots, `slots` being a multiple of 40 bytes, starting with `treeIndex`. */
+  async write(treeIndex: number, slots: Uint8Array): Promise<void> {
+    const position = treePosition(treeIndex)
+    this.forget(treeIndex, slots)
+    try {
+      await this.file.write(position, slots)
+    } finally {
+      this.wrote(position, slots)
+      this.forget(treeIndex, slots)
+    }
+  }
+
+  /** As {@link write}, at once; false if the storage cannot do that now. */
+  writeSync(treeIndex: number, slots: Uint8Array): boolean {
+    const position = treePosition(treeIndex)
+    let done = false
+    try {
+      done = this.file.writeSync(position, slots)
+    } catch (error) {
+      this.forget(treeIndex, slots)
+      throw error
+    }
+    if (!done) return false
+    this.wrote(position, slots)
+    this.patch(treeIndex, slots)
+    return true
+  }
+
+  private pageSync(page: number): Uint8Array | null {
+    if (page === this.lastPage) return this.lastBytes
+    if (this.end === null) return null
+    const cached = this.pages?.get(page)
+    if (cached !== undefined) return this.remember(page, cached)
+    const size = this.pageSize(page)
+    if (size === 0) return EMPTY_PAGE
+    const read = this.file.readSync(treePosition(page * PAGE_SLOTS), size)
+    if (read === null) return null
+    return this.keep(page, read)
+  }
+
+  private async loadPage(page: number): Promise<Uint8Array> {
+    const size = this.pageSize(page)
+    if (size === 0) return EMPTY_PAGE
+    const epoch = this.epoch
+    const read = await this.file.read(treePosition(page * PAGE_SLOTS), size)
+    return epoch === this.epoch ? this.keep(page, read) : wholePage(read)
+  }
+
+  private pageSize(page: number): number {
+    return Math.max(0, Math.min(PAGE_BYTES, this.end! - treePosition(page * PAGE_SLOTS)))
+  }
+
+  private keep(page: number, read: Uint8Array): Uint8Array {
+    const bytes = wholePage(read)
+    if (this.pages === null) return bytes
+    this.pages.set(page, bytes)
+    return this.remember(page, bytes)
+  }
+
+  private remember(page: number, bytes: Uint8Array): Uint8Array {
+    this.lastPage = page
+    this.lastBytes = bytes
+    return bytes
+  }
+
+  private wrote(position: number, slots: Uint8Array): void {
+    if (this.end !== null) this.end = Math.max(this.end, position + slots.byteLength)
+  }
+
+  private forget(treeIndex: number, slots: Uint8Array): void {
+    this.epoch++
+    this.lastPage = -1
+    const last = treeIndex + Math.ceil(slots.byteLength / NODE_SIZE) - 1
+    for (let page = Math.floor(treeIndex / PAGE_SLOTS); page * PAGE_SLOTS <= last; page++)
+      this.pages?.delete(page)
+    if (this.nodes !== null) {
+      for (let i = treeIndex; i <= last; i++) this.nodes.delete(i)
+    }
+  }
+
+  // After a synchronous write the cached pages are brought up to date instead of being read again: the tip of
+  // a feed that is appended to stays in memory.
+  private patch(treeIndex: number, slots: Uint8Array): void {
+    this.epoch++
+    this.lastPage = -1
+    const count = slots.byteLength / NODE_SIZE
+    const last = treeIndex + count - 1
+    for (let page = Math.floor(treeIndex / PAGE_SLOTS); page * PAGE_SLOTS <= last; page++) {
+      const bytes = this.pages?.get(page)
+      if (bytes === undefined) continue
+      const from = Math.max(treeIndex, page * PAGE_SLOTS)
+      const to = Math.min(last + 1, (page + 1) * PAGE_SLOTS)
+      bytes.set(
+        slots.subarray((from - treeIndex) * NODE_SIZE, (to - treeIndex) * NODE_SIZE),
+        (from - page * PAGE_SLOTS) * NODE_SIZE
+      )
+    }
+    if (this.nodes !== null) {
+      for (let i = treeIndex; i <= last; i++) this.nodes.delete(i)
+    }
+  }
+}
+
+function wholePage(read: Uint8Array): Uint8Array {
+  if (read.byteLength === PAGE_BYTES) return read
+  const bytes = b4a.alloc(PAGE_BYTES)
+  bytes.set(read, 0)
+  return bytes
+}
+
+function isEmptySlot(bytes: Uint8Array, offset: number): boolean {
+  // The first bytes of a hash decide all but always.
+  if (bytes[offset] !== 0 || bytes[offset + 1] !== 0) return false
+  return isBlank(bytes.subarray(offset, offset + NODE_SIZE))
+}
+
+/** The node in a slot, null if the slot is blank. The hash is copied. */
+export function decodeNode(treeIndex: number, bytes: Uint8Array, offset: number): TreeNode | null {
+  if (isEmptySlot(bytes, offset)) return null
+  const hash = b4a.allocUnsafe(HASH_SIZE)
+  for (let i = 0; i < HASH_SIZE; i++) hash[i] = bytes[offset + i]!
+  return { index: treeIndex, hash, size: readUint64(bytes, offset + HASH_SIZE) }
+}
+
+/** The 40 bytes of a node's slot. */
+export function encodeNode(node: TreeNode): Uint8Array {
+  const slot = b4a.allocUnsafe(NODE_SIZE)
+  slot.set(node.hash, 0)
+  writeUint64(slot, node.size, HASH_SIZE)
+  return slot
+}

@@ -1,0 +1,57 @@
+/** The only place where callbacks meet promises. */
+
+/** A Node.js style callback. `error` is null on success. */
+export type Callback<T = void> = (error: Error | null, value?: T) => void
+
+/**
+ * Hands the outcome of `promise` to `callback`, or returns the promise when there is none.
+ *
+ * Callbacks run in a microtask of their own, so that an exception inside one is an uncaught exception of the
+ * application and not a rejection of ours. A returned promise never counts as an unhandled rejection: whoever
+ * awaits it gets the error, and a call that nobody awaits does not end the process.
+ */
+export function settle<T>(promise: Promise<T>, callback: Callback<T> | undefined): Promise<T> {
+  if (callback === undefined) {
+    promise.catch(ignore)
+    return promise
+  }
+  promise.then(
+    (value) => queueMicrotask(() => callback(null, value)),
+    (error) => queueMicrotask(() => callback(error))
+  )
+  return promise
+}
+
+/** Promise of a function that takes a callback. A synchronous exception of `start` rejects; only the first answer counts. */
+export function promised<T = void>(
+  start: (callback: (error?: unknown, value?: T) => void) => void
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    start((error, value) => {
+      if (error) reject(error)
+      else resolve(value as T)
+    })
+  })
+}
+
+/** A promise with its handles. */
+export interface Deferred<T> {
+  promise: Promise<T>
+  resolve(value: T): void
+  reject(error: Error): void
+}
+
+/** A promise to be settled by hand; its rejection is never unhandled. */
+export function deferred<T>(): Deferred<T> {
+  let resolve!: (value: T) => void
+  let reject!: (error: Error) => void
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes
+    reject = no
+  })
+  promise.catch(ignore)
+  return { promise, resolve, reject }
+}
+
+/** Does nothing. */
+export function ignore(): void {}

@@ -1,0 +1,200 @@
+/** Every storage operation of clear, truncate, flush, finalize and close fails once. */
+import assert from 'node:assert/strict'
+import test from 'tape'
+import type { FeedFace } from '../helpers/feed-face.ts'
+import { type FaultMode, FaultPlan } from '../helpers/faulty-storage.ts'
+import { MemoryFiles } from '../helpers/memory-files.ts'
+import { assertFeedIs, byteLengthOf, naiveRoots, naiveTreeHash } from '../helpers/models.ts'
+import { ours } from '../helpers/ours.ts'
+import { published } from '../helpers/published.ts'
+import { settle } from '../helpers/watchdog.ts'
+import { assertDiskError, isRefusal, sweep } from './sweep.ts'
+
+const open = ours()
+const BLOCKS = Array.from({ length: 9 }, (_, i) => Buffer.from(`block ${i}${'.'.repeat(i)}`))
+const NEXT = Array.from({ length: 7 }, (_, i) => Buffer.from(`next ${i}`))
+
+/** Nine blocks in batches of four, one, three and one: lengths 4, 5, 8 and 9 are signed. */
+async function nineBlocks(): Promise<MemoryFiles> {
+  const files = new MemoryFiles()
+  const feed = open(files.factory())
+  await feed.append(BLOCKS.slice(0, 4))
+  await feed.append(BLOCKS[4])
+  await feed.append(BLOCKS.slice(5, 8))
+  await feed.append(BLOCKS[8])
+  await feed.close()
+  return files
+}
+
+/** Makes the call with the nth operation failing; answers its error, or null. */
+async function disturbed(plan: FaultPlan, mode: FaultMode, n: number, call: () => Promise<unknown>) {
+  plan.arm(mode, n)
+  const [answer] = await Promise.allSettled([call()])
+  await settle()
+  plan.disarm()
+  if (answer.status === 'fulfilled') {
+    assert.ok(plan.injected === null || !plan.changing, `a failed ${plan.where} is told`)
+    return null
+  }
+  assert.notEqual(plan.injected, null, `without a fault: ${answer.reason?.stack}`)
+  assertDiskError(answer.reason)
+  return answer.reason as Error
+}
+
+/** Appends unless the feed refuses writes. */
+async function appendUnlessRefused(feed: FeedFace, values: Buffer[]): Promise<boolean> {
+  try {
+    await feed.append(values)
+    return true
+  } catch (error) {
+    assert.ok(isRefusal(error), `the next append works or is refused: ${(error as Error).stack}`)
+    return false
+  }
+}
+
+/** Opens the bytes with both packages. */
+async function reopened(files: MemoryFiles, check: (feed: FeedFace) => Promise<void>): Promise<void> {
+  for (const package_ of [published, open]) {
+    const feed = package_(files.clone().factory())
+    await feed.ready()
+    await check(feed)
+    await feed.close()
+  }
+}
+
+for (const [where, start, end] of [
+  ['in the middle', 2, 6],
+  ['at the end', 6, 9],
+  ['everything', 0, 9]
+] as const) {
+  test(`failing storage: clear ${where}`, async (t) => {
+    const base = await nineBlocks()
+    await sweep(t, async (plan, mode, n) => {
+      const files = base.clone()
+      const feed = open(files.factory(plan))
+      await feed.ready()
+      const error = await disturbed(plan, mode, n, () => feed.clear(start, end))
+      // Of the range each block is there and right or not there; nothing else is touched.
+      const check = async (subject: FeedFace, blocks: Buffer[]) => {
+        const present = blocks.map((_, i) => (i >= start && i < end ? subject.has(i) : true))
+        if (error === null) assert.equal(present.slice(start, end).includes(true), false, 'cleared')
+        await assertFeedIs(subject, { blocks, present })
+      }
+      await check(feed, BLOCKS)
+      await reopened(files, (again) => check(again, BLOCKS))
+      const all = (await appendUnlessRefused(feed, NEXT)) ? [...BLOCKS, ...NEXT] : BLOCKS
+      await check(feed, all)
+      await feed.close()
+      await reopened(files, (again) => check(again, all))
+
+      // The fault is gone: a new feed can do it.
+      const again = open(files.factory())
+      await again.clear(start, end)
+      const present = all.map((_, i) => i < start || i >= end)
+      await assertFeedIs(again, { blocks: all, present })
+      await again.close()
+    })
+  })
+}
+
+for (const [where, length] of [
+  ['to a length that was signed', 5],
+  ['to a length that was never signed', 7],
+  ['to nothing', 0]
+] as const) {
+  test(`failing storage: truncate ${where}`, async (t) => {
+    const base = await nineBlocks()
+    await sweep(t, async (plan, mode, n) => {
+      const files = base.clone()
+      const feed = open(files.factory(plan))
+      await feed.ready()
+      const error = await disturbed(plan, mode, n, () => feed.truncate(length))
+      const allowed = error === null ? [length] : [length, BLOCKS.length]
+      const check = async (subject: FeedFace) => {
+        assert.ok(allowed.includes(subject.length), `length ${subject.length} is one of ${allowed.join(', ')}`)
+        await assertFeedIs(subject, { blocks: BLOCKS.slice(0, subject.length) })
+      }
+      await check(feed)
+      await reopened(files, check)
+
+      const kept = BLOCKS.slice(0, feed.length)
+      const working = await appendUnlessRefused(feed, NEXT)
+      if (working) await assertFeedIs(feed, { blocks: [...kept, ...NEXT] })
+      await feed.close()
+      const final = async (subject: FeedFace) => {
+        if (working) await assertFeedIs(subject, { blocks: [...kept, ...NEXT] })
+        else await check(subject)
+      }
+      await reopened(files, final)
+
+      const again = open(files.factory())
+      await again.ready()
+      assert.equal(again.writable, true, 'writable after reopening')
+      assert.equal(again.feed.live, true, 'still signed')
+      const found = (working ? [...kept, ...NEXT] : BLOCKS).slice(0, again.length)
+      await again.truncate(Math.min(length, again.length))
+      await again.append(NEXT)
+      await assertFeedIs(again, { blocks: [...found.slice(0, length), ...NEXT] })
+      await again.close()
+    })
+  })
+}
+
+for (const mode of ['before', 'dead'] as const) {
+  test(`failing storage: flush, ${mode}`, async (t) => {
+    const plan = new FaultPlan()
+    const files = await nineBlocks()
+    const feed = open(files.factory(plan))
+    await feed.ready()
+    // A flush has nothing to write: it may do without storage, or be rejected.
+    plan.arm(mode, 1)
+    await feed.flush().catch(assertDiskError)
+    plan.disarm()
+    const working = await appendUnlessRefused(feed, NEXT)
+    t.ok(working || mode === 'dead', 'a flush leaves nothing to undo')
+    await feed.close()
+    const blocks = working ? [...BLOCKS, ...NEXT] : BLOCKS
+    await reopened(files, (again) => assertFeedIs(again, { blocks }))
+  })
+}
+
+test('failing storage: finalize', async (t) => {
+  const key = naiveTreeHash(naiveRoots(BLOCKS))
+  await sweep(t, async (plan, mode, n) => {
+    const files = new MemoryFiles()
+    const feed = open(files.factory(plan), null, { live: false })
+    await feed.append(BLOCKS)
+    await disturbed(plan, mode, n, () => feed.finalize())
+    await feed.finalize().catch((error) => assert.ok(isRefusal(error), (error as Error).stack))
+    const done = files.read('key') !== null
+    if (done) assert.deepEqual(feed.key, key, 'the key is the tree hash')
+    await feed.close()
+    if (!done) return
+    assert.deepEqual(Buffer.from(files.read('key')!), key, 'the stored key is the tree hash')
+    await reopened(files, async (again) => {
+      assert.deepEqual(again.key, key, 'the key after reopening')
+      assert.equal(again.length, BLOCKS.length, 'length after reopening')
+      assert.equal(again.byteLength, byteLengthOf(BLOCKS), 'byteLength after reopening')
+      for (let i = 0; i < BLOCKS.length; i++) {
+        assert.deepEqual(Buffer.from((await again.get(i)) as Uint8Array), BLOCKS[i])
+      }
+    })
+  })
+})
+
+test('failing storage: close', async (t) => {
+  const base = await nineBlocks()
+  await sweep(t, async (plan, mode, n) => {
+    const files = base.clone()
+    const feed = open(files.factory(plan))
+    await feed.append(NEXT)
+    plan.arm(mode, n)
+    const [answer] = await Promise.allSettled([feed.close()])
+    await settle()
+    plan.disarm()
+    if (answer.status === 'rejected') assertDiskError(answer.reason)
+    // Closed or not, it answers whoever asks.
+    await feed.close().catch((error: { code?: unknown }) => assert.equal(typeof error.code, 'string'))
+    await reopened(files, (again) => assertFeedIs(again, { blocks: [...BLOCKS, ...NEXT] }))
+  }, ['before', 'dead'])
+})

@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs'
+import test from 'tape'
+
+interface Manifest {
+  name: string
+  version: string
+  scripts: Record<string, string>
+  dependencies: Record<string, string>
+  optionalDependencies: Record<string, string>
+  devDependencies: Record<string, string>
+  engines: { node: string }
+}
+
+interface Lock {
+  packages: Record<
+    string,
+    { name?: string; version: string; resolved?: string; integrity?: string; dev?: boolean }
+  >
+}
+
+const manifest = readJSON<Manifest>('package.json')
+const lock = readJSON<Lock>('package-lock.json')
+
+function readJSON<T>(path: string): T {
+  return JSON.parse(readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')) as T
+}
+
+test('hygiene: every dependency is one exact version, the one in the lock file', async (t) => {
+  const all = { ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.devDependencies }
+  t.ok(Object.keys(all).length > 20, 'there are dependencies')
+  for (const [name, wanted] of Object.entries(all)) {
+    const [, alias, version] = /^(?:npm:(.+)@)?(\d+\.\d+\.\d+)$/.exec(wanted) ?? []
+    if (version === undefined) {
+      t.fail(`${name} has no exact version: ${wanted}`)
+      continue
+    }
+    const locked = lock.packages[`node_modules/${name}`]
+    t.equal(locked?.version, version, `${name}@${version} is locked`)
+    t.equal(locked?.name, alias, `${name} is ${alias ?? 'itself'}`)
+    // The registry gave this digest, so the version exists.
+    t.match(locked?.integrity ?? '', /^sha512-/, `${name}@${version} has a digest`)
+  }
+})
+
+test('hygiene: nothing of ours runs at installation', async (t) => {
+  for (const name of ['preinstall', 'install', 'postinstall', 'preprepare', 'prepare', 'postprepare']) {
+    t.notOk(name in manifest.scripts, `there is no ${name} script`)
+  }
+  t.notOk('gypfile' in manifest, 'there is no native build')
+})
+
+test('hygiene: the lock file belongs to the manifest and names no host', async (t) => {
+  const { '': root, ...packages } = lock.packages
+  t.equal(root?.version, manifest.version, 'version')
+  t.equal(root?.name, manifest.name, 'name')
+  for (const [path, { resolved }] of Object.entries(packages)) {
+    if (resolved !== undefined) t.fail(`${path} is resolved to ${resolved}`)
+  }
+})
+
+test('hygiene: tools stay out of what users install', async (t) => {
+  for (const name of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })) {
+    t.notOk(name in manifest.devDependencies, `${name} is not listed twice`)
+    t.notOk(lock.packages[`node_modules/${name}`]?.dev, `${name} is installed for users`)
+  }
+  t.equal(manifest.engines.node, '^20.19.0 || >=22.12.0', 'Node versions in which require() loads ES modules')
+})

@@ -1,0 +1,192 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import test from 'tape'
+import ts from 'typescript'
+import { type Staged, stage } from './staging.ts'
+
+const ENTRIES = [
+  { path: 'ddatabase', file: 'index', name: 'ddatabase' },
+  { path: 'ddatabase/hypercore', file: 'hypercore', name: 'hypercore' }
+]
+
+const CONSUMER_CTS = `
+import byDefault, { Feed as NamedFeed, type FeedOptions } from 'ddatabase'
+import ddatabase = require('ddatabase')
+import hypercore = require('ddatabase/hypercore')
+
+const { Feed, DDatabaseError } = ddatabase
+const options: ddatabase.FeedOptions = { sparse: true }
+const again: FeedOptions = options
+const called: ddatabase.Feed = ddatabase('./feed', null, options)
+const made: NamedFeed = new ddatabase('./feed', null, again)
+const third: ddatabase.Feed = byDefault('./feed')
+const fourth: NamedFeed = new NamedFeed('./feed')
+const other: hypercore.Feed = hypercore('./feed')
+const length: number = called.length + made.length + third.length + fourth.length + other.length
+const failure: ddatabase.DDatabaseError | null = DDatabaseError.is(length) ? length : null
+const code: ddatabase.ErrorCode | undefined = failure?.code
+// @ts-expect-error a number is no storage
+ddatabase(5)
+// @ts-expect-error there is no such option
+ddatabase('./feed', null, { sprase: true })
+export const used = [called instanceof Feed, code]
+`
+
+const CONSUMER_MTS = `
+import ddatabase, { DDatabaseError, Feed, type FeedOptions } from 'ddatabase'
+import hypercore, { Feed as OtherFeed } from 'ddatabase/hypercore'
+
+const options: FeedOptions = { sparse: true }
+const called: Feed = ddatabase('./feed', null, options)
+const made: Feed = new ddatabase('./feed', null, options)
+const other: OtherFeed = hypercore('./feed')
+const block: Uint8Array = await called.get(0)
+// @ts-expect-error a number is no storage
+ddatabase(5)
+// @ts-expect-error there is no such option
+ddatabase('./feed', null, { sprase: true })
+export const used = [called instanceof Feed, DDatabaseError.is(made), other.length, block]
+`
+
+let staged: Staged
+
+test('package: setup', async (t) => {
+  staged = await stage()
+  t.ok(staged.files.length > 0, 'the package was packed')
+})
+
+test('package: holds what is needed and nothing else', async (t) => {
+  for (const { file } of ENTRIES) {
+    for (const needed of [`dist/${file}.js`, `dist/${file}.d.ts`, `cjs/${file}.cjs`, `cjs/${file}.d.cts`]) {
+      t.ok(staged.files.includes(needed), needed)
+    }
+  }
+  for (const needed of ['package.json', 'hypercore/package.json', 'LICENSE', 'src/index.ts']) {
+    t.ok(staged.files.includes(needed), needed)
+  }
+  const allowed = /^(?:dist|src|cjs|docs|hypercore)\/|^(?:package\.json|[A-Z]+(?:\.md)?)$/
+  const others = staged.files.filter((path) => !allowed.test(path) || /\.test\.|(?:^|\/)test\//.test(path))
+  t.same(others, [], 'no tests, no tools')
+})
+
+test('package: mentions no path of the machine that made it', async (t) => {
+  const root = fileURLToPath(new URL('../../', import.meta.url))
+  const folders = [root, join(homedir(), '/'), join(tmpdir(), '/')]
+  const escaped = folders.filter((folder) => folder !== '/').map((folder) => folder.replace(/[^\w]/g, '\\$&'))
+  // Not as the tail of a longer path: `tree/root/` is no mention of a home folder `/root/`.
+  const mention = new RegExp(`(?<![\\w.*/])(?:${escaped.join('|')}).{0,40}`)
+  const found: string[] = []
+  for (const path of staged.files) {
+    const match = mention.exec(await readFile(join(staged.unpacked, path), 'utf8'))
+    if (match) found.push(`${path}: ${match[0]}`)
+  }
+  t.same(found, [])
+})
+
+for (const { path, file, name } of ENTRIES) {
+  // The same for both module systems: `api` holds the named exports, `name` the callable.
+  const body = `
+    const storage = (file) => new RAM(file)
+    const feeds = [${name}(storage), new ${name}(storage), new api.Feed(storage)]
+    const check = async () => {
+      await feeds[0].append('hello')
+      const block = await feeds[0].get(0)
+      await Promise.all(feeds.map((feed) => feed.close()))
+      console.log(JSON.stringify({
+        instances: feeds.map((feed) => feed instanceof ${name} && feed instanceof api.Feed),
+        foreign: [{} instanceof ${name}, {} instanceof api.Feed],
+        named: [api.${name} === ${name}, api.default === ${name}],
+        discoveryKey: ${name}.discoveryKey(feeds[0].key).equals(feeds[0].discoveryKey),
+        error: api.DDatabaseError.is(new Error('foreign')),
+        block: block.toString()
+      }))
+    }
+    check()
+  `
+  const expected = {
+    instances: [true, true, true],
+    foreign: [false, false],
+    named: [true, true],
+    discoveryKey: true,
+    error: false,
+    block: 'hello'
+  }
+
+  test(`package: require('${path}')`, async (t) => {
+    const head = `const RAM = require('random-access-memory'), api = require('${path}'), ${name} = api\n`
+    await writeFile(join(staged.folder, `${name}.cjs`), head + body)
+    t.same(JSON.parse(await staged.node(`${name}.cjs`)), expected)
+  })
+
+  test(`package: import '${path}'`, async (t) => {
+    const head = `import RAM from 'random-access-memory'\nimport ${name}, * as api from '${path}'\n`
+    await writeFile(join(staged.folder, `${name}.mjs`), head + body)
+    t.same(JSON.parse(await staged.node(`${name}.mjs`)), expected)
+  })
+
+  test(`package: require and import of '${path}' give the same function`, async (t) => {
+    const code = `
+      import { createRequire } from 'node:module'
+      import * as api from '${path}'
+      const required = createRequire(import.meta.url)('${path}')
+      console.log(required === api.default && required.Feed === api.Feed)
+    `
+    await writeFile(join(staged.folder, `${name}-both.mjs`), code)
+    t.equal((await staged.node(`${name}-both.mjs`)).trim(), 'true')
+  })
+
+  test(`package: require('${path}') has every type that the ES module exports`, async (t) => {
+    const [module, commonjs] = exportedTypes([
+      join(staged.unpacked, 'dist', `${file}.d.ts`),
+      join(staged.unpacked, 'cjs', `${file}.d.cts`)
+    ])
+    t.ok(module!.includes('Feed'), 'there are types')
+    t.same(commonjs, module)
+  })
+}
+
+/** Names of the exported types of each declaration file, sorted. */
+function exportedTypes(files: string[]): string[][] {
+  const nodenext = { module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext }
+  const program = ts.createProgram(files, { ...nodenext, target: ts.ScriptTarget.ES2022, types: [] })
+  const checker = program.getTypeChecker()
+  return files.map((file) => {
+    const module = checker.getSymbolAtLocation(program.getSourceFile(file)!)!
+    const names = checker.getExportsOfModule(module).flatMap((symbol) => {
+      const target = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol
+      return target.flags & ts.SymbolFlags.Type ? [symbol.name] : []
+    })
+    return names.sort()
+  })
+}
+
+const RESOLUTIONS = [
+  { resolution: 'node16', module: 'node16' },
+  { resolution: 'nodenext', module: 'nodenext' },
+  { resolution: 'bundler', module: 'preserve' }
+]
+
+for (const { resolution, module } of RESOLUTIONS) {
+  test(`package: types with moduleResolution ${resolution}`, async (t) => {
+    await writeFile(join(staged.folder, 'consumer.cts'), CONSUMER_CTS)
+    await writeFile(join(staged.folder, 'consumer.mts'), CONSUMER_MTS)
+    const flags = ['--noEmit', '--strict', '--target', 'es2022', '--types', 'node', '--esModuleInterop']
+    const mode = ['--moduleResolution', resolution, '--module', module]
+    t.equal(await staged.tsc(...flags, ...mode, 'consumer.cts', 'consumer.mts'), '')
+  })
+}
+
+test('package: types for resolvers that know no exports map', async (t) => {
+  // The oldest resolution cannot follow into the ES module, so only the callable itself is looked at.
+  await writeFile(join(staged.folder, 'old.ts'), CONSUMER_CTS)
+  const flags = ['--noEmit', '--strict', '--target', 'es2022', '--types', 'node', '--esModuleInterop']
+  const mode = ['--moduleResolution', 'node10', '--module', 'commonjs', '--ignoreDeprecations', '6.0']
+  t.equal(await staged.tsc(...flags, ...mode, 'old.ts'), '')
+})
+
+test('package: teardown', async (t) => {
+  await staged.remove()
+  t.pass('removed')
+})

@@ -1,0 +1,423 @@
+/** The contract of a storage: what a StorageFile makes of every kind of storage that a feed can be given. */
+import fs from 'node:fs'
+import { createRequire } from 'node:module'
+import os from 'node:os'
+import path from 'node:path'
+import RandomAccessFile from 'random-access-file'
+import RandomAccessMemory from 'random-access-memory'
+import test, { type Test } from 'tape'
+import { directoryStorage } from '../../src/storage/directory.ts'
+import {
+  type RandomAccess,
+  type StorageFactory,
+  StorageFile,
+  toFactory
+} from '../../src/storage/random-access.ts'
+import { MemoryFiles } from '../helpers/memory-files.ts'
+import { rejection, within } from '../helpers/watchdog.ts'
+
+const require = createRequire(import.meta.url)
+// random-access-storage 1 in its two common forms, the second being what the published package stores in.
+const RandomAccessMemory3 = require('random-access-memory-3') as new () => RandomAccess
+const publishedStorage = createRequire(require.resolve('ddatabase-published'))(
+  '@ddatabase/default-storage'
+) as (name: string, options: { directory: string }) => RandomAccess
+
+function temporaryFolder(t: Test): string {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'ddatabase-'))
+  t.teardown(() => fs.rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+const bytes = (text: string): Uint8Array => Buffer.from(text)
+const text = (data: Uint8Array | null): string | null =>
+  data === null ? null : Buffer.from(data).toString('latin1')
+const coded = (code: string): Error => Object.assign(new Error(code), { code })
+
+/** A storage that has nothing but `read` and `write`, with the given parts replaced. */
+function minimal(parts: Partial<RandomAccess> = {}): RandomAccess {
+  const { read, write } = new MemoryFiles().plainFactory()('data')
+  return { read, write, ...parts } as RandomAccess
+}
+
+interface Kind {
+  name: string
+  /** Whether it stores in files, as opposed to memory. */
+  onDisk: boolean
+  /** Whether the size is known and `del` works. */
+  complete: boolean
+  create(folder: string): RandomAccess
+}
+
+const KINDS: Kind[] = [
+  {
+    name: 'directory storage',
+    onDisk: true,
+    complete: true,
+    create: (folder) => directoryStorage(folder)('data', {})
+  },
+  {
+    name: 'directory storage without synchronous calls',
+    onDisk: true,
+    complete: true,
+    create: (folder) => directoryStorage(folder, { sync: false })('data', {})
+  },
+  {
+    name: 'random-access-file 4',
+    onDisk: true,
+    complete: true,
+    create: (directory) => new RandomAccessFile('data', { directory })
+  },
+  {
+    name: 'random-access-file 2',
+    onDisk: true,
+    complete: true,
+    create: (directory) => publishedStorage('data', { directory })
+  },
+  { name: 'random-access-memory 6', onDisk: false, complete: true, create: () => new RandomAccessMemory() },
+  { name: 'random-access-memory 3', onDisk: false, complete: true, create: () => new RandomAccessMemory3() },
+  { name: 'only read and write', onDisk: false, complete: false, create: () => minimal() }
+]
+
+for (const kind of KINDS) {
+  test(`${kind.name}: nothing is stored at first, however often it is asked`, async (t) => {
+    const file = new StorageFile(kind.create(temporaryFolder(t)))
+    for (const time of ['once', 'twice', 'three times']) {
+      t.equal(await file.size(), kind.complete ? 0 : null, `size, asked ${time}`)
+      t.equal(await file.readIfPresent(0, 3), null, `absent, asked ${time}`)
+      await rejection(file.read(0, 3), 'a read of nothing')
+    }
+    await file.write(0, bytes('abc'))
+    t.equal(text(await file.readIfPresent(0, 3)), 'abc', 'present after the first write')
+    await file.close()
+  })
+
+  test(`${kind.name}: reads what was written`, async (t) => {
+    const file = new StorageFile(kind.create(temporaryFolder(t)))
+    await file.write(4, bytes('efgh'))
+    t.equal(text(await file.read(0, 8)), '\0\0\0\0efgh', 'a gap reads as zero')
+    await file.write(0, bytes('abcd'))
+    t.equal(text(await file.read(2, 4)), 'cdef', 'a range')
+    t.equal(await file.size(), kind.complete ? 8 : null, 'size')
+    await rejection(file.read(6, 3), 'a read beyond the end')
+    await rejection(file.read(100, 1), 'a read far beyond the end')
+    t.equal(text(await file.read(7, 1)), 'h', 'a failed read changes nothing')
+
+    const immediate = kind.name === 'directory storage'
+    t.equal(text(file.readSync(1, 3)), immediate ? 'bcd' : null, 'read at once')
+    t.equal(file.writeSync(1, bytes('BC')), immediate, 'written at once')
+    t.equal(text(await file.read(0, 4)), immediate ? 'aBCd' : 'abcd')
+    await file.sync()
+    await file.close()
+  })
+
+  test(`${kind.name}: many calls at once`, async (t) => {
+    const file = new StorageFile(kind.create(temporaryFolder(t)))
+    const letters = [...'the quick brown fox']
+    await Promise.all(letters.map((letter, i) => file.write(i, bytes(letter))))
+    const read = await Promise.all(letters.map((_, i) => file.read(i, 1)))
+    t.equal(read.map(text).join(''), letters.join(''))
+    await file.close()
+  })
+
+  test(`${kind.name}: del`, async (t) => {
+    const file = new StorageFile(kind.create(temporaryFolder(t)))
+    await file.del(0, 10)
+    t.equal(await file.size(), kind.complete ? 0 : null, 'of nothing')
+    await file.write(0, bytes('abcdefgh'))
+    await file.del(8, 5)
+    await file.del(100, 5)
+    await file.del(200, Number.POSITIVE_INFINITY)
+    t.equal(await file.size(), kind.complete ? 8 : null, 'beyond the end does not extend the file')
+    t.equal(text(await file.read(0, 8)), 'abcdefgh')
+    if (!kind.complete) {
+      await file.del(2, 100)
+      t.equal(text(await file.read(0, 8)), 'abcdefgh', 'is ignored')
+    } else {
+      await file.del(1, 2)
+      t.equal(await file.size(), 8, 'in the middle keeps the size')
+      t.equal(text(await file.read(3, 5)), 'defgh', 'in the middle keeps what follows')
+      await file.del(3, Number.POSITIVE_INFINITY)
+      t.equal(await file.size(), 3, 'an infinite range ends the file at the offset')
+    }
+    await file.close()
+  })
+
+  test(`${kind.name}: close and destroy`, async (t) => {
+    const folder = temporaryFolder(t)
+    const stored = (): boolean => fs.existsSync(path.join(folder, 'data'))
+    const file = new StorageFile(kind.create(folder))
+    await file.write(0, bytes('abc'))
+    await Promise.all([within(file.close(), 'close'), within(file.close(), 'close at the same time')])
+    await within(file.close(), 'close again')
+    t.equal(stored(), kind.onDisk, 'closing keeps the file')
+    await within(file.destroy(), 'destroy')
+    await within(file.destroy(), 'destroy again')
+    t.notOk(stored(), 'destroying removes it')
+
+    const open = new StorageFile(kind.create(folder))
+    await open.write(0, bytes('abc'))
+    t.equal(stored(), kind.onDisk, 'stored again')
+    await within(open.destroy(), 'destroy without close')
+    t.notOk(stored(), 'destroying closes first')
+
+    await within(new StorageFile(kind.create(folder)).close(), 'close of an unused file')
+    await within(new StorageFile(kind.create(folder)).destroy(), 'destroy of an absent file')
+  })
+}
+
+test('destroy: order, choice of the method, errors', async (t) => {
+  const calls: string[] = []
+  const done =
+    (name: string, error: Error | null) => (callback: (error: Error | null, value: undefined) => void) => {
+      calls.push(name)
+      callback(error, undefined)
+    }
+  await new StorageFile(
+    minimal({ close: done('close', null), destroy: done('destroy', coded('ENOENT')) })
+  ).destroy()
+  t.same(calls.splice(0), ['close', 'destroy'], 'closed before it is destroyed; what is missing is no error')
+  await new StorageFile(minimal({ unlink: done('unlink', null), destroy: done('destroy', null) })).destroy()
+  t.same(calls.splice(0), ['unlink'], 'only one of both')
+  const failing = new StorageFile(minimal({ unlink: done('unlink', coded('EPERM')) }))
+  t.equal((await rejection(failing.destroy(), 'destroy')).code, 'EPERM', 'other errors pass')
+})
+
+test('a failed close can be repeated, a successful one happens once', async (t) => {
+  let calls = 0
+  const file = new StorageFile(
+    minimal({ close: (callback) => callback(++calls === 1 ? coded('EIO') : null, undefined) })
+  )
+  t.equal((await rejection(file.close(), 'close')).code, 'EIO')
+  await file.close()
+  await file.close()
+  t.equal(calls, 2)
+})
+
+test('absent: with stat', async (t) => {
+  const file = (answer: Error | { size: number }, read: RandomAccess['read'] = minimal().read): StorageFile =>
+    new StorageFile(
+      minimal({
+        statable: true,
+        read,
+        stat: (callback) => (answer instanceof Error ? callback(answer, { size: 0 }) : callback(null, answer))
+      })
+    )
+  const broken: RandomAccess['read'] = (_offset, _size, callback) => callback(new Error('no code'), bytes(''))
+
+  t.equal(await file(coded('ENOENT')).readIfPresent(0, 3), null, 'ENOENT')
+  t.equal(await file(coded('ENOENT')).size(), 0, 'ENOENT is size 0')
+  t.equal(await file({ size: 0 }).readIfPresent(0, 3), null, 'size 0')
+  for (const error of [coded('EIO'), coded('EACCES'), new Error('no code')]) {
+    t.equal(await rejection(file(error).readIfPresent(0, 3), 'stat'), error, `stat: ${error.message} rejects`)
+    t.equal(await rejection(file(error).size(), 'size'), error, 'size too')
+  }
+  t.equal(
+    (await rejection(file({ size: 2 }).readIfPresent(0, 3), 'short')).code,
+    'ERR_STORAGE',
+    'too short rejects'
+  )
+  t.equal(
+    (await rejection(file({ size: 5 }).readIfPresent(32, 3), 'short')).code,
+    'ERR_STORAGE',
+    'ends before'
+  )
+  t.equal((await rejection(file({ size: 3 }, broken).readIfPresent(0, 3), 'read')).message, 'no code')
+  t.equal(
+    (await rejection(file({} as { size: number }).size(), 'stat')).code,
+    'ERR_STORAGE',
+    'a stat without a size'
+  )
+})
+
+test('absent: a file that exists but is too short', async (t) => {
+  const folder = temporaryFolder(t)
+  for (const kind of KINDS.filter((kind) => kind.complete)) {
+    const file = new StorageFile(kind.create(path.join(folder, kind.name)))
+    await file.write(0, bytes('ab'))
+    t.ok((await rejection(file.readIfPresent(0, 3), kind.name)).code, `${kind.name}: rejects with a code`)
+    await file.close()
+  }
+})
+
+test('absent: without a usable stat', async (t) => {
+  const unusable: Partial<RandomAccess>[] = [
+    {},
+    { statable: true },
+    { statable: false, stat: (callback) => callback(null, { size: 3 }) },
+    { statable: 1 as unknown as boolean, stat: (callback) => callback(null, { size: 3 }) }
+  ]
+  for (const parts of unusable) {
+    const file = (error: Error | null, data = bytes('abc')): StorageFile =>
+      new StorageFile(minimal({ ...parts, read: (_offset, _size, callback) => callback(error, data) }))
+    t.equal(await file(null).size(), null, 'the size is unknown')
+    t.equal(text(await file(null).readIfPresent(0, 3)), 'abc', 'present')
+    t.equal(await file(coded('ENOENT')).readIfPresent(0, 3), null, 'ENOENT')
+    t.equal(await file(new Error('no code')).readIfPresent(0, 3), null, 'an error without a code')
+    for (const code of ['EIO', 'EACCES', 'EPARTIALREAD', 'ELOCKED']) {
+      t.equal((await rejection(file(coded(code)).readIfPresent(0, 3), code)).code, code, `${code} rejects`)
+    }
+    const short = file(null, bytes('ab')).readIfPresent(0, 3)
+    t.equal((await rejection(short, 'short')).code, 'ERR_STORAGE', 'too few bytes')
+  }
+  const throwing = minimal({
+    read: () => {
+      throw new Error('a defect')
+    }
+  })
+  const thrown = await rejection(new StorageFile(throwing).readIfPresent(0, 3), 'read')
+  t.equal(thrown.message, 'a defect', 'what is thrown does not mean absent')
+})
+
+test('the answer must have the size that was asked for', async (t) => {
+  const answers: unknown[] = [bytes('ab'), bytes('abcd'), bytes(''), null, undefined, 'abc', {}]
+  for (const answer of answers) {
+    const file = new StorageFile(
+      minimal({ read: (_offset, _size, callback) => callback(null, answer as Uint8Array) })
+    )
+    t.equal((await rejection(file.read(0, 3), 'read')).code, 'ERR_STORAGE', `got ${JSON.stringify(answer)}`)
+  }
+  const file = new StorageFile(minimal({ readSync: () => bytes('ab') }))
+  t.throws(() => file.readSync(0, 3), { code: 'ERR_STORAGE' }, 'at once as well')
+})
+
+test('synchronous calls and sync are optional', async (t) => {
+  const plain = new StorageFile(minimal())
+  t.equal(plain.readSync(0, 3), null)
+  t.equal(plain.writeSync(0, bytes('abc')), false)
+  await plain.sync()
+
+  const written: string[] = []
+  const able = new StorageFile(
+    minimal({
+      readSync: () => bytes('abc'),
+      writeSync: (offset, data) => written.push(`${offset} ${text(data)}`) > 0,
+      sync: (callback) => callback(coded('EIO'), undefined)
+    })
+  )
+  t.equal(text(able.readSync(0, 3)), 'abc')
+  t.equal(able.writeSync(7, bytes('x')), true)
+  t.same(written, ['7 x'])
+  t.equal((await rejection(able.sync(), 'sync')).code, 'EIO')
+})
+
+/** All calls of a file that answer with a promise. */
+function calls(file: StorageFile): [string, () => Promise<unknown>][] {
+  return [
+    ['read', () => file.read(0, 3)],
+    ['write', () => file.write(0, bytes('abc'))],
+    ['del', () => file.del(0, 3)],
+    ['sync', () => file.sync()],
+    ['close', () => file.close()],
+    ['destroy', () => file.destroy()]
+  ]
+}
+
+test('errors pass through as they are, and what a storage throws rejects', async (t) => {
+  const error = coded('ENOSPC')
+  const answer = (...args: unknown[]): void => (args.at(-1) as (error: Error) => void)(error)
+  const throws = (): never => {
+    throw error
+  }
+  for (const fail of [answer, throws]) {
+    const parts = { read: fail, write: fail, del: fail, stat: fail, close: fail, unlink: fail, sync: fail }
+    for (const [name, call] of calls(new StorageFile(parts)))
+      t.equal(await rejection(call(), name), error, name)
+    t.equal(await rejection(new StorageFile({ ...parts, statable: true }).size(), 'stat'), error, 'stat')
+  }
+})
+
+test('only the first answer of a call counts', async (t) => {
+  const file = (first: Error | null, second: Error | null): StorageFile => {
+    const answer = (...args: unknown[]): void => {
+      const callback = args.at(-1) as (error: Error | null, value?: unknown) => void
+      callback(first, Object.assign(bytes('abc'), { size: 3 }))
+      callback(second, Object.assign(bytes('xyz!'), { size: 4 }))
+    }
+    const parts = { read: answer, write: answer, del: answer, stat: answer, close: answer, unlink: answer }
+    return new StorageFile({ ...parts, sync: answer, statable: true })
+  }
+  const good = file(null, coded('EIO'))
+  t.equal(await good.size(), 3)
+  t.equal(text(await good.readIfPresent(0, 3)), 'abc')
+  t.equal(text((await good.read(0, 3)) as Uint8Array), 'abc')
+  for (const [name, call] of calls(good)) await within(call(), name)
+  for (const [name, call] of calls(file(coded('EIO'), null))) {
+    t.equal((await rejection(call(), name)).code, 'EIO', name)
+  }
+})
+
+test('del is nothing for storages that cannot', async (t) => {
+  let calls = 0
+  const del = (): void => {
+    calls++
+  }
+  await new StorageFile(minimal()).del(0, 10)
+  await new StorageFile(minimal({ deletable: false, del })).del(0, 10)
+  t.equal(calls, 0)
+})
+
+test('a failed opening is tried again', async (t) => {
+  for (const kind of KINDS.filter((kind) => kind.onDisk)) {
+    const blocked = path.join(temporaryFolder(t), 'blocked')
+    fs.writeFileSync(blocked, 'a file where a folder should be')
+    const file = new StorageFile(kind.create(blocked))
+    t.equal((await rejection(file.read(0, 1), 'read')).code, 'ENOTDIR', `${kind.name}: read`)
+    t.ok((await rejection(file.write(0, bytes('abc')), 'write')).code, 'write')
+    t.ok((await rejection(file.write(0, bytes('abc')), 'write')).code, 'the second error has a code as well')
+    fs.rmSync(blocked)
+    await file.write(0, bytes('abc'))
+    t.equal(text(await file.read(0, 3)), 'abc', 'works as soon as the reason is gone')
+    await file.close()
+  }
+})
+
+test('toFactory', async (t) => {
+  const plain: StorageFactory = () => new RandomAccessMemory()
+  t.equal(toFactory(plain), plain, 'a function is called as it is')
+
+  const seen: unknown[] = []
+  class Storage extends RandomAccessMemory {
+    constructor(...args: unknown[]) {
+      super()
+      seen.push(...args)
+    }
+  }
+  const options = { key: null, discoveryKey: null }
+  t.ok((toFactory(Storage)('tree', options) as unknown) instanceof Storage, 'a class is constructed')
+  t.same(seen, ['tree', options], 'with name and options')
+  t.ok(
+    (toFactory(RandomAccessMemory)('key', {}) as unknown) instanceof RandomAccessMemory,
+    'RandomAccessMemory'
+  )
+  t.ok(toFactory(class {})('key', {}), 'a class without a name')
+
+  // Functions whose source text begins like a class. Made from text, because a formatter may change it.
+  for (const source of ['classify => classify + "!"', '({ class(name) { return name + "!" } }).class']) {
+    const storage: unknown = new Function(`return ${source}`)()
+    t.equal(toFactory(storage)('key', {}) as unknown, 'key!', source)
+  }
+  for (const source of ['class{}', 'class A{}', 'class/**/A{}', 'class\nA {}']) {
+    const storage: unknown = new Function(`return ${source}`)()
+    t.ok(toFactory(storage)('key', {}), JSON.stringify(source))
+  }
+
+  for (const wrong of [undefined, null, 7, {}, [], './dir', new RandomAccessMemory()]) {
+    t.throws(
+      () => toFactory(wrong),
+      { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE', message: 'Storage should be a function or string' },
+      String(wrong)
+    )
+  }
+})
+
+test('what a factory answers is checked when a file is made of it', async (t) => {
+  for (const wrong of [undefined, null, 7, 'data', {}, { read() {} }, { write() {} }]) {
+    const factory = toFactory(() => wrong)
+    t.throws(() => new StorageFile(factory('key', {})), { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' })
+  }
+  const throwing = toFactory(() => {
+    throw new Error('from the factory')
+  })
+  t.throws(() => throwing('key', {}), /from the factory/, 'what it throws passes')
+})
