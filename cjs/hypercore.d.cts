@@ -6,10 +6,46 @@ import type * as api from '../dist/hypercore.js' with { 'resolution-mode': 'impo
 declare const hypercore: typeof api.hypercore & typeof api
 
 declare namespace hypercore {
+  type ArgumentErrorCode = api.ArgumentErrorCode
+  type AuditReport = api.AuditReport
+  type AvailabilityTimeouts = api.AvailabilityTimeouts
+  type CacheOptions = api.CacheOptions
+  type Callback<T = void> = api.Callback<T>
+  type ClearOptions = api.ClearOptions
+  type Codec<T = unknown> = api.Codec<T>
+  type CryptoHooks = api.CryptoHooks
   type DDatabaseError = api.DDatabaseError
+  type Dialect = api.Dialect
+  type DownloadRange = api.DownloadRange
+  type EncodingName = api.EncodingName
   type ErrorCode = api.ErrorCode
+  type ExternalCache = api.ExternalCache
   type Feed<T = Uint8Array> = api.Feed<T>
+  type FeedFactory = api.FeedFactory
   type FeedOptions<T = Uint8Array> = api.FeedOptions<T>
+  type GetOptions = api.GetOptions
+  type HeadOptions = api.HeadOptions
+  type Key = api.Key
+  type KeyPair = api.KeyPair
+  type Proof = api.Proof
+  type ProofOptions = api.ProofOptions
+  type RandomAccess = api.RandomAccess
+  type ReadStream = api.ReadStream
+  type ReadStreamOptions = api.ReadStreamOptions
+  type SeekCallback = api.SeekCallback
+  type SeekOptions = api.SeekOptions
+  type SeekPosition = api.SeekPosition
+  type Selection = api.Selection
+  type Storage = api.Storage
+  type StorageFactory = api.StorageFactory
+  type StoredSignature = api.StoredSignature
+  type TransferStats = api.TransferStats
+  type TreeNode = api.TreeNode
+  type UpdateOptions = api.UpdateOptions
+  type WaitOptions = api.WaitOptions
+  type WriteHook = api.WriteHook
+  type WriteStream = api.WriteStream
+  type WriteStreamOptions = api.WriteStreamOptions
 }
 
 export = hypercore

@@ -30,6 +30,7 @@ const MESSAGES = {
   ERR_ENCODING: 'The value could not be encoded',
   ERR_DECODING: 'The block could not be decoded',
   ERR_SIGNING: 'The signer failed',
+  ERR_VERIFYING: 'The verifier failed',
   ERR_WRITE_REFUSED:
     'The feed refuses writes until it is reopened, because a failed write could not be undone',
 

@@ -45,7 +45,7 @@ export class Core {
    * On a failure the feed stays as it was. Errors: `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
    */
   async commit(
-    change: { data?: Commit['data']; slots?: Commit['slots']; signature?: Commit['signature'] },
+    change: Partial<Pick<Commit, 'data' | 'slots' | 'signature' | 'last'>>,
     stage: Stage,
     head?: Head
   ): Promise<void> {
@@ -54,7 +54,8 @@ export class Core {
       slots: change.slots ?? [],
       signature: change.signature ?? null,
       stage: stage.pages,
-      length: this.length
+      length: this.length,
+      last: change.last
     })
     if (head === undefined) return
     this.length = head.length

@@ -286,7 +286,9 @@ export class Feed<T = Uint8Array> extends Lifecycle {
     }
     const value = data === null ? null : encodeBlock(this.codec, data)
     const core = await this.whenReady()
-    await putBlock(core, { block, value, nodes: proof.nodes, signature: proof.signature ?? null }, null, {
+    // The nodes are used up, as they were in the published packages.
+    const claim = { block, value, nodes: proof.nodes.splice(0), signature: proof.signature ?? null }
+    await putBlock(core, claim, null, {
       crypto: this.crypto,
       key: this.key,
       beforeWrite: (at, bytes, peer) => this.askHook(at, bytes, peer),
@@ -576,10 +578,9 @@ export class Feed<T = Uint8Array> extends Lifecycle {
     if (typeof start === 'function') return this.downloaded(undefined, undefined, start)
     if (typeof end === 'function') return this.downloaded(start, undefined, end)
     const core = this.openCore()
-    const from = Math.max(0, start ?? 0)
-    checkIndex(from, 'start')
-    if (end) checkIndex(Math.max(0, end), 'end')
-    const count = core.bits.total(from, end || core.bits.length)
+    const from = checkIndex(typeof start === 'number' && start < 0 ? 0 : (start ?? 0), 'start')
+    const to = checkIndex(typeof end === 'number' && end < 0 ? 0 : (end ?? 0), 'end')
+    const count = end !== undefined && end < 0 ? 0 : core.bits.total(from, to || core.bits.length)
     if (callback) settle(Promise.resolve(count), callback)
     return count
   }
@@ -618,13 +619,13 @@ export class Feed<T = Uint8Array> extends Lifecycle {
    */
   cancel(start: unknown, end?: number): void {
     if (typeof start !== 'number') {
-      this.whenReady().then(() => this.waiters.cancel(start), ignore)
+      this.waiters.cancel(start)
       return
     }
     const first = checkIndex(start, 'start')
     const last = end === undefined ? first + 1 : checkIndex(end, 'end')
     this.selections.cancelRange(first, last)
-    this.whenReady().then(() => this.waiters.cancelRange(first, last), ignore)
+    this.waiters.cancelRange(first, last)
   }
 
   /** Chooses whether blocks are fetched from peers. */
@@ -690,7 +691,7 @@ export class Feed<T = Uint8Array> extends Lifecycle {
     const run = async (): Promise<StoredSignature> => {
       if (index !== undefined && !(Number.isInteger(index) && index < 0)) checkIndex(index)
       const core = await this.whenReady()
-      return nextSignature(core, index ?? core.length - 1)
+      return nextSignature(core, index ?? core.length - 1, this.crypto, this.key)
     }
     return settle(this.guarded(run()), callback)
   }

@@ -1,5 +1,5 @@
 import flat from 'flat-tree'
-import { DDatabaseError, type ErrorCode } from '../errors.ts'
+import { DDatabaseError } from '../errors.ts'
 import { seek } from '../merkle/seek.ts'
 import type { Guard } from '../replication/guard.ts'
 import { storageError } from '../storage/storage.ts'
@@ -75,38 +75,70 @@ export class Finder {
     options: WaitOptions,
     onwait?: ((index: number) => void) | null
   ): Promise<Uint8Array> {
-    const core = await this.source.ready()
-    let told = false
-    while (!core.bits.get(index)) {
-      if (options.wait === false) throw new DDatabaseError('ERR_BLOCK_NOT_DOWNLOADED')
-      const arrived = this.wait({ kind: 'block', index }, token, options, 'ERR_BLOCK_NOT_AVAILABLE')
-      if (!told) onwait?.(index)
-      told = true
-      await arrived
-    }
+    const here = (core: Core): Core | Error =>
+      core.bits.get(index) ? core : new DDatabaseError('ERR_BLOCK_NOT_DOWNLOADED')
+    const core = await this.find({ kind: 'block', index }, token, options, here, () => onwait?.(index))
     return readBlock(core, index)
   }
 
   /** Waits until the feed has `length` blocks. */
   async length(length: number, options: UpdateOptions, token?: unknown): Promise<void> {
-    const core = await this.source.ready()
     const wish: Wish = { kind: 'update', length, hash: options.hash !== false }
-    while (core.length < length) await this.wait(wish, token, options, 'ERR_UPDATE_NOT_AVAILABLE')
+    const reached = (core: Core): Core | Error =>
+      core.length >= length ? core : new DDatabaseError('ERR_UPDATE_NOT_AVAILABLE')
+    await this.find(wish, token, options, reached)
   }
 
   /** The block that contains byte `bytes`, waiting until the nodes that tell are here (spec FORMAT §8.3). */
-  async place(bytes: number, options: SeekOptions, token?: unknown): Promise<SeekPosition> {
-    const core = await this.source.ready()
-    while (true) {
+  place(bytes: number, options: SeekOptions, token?: unknown): Promise<SeekPosition> {
+    const { start = 0, end = -1 } = options
+    const wish: Wish = { kind: 'seek', bytes, start, end, hash: options.hash !== false }
+    return this.find<SeekPosition>(wish, token, options, async (core, waiter) => {
       if (bytes === core.byteLength) return { index: core.length, offset: 0 }
       const found = await this.look(core, bytes)
-      if (!(found instanceof Error) && found.treeIndex % 2 === 0) {
-        return { index: found.treeIndex / 2, offset: found.offset }
+      if (found instanceof Error) {
+        // Nothing that may be asked for: waiting would be in vain.
+        if (options.wait !== false && end > -1 && end <= start) throw new DDatabaseError('ERR_SEEK_NOT_FOUND')
+        return found
       }
-      if (options.wait === false)
-        throw found instanceof Error ? found : new DDatabaseError('ERR_SEEK_NOT_FOUND')
-      const wish = this.seekWish(bytes, found instanceof Error ? null : found.treeIndex, options)
-      await this.wait(wish, token, options, 'ERR_SEEK_NOT_AVAILABLE')
+      if (found.treeIndex % 2 === 0) return { index: found.treeIndex / 2, offset: found.offset }
+      waiter.wish = { ...wish, ...narrow(wish, found.treeIndex) }
+      return new DDatabaseError('ERR_SEEK_NOT_FOUND')
+    })
+  }
+
+  /**
+   * Tries until it works, each time something changes that the wish depends on. The call is known to `cancel` from
+   * the start, also while the feed is still opening. An error that `attempt` answers (not throws) means "not yet".
+   */
+  private async find<V>(
+    wish: Wish,
+    token: unknown,
+    options: WaitOptions,
+    attempt: (core: Core, waiter: Waiter) => V | Error | Promise<V | Error>,
+    onwait?: () => void
+  ): Promise<V> {
+    const { waiters } = this.source
+    let waiter = waiters.add(wish, token, options.ifAvailable === true)
+    let timer: ReturnType<typeof setTimeout> | null = null
+    try {
+      const core = await this.source.ready()
+      for (let first = true; ; first = false) {
+        const result = await attempt(core, waiter)
+        if (waiter.failure !== null) throw waiter.failure
+        if (!(result instanceof Error)) return result
+        if (options.wait === false) throw result
+        if (options.timeout && timer === null) {
+          timer = setTimeout(() => waiters.finish(waiter, new DDatabaseError('ETIMEDOUT')), options.timeout)
+        }
+        if (waiter.ifAvailable) this.failUnlessAvailable(waiter)
+        if (first) onwait?.()
+        await waiter.answer.promise
+        waiter = waiters.add(waiter.wish, token, waiter.ifAvailable)
+      }
+    } finally {
+      if (timer !== null) clearTimeout(timer)
+      waiters.finish(waiter)
     }
   }
 
@@ -128,41 +160,8 @@ export class Finder {
     }
   }
 
-  private seekWish(bytes: number, nearest: number | null, options: SeekOptions): Wish {
-    let start = options.start ?? 0
-    let end = options.end ?? -1
-    if (nearest !== null) {
-      const left = flat.leftSpan(nearest) / 2
-      const right = flat.rightSpan(nearest) / 2 + 1
-      if (left > start) start = left
-      if (end === -1 || right < end) end = right
-    }
-    if (end > -1 && end <= start) throw new DDatabaseError('ERR_SEEK_NOT_FOUND')
-    return { kind: 'seek', bytes, start, end, hash: options.hash !== false }
-  }
-
-  private async wait(
-    wish: Wish,
-    token: unknown,
-    options: WaitOptions,
-    unavailable: 'ERR_BLOCK_NOT_AVAILABLE' | 'ERR_UPDATE_NOT_AVAILABLE' | 'ERR_SEEK_NOT_AVAILABLE'
-  ): Promise<void> {
-    const { waiters } = this.source
-    const waiter = waiters.add(wish, token, options.ifAvailable === true)
-    const { timeout } = options
-    const timer = timeout
-      ? setTimeout(() => waiters.finish(waiter, new DDatabaseError('ETIMEDOUT')), timeout)
-      : undefined
-    if (options.ifAvailable === true) this.failUnlessAvailable(waiter, unavailable)
-    try {
-      await waiter.answer.promise
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
   /** Ends the wait when all that could still connect has been heard and nobody has what is wished for. */
-  private failUnlessAvailable(waiter: Waiter, code: ErrorCode): void {
+  private failUnlessAvailable(waiter: Waiter): void {
     const { source } = this
     const { wish } = waiter
     const decide = async (): Promise<void> => {
@@ -172,7 +171,7 @@ export class Finder {
       await nextTurn()
       await new Promise<void>((resolve) => source.ifAvailable.ready(resolve))
       if (source.closed) throw new DDatabaseError('ERR_FEED_CLOSED', { message: 'Closed' })
-      if (!source.canHelp(wish)) throw new DDatabaseError(code)
+      if (!source.canHelp(wish)) throw new DDatabaseError(UNAVAILABLE[wish.kind])
     }
     if (wish.kind === 'update' && source.expectedLength > -1 && source.expectedLength <= source.length) {
       source.waiters.finish(waiter, new DDatabaseError('ERR_UNEXPECTED_LENGTH'))
@@ -180,4 +179,21 @@ export class Finder {
     }
     decide().catch((error) => source.waiters.finish(waiter, error))
   }
+}
+
+/** What is said when no peer can help. */
+const UNAVAILABLE = {
+  block: 'ERR_BLOCK_NOT_AVAILABLE',
+  update: 'ERR_UPDATE_NOT_AVAILABLE',
+  seek: 'ERR_SEEK_NOT_AVAILABLE'
+} as const
+
+/** The blocks of a seek that can hold the place, when it is known to lie below a node. Errors: `ERR_SEEK_NOT_FOUND`. */
+function narrow(range: { start: number; end: number }, treeIndex: number): { start: number; end: number } {
+  const first = flat.leftSpan(treeIndex) / 2
+  const last = flat.rightSpan(treeIndex) / 2 + 1
+  const start = Math.max(range.start, first)
+  const end = range.end === -1 ? last : Math.min(range.end, last)
+  if (end <= start) throw new DDatabaseError('ERR_SEEK_NOT_FOUND')
+  return { start, end }
 }

@@ -114,16 +114,27 @@ export async function truncateFeed(
   const stage = core.stage()
   stage.tree.truncate(2 * length)
   stage.bits.setRange(length, oldLength, false)
-  await core.commit({ signature: signature === null ? null : { block: length - 1, signature } }, stage, {
-    length,
-    byteLength: roots.reduce((sum, root) => sum + root.size, 0),
-    roots
-  })
-  // The feed is cut already: slots beyond its end mean nothing, and an append that reaches over slots that could
-  // not be removed here writes zeros into them.
-  await core.storage.signatures.remove(length, oldLength).catch(ignore)
+  const { signatures } = core.storage
+  const from = Math.max(length, oldLength - RESTORABLE_SLOTS)
+  const copied = await signatures.copy(from, oldLength).catch(fail)
+  await core.commit(
+    {
+      signature: signature === null ? null : { block: length - 1, signature },
+      // After the bits: a crash in between leaves signatures beyond the end, which mean nothing.
+      last: {
+        run: () => signatures.remove(length, oldLength),
+        undo: () => signatures.restore(from, copied)
+      }
+    },
+    stage,
+    { length, byteLength: roots.reduce((sum, root) => sum + root.size, 0), roots }
+  )
   return true
 }
+
+// If the signatures beyond the new end cannot be removed, the truncation is undone, and as many slots as this are
+// put back; the last one covers all the others.
+const RESTORABLE_SLOTS = 4096
 
 /** What `audit` found. */
 export interface AuditReport {

@@ -139,7 +139,7 @@ class Opening {
     const core = this.assemble(found)
     if (!overwrite) await this.load(core, key)
     await this.writeHeaders(found)
-    if (overwrite) await this.empty(core, secretKey, found)
+    if (overwrite) await this.empty(secretKey, found)
     await this.writeKeys(found, key, secretKey, identity.generated)
     return { core, files: this.files as FeedFiles, key, secretKey, writable }
   }
@@ -171,7 +171,7 @@ class Opening {
   }
 
   private async readKey(): Promise<Uint8Array | null> {
-    return readWhole(this.file('key'), KEY_SIZE, 'ERR_KEY_DAMAGED')
+    return nonBlank(await readWhole(this.file('key'), KEY_SIZE, 'ERR_KEY_DAMAGED'))
   }
 
   /** Reads everything that decides, the bitfield first: that takes the lock of a directory. */
@@ -260,9 +260,10 @@ class Opening {
       ['signatures', HEADER_SIZE],
       ['data', 0]
     ] as const) {
-      // With `indexing` the application may have written data before there was a feed.
-      if (name === 'data' && this.args.options.indexing === true) continue
       const size = found.sizes[name]
+      // With `indexing` the application may have written data before there was a feed. And where only reading could
+      // tell, data alone is not asked for: without nodes and signatures it is no feed.
+      if (name === 'data' && (this.args.options.indexing === true || size === null)) continue
       if (size === null ? (await this.file(name).readIfPresent(start, 1)) !== null : size > start) return true
     }
     return false
@@ -333,35 +334,44 @@ class Opening {
   }
 
   /** Makes the stored content unreachable, and the old secret key unusable, before the new keys are written. */
-  private async empty(core: Core, secretKey: Uint8Array | null, found: Found): Promise<void> {
+  private async empty(secretKey: Uint8Array | null, found: Found): Promise<void> {
     const { sizes } = found
     if (sizes.bitfield === null || sizes.bitfield > HEADER_SIZE) {
       await this.file('bitfield').del(HEADER_SIZE, Number.POSITIVE_INFINITY)
     }
-    // Not only unreachable: a stale signature in the middle of a new batch would be found by a search.
-    if (sizes.signatures === null || sizes.signatures > HEADER_SIZE) await core.storage.signatures.clear()
     const keepsNone = secretKey === null || this.args.options.storeSecretKey === false
     if (keepsNone && (await this.file('secret_key').readIfPresent(0, 1).catch(ignore)) !== null) {
-      await this.file('secret_key').del(0, Number.POSITIVE_INFINITY)
-      // A storage that cannot delete: zeros count as no key.
-      if (this.file('secret_key').raw.del === undefined) {
-        await this.file('secret_key').write(0, b4a.alloc(SECRET_KEY_SIZE))
-      }
+      await this.erase('secret_key', SECRET_KEY_SIZE)
     }
   }
 
-  /** The secret key goes first: a creation cut short then fails clearly instead of opening as a mere replica. */
+  private async erase(name: 'key' | 'secret_key', size: number): Promise<void> {
+    const file = this.file(name)
+    await file.del(0, Number.POSITIVE_INFINITY)
+    // A storage that cannot delete: zeros count as no key.
+    if (file.raw.del === undefined) await file.write(0, b4a.alloc(size))
+  }
+
+  /**
+   * The secret key goes first: a creation cut short then fails clearly instead of opening as a mere replica.
+   * A creation that fails is taken back, so that the next one starts from nothing.
+   */
   private async writeKeys(
     found: Found,
     key: Uint8Array | null,
     secretKey: Uint8Array | null,
     generated: boolean
   ): Promise<void> {
-    const storesSecret = secretKey !== null && this.args.options.storeSecretKey !== false
-    if (storesSecret && (generated || !same(secretKey, found.secretKey))) {
-      await this.file('secret_key').write(0, secretKey)
+    const keeps = secretKey !== null && this.args.options.storeSecretKey !== false
+    const newSecret = keeps && (generated || !same(secretKey, found.secretKey))
+    try {
+      if (newSecret) await this.file('secret_key').write(0, secretKey)
+      if (key !== null && !same(key, found.key)) await this.file('key').write(0, key)
+    } catch (error) {
+      if (newSecret && found.secretKey === null) await this.erase('secret_key', SECRET_KEY_SIZE).catch(ignore)
+      if (found.key === null) await this.erase('key', KEY_SIZE).catch(ignore)
+      throw error
     }
-    if (key !== null && !same(key, found.key)) await this.file('key').write(0, key)
   }
 }
 

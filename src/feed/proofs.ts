@@ -51,24 +51,42 @@ export async function createProof(core: Core, block: number, options: ProofOptio
 
 /** Root nodes of the first `length` blocks. Errors: `ERR_ROOTS_MISSING`, `ERR_STORAGE`. */
 export async function rootsOf(core: Core, length: number): Promise<TreeNode[]> {
-  const indexes = flat.fullRoots(2 * length)
-  if (!indexes.every((index) => core.tree.get(index))) throw new DDatabaseError('ERR_ROOTS_MISSING')
-  return requireNodes(core, indexes)
+  if (!knowsRoots(core, length)) throw new DDatabaseError('ERR_ROOTS_MISSING')
+  return requireNodes(core, flat.fullRoots(2 * length))
 }
 
-/** The first stored signature at or after `block`. Errors: `ERR_NO_SIGNATURE`, `ERR_SIGNATURE_NOT_FOUND`, `ERR_STORAGE`. */
-export async function nextSignature(core: Core, block: number): Promise<StoredSignature> {
+/**
+ * The first stored signature at or after `block`. Slots in the middle of a batch may hold what an earlier life of
+ * the storage left there (overwrite, a failed append), so a signature counts only if it holds.
+ * Errors: `ERR_NO_SIGNATURE`, `ERR_SIGNATURE_NOT_FOUND`, `ERR_STORAGE`.
+ */
+export async function nextSignature(
+  core: Core,
+  block: number,
+  crypto: CryptoHooks,
+  key: Uint8Array | null
+): Promise<StoredSignature> {
   if (block < 0 || block >= core.length) throw new DDatabaseError('ERR_NO_SIGNATURE')
-  const found = await core.storage.signatures.next(block, core.length).catch((error) => {
-    throw storageError(error)
-  })
-  if (found === null) throw new DDatabaseError('ERR_SIGNATURE_NOT_FOUND')
-  return found
+  for (let from = block; ; ) {
+    const found = await core.storage.signatures.next(from, core.length).catch(fail)
+    if (found === null || key === null) throw new DDatabaseError('ERR_SIGNATURE_NOT_FOUND')
+    const length = found.index + 1
+    // On a sparse replica the roots of a length may be unknown; it stores only what it has verified.
+    if (!knowsRoots(core, length)) return found
+    const message = signable(treeHash(await rootsOf(core, length)), length)
+    if (await signatureHolds(crypto, message, found.signature, key)) return found
+    from = length
+  }
+}
+
+function knowsRoots(core: Core, length: number): boolean {
+  return flat.fullRoots(2 * length).every((index) => core.tree.get(index))
 }
 
 /**
  * Whether a signature holds for a feed with these roots and this length, by the rule of today (tree hash and
  * length, 40 bytes) or of feeds from before version 9 (tree hash alone; spec FORMAT §2.5).
+ * Errors: `ERR_VERIFYING` if the application's function fails.
  */
 export async function signatureHolds(
   crypto: CryptoHooks,
@@ -78,10 +96,15 @@ export async function signatureHolds(
 ): Promise<boolean> {
   const check = (data: Uint8Array): Promise<boolean> =>
     promised<boolean>((callback) => crypto.verify(data, signature, key, callback))
-  return (await check(message)) || (await check(message.subarray(0, HASH_SIZE)))
+  try {
+    return (await check(message)) || (await check(message.subarray(0, HASH_SIZE)))
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new DDatabaseError('ERR_VERIFYING', { message: `The verifier failed: ${reason}`, cause })
+  }
 }
 
-/** Checks a signature for the feed with its first `length` blocks. Errors: `ERR_SIGNATURE_INVALID`, `ERR_ROOTS_MISSING`. */
+/** Checks a signature for the feed with its first `length` blocks. Errors: `ERR_SIGNATURE_INVALID`, `ERR_ROOTS_MISSING`, `ERR_VERIFYING`. */
 export async function verifySignature(
   core: Core,
   length: number,

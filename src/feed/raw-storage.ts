@@ -124,10 +124,7 @@ export class RawStorage {
 
   putSignature(index: number, signature: Uint8Array, callback?: Callback): unknown {
     return settle(
-      this.#source.ready().then(({ storage, length }) => {
-        const { position, bytes } = storage.signatures.plan(index, signature, Math.max(length, index))
-        return storage.signatures.write(position, bytes)
-      }),
+      this.#source.ready().then((core) => core.storage.signatures.write(index, signature)),
       callback
     )
   }

@@ -97,6 +97,8 @@ export class ReadStream extends Readable {
       return
     }
     const values = await this.source.readRun(this.index, limit, this.batch)
+    // From here on `_predestroy` can cancel the call; before, there was nothing to cancel.
+    if (this.destroying) return
     if (values.length === 0) values.push(await this.next())
     for (const value of values) {
       if (this.destroying) return

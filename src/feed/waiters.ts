@@ -10,9 +10,12 @@ export type Wish =
   /** Enough nodes to tell in which block byte `bytes` lies; blocks `start` … `end` − 1 may be asked for (−1: open). */
   | { kind: 'seek'; bytes: number; start: number; end: number; hash: boolean }
 
-/** A call that waits. */
+/** A call that waits, or is about to. */
 export interface Waiter {
-  readonly wish: Wish
+  /** Of the same kind all the time; a seek may narrow its range. */
+  wish: Wish
+  /** Why the call was ended. */
+  failure: Error | null
   /** Resolved when the wish may have come true. */
   readonly answer: Deferred<void>
   /** What `cancel` knows the call by. */
@@ -31,7 +34,7 @@ export class Waiters {
 
   /** Starts waiting. Settle it with {@link finish} or by one of the events below. */
   add(wish: Wish, token: unknown, ifAvailable: boolean): Waiter {
-    const waiter: Waiter = { wish, answer: deferred(), token, ifAvailable }
+    const waiter: Waiter = { wish, failure: null, answer: deferred(), token, ifAvailable }
     if (wish.kind === 'block') {
       const same = this.blocks.get(wish.index)
       if (same === undefined) this.blocks.set(wish.index, new Set([waiter]))
@@ -51,8 +54,12 @@ export class Waiters {
   /** Ends a wait: with an error, or well. Harmless if it has ended already. */
   finish(waiter: Waiter, error?: Error): void {
     this.remove(waiter)
-    if (error === undefined) waiter.answer.resolve()
-    else waiter.answer.reject(error)
+    if (error === undefined) {
+      waiter.answer.resolve()
+    } else {
+      waiter.failure ??= error
+      waiter.answer.reject(error)
+    }
   }
 
   /** Blocks `start` … `end` − 1 are here now, and the feed has `length` blocks. */

@@ -75,6 +75,19 @@ export class FrameDecoder {
     return this.state !== 'length' || this.consumed > 0
   }
 
+  /** Bytes that a body still lacks of which a part has arrived; 0 if the stream does not stand in such a body. */
+  get missing(): number {
+    return this.partial === null ? 0 : this.length - this.partial.length
+  }
+
+  /**
+   * Where the next `size` bytes of the stream go, at most `missing`: writing them there instead of handing them over in a
+   * chunk saves a copy. The chunk before must have been used up.
+   */
+  claim(size: number): Uint8Array {
+    return this.partial!.claim(size)
+  }
+
   /** Hands over the next chunk. The previous one must have been used up: `next()` has returned false. */
   write(chunk: Uint8Array): void {
     this.chunk = chunk

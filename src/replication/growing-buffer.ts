@@ -21,17 +21,22 @@ export class GrowingBuffer {
 
   /** Adds the bytes of `source` from `start` up to `end`. */
   append(source: Uint8Array, start = 0, end = source.byteLength): void {
-    const length = this.length + end - start
+    this.claim(end - start).set(
+      start === 0 && end === source.byteLength ? source : source.subarray(start, end)
+    )
+  }
+
+  /** Adds `size` bytes that the caller writes: where they go. */
+  claim(size: number): Uint8Array {
+    const length = this.length + size
     if (length > this.bytes.byteLength) {
       const grown = b4a.allocUnsafe(Math.min(this.limit, Math.max(length, 2 * this.bytes.byteLength, 64)))
       grown.set(this.bytes.subarray(0, this.length), 0)
       this.bytes = grown
     }
-    this.bytes.set(
-      start === 0 && end === source.byteLength ? source : source.subarray(start, end),
-      this.length
-    )
+    const target = this.bytes.subarray(this.length, length)
     this.length = length
+    return target
   }
 
   /** The collected bytes from `start` on, not copied; valid until more are added. */

@@ -7,7 +7,6 @@ import { CAPABILITY_SIZE } from '../crypto/capability.ts'
 import { KEY_SIZE, SIGNATURE_SIZE } from '../crypto/keys.ts'
 import { DDatabaseError } from '../errors.ts'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
-import { NONCE_SIZE } from './cipher.ts'
 import type { ReplicationLimits } from './limits.ts'
 import {
   BOOL_FIELD_SIZE,
@@ -428,31 +427,5 @@ export const closeCodec: MessageCodec<SentClose, CloseMessage> = {
       else reader.skip()
     }
     return { discoveryKey }
-  }
-}
-
-/** What each side tells the other inside the handshake (spec WIRE §3). */
-export interface HandshakePayload {
-  /** Nonce of the sender's key stream, 24 bytes. */
-  nonce: Uint8Array
-}
-
-/** The payload of the handshake messages. */
-export const handshakePayloadCodec: MessageCodec<HandshakePayload, HandshakePayload> = {
-  size(message) {
-    return bytesFieldSize('nonce', message.nonce, NONCE_SIZE)
-  },
-  write(message, target, offset) {
-    return writeBytesField(target, offset, 1, message.nonce)
-  },
-  read(body, limits) {
-    let nonce: Uint8Array | null = null
-    reader.begin(body, 0, body.byteLength, limits.messageFields)
-    while (reader.next()) {
-      if (reader.field === 1) nonce = reader.bytes(NONCE_SIZE)
-      else reader.skip()
-    }
-    if (nonce === null) throw required()
-    return { nonce }
   }
 }

@@ -3,7 +3,7 @@
  * written to it came from the remote, what is read from it is for the remote.
  */
 import b4a from 'b4a'
-import { Duplex, type DuplexEvents } from 'streamx'
+import { Duplex } from 'streamx'
 import { discoveryKey, KEY_SIZE, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
 import { DDATABASE, type Dialect, HYPERCORE } from '../dialect.ts'
 import { argumentTypeError, DDatabaseError } from '../errors.ts'
@@ -17,59 +17,14 @@ import {
   type RemoteExtensions
 } from './extensions.ts'
 import { Guard } from './guard.ts'
-import type { KeyPairSource } from './handshake.ts'
 import { type ReplicationLimits, resolveLimits } from './limits.ts'
-import { type HaveMessage, optionsCodec } from './messages.ts'
+import { optionsCodec } from './messages.ts'
+import type { ProtocolHandlers, ProtocolStreamEvents } from './stream-options.ts'
 import { Timer } from './timer.ts'
 import { Transport, type TransportHost } from './transport.ts'
 
 const DEFAULT_TIMEOUT = 20000
 const OPTIONS = 1
-
-/** Options and hooks of a stream. The object stays the application's: hooks are looked up when they are called. */
-export interface ProtocolHandlers {
-  /** Stream cipher. Default true. */
-  encrypted?: boolean | undefined
-  /** Handshake and capabilities. Default true; false counts only together with `encrypted: false`. */
-  noise?: boolean | undefined
-  /** Static X25519 pair of this side, or a function that gets it. Default: a fresh one. */
-  keyPair?: KeyPairSource | null | undefined
-  /** Milliseconds without input after which the stream is destroyed; half of it without output sends a keepalive. 0 or false: never. Default 20000. */
-  timeout?: number | false | null | undefined
-  /** Keep the stream open without channels. Default false. */
-  live?: boolean | undefined
-  /** Bounds that differ from the defaults. */
-  limits?: Partial<ReplicationLimits> | undefined
-  /** Whose discovery keys and capabilities are used. Default: that of the class. */
-  dialect?: Dialect | undefined
-  /** Only to repeat a recorded session: values that must otherwise be random, and fresh for every stream. */
-  recorded?: { nonce?: Uint8Array | undefined; ephemeralKeyPair?: KeyPair | undefined } | undefined
-  /** Whether the remote is welcome: `done()` lets it in; `done(error)` and exceptions end the connection. */
-  onauthenticate?: ((remotePublicKey: Uint8Array, done: (error?: unknown) => void) => void) | undefined
-  /** The handshake is over. */
-  onhandshake?: (() => void) | undefined
-  /** The remote opened a feed that is not open here: open it, refuse it with `stream.close`, or do nothing. */
-  ondiscoverykey?: ((discoveryKey: Uint8Array) => void) | undefined
-  /** The remote opened a feed. */
-  onremoteopen?: ((discoveryKey: Uint8Array) => void) | undefined
-  /** The remote closed a feed, or the stream was destroyed; `key` is null if the feed was not open here. */
-  onchannelclose?: ((discoveryKey: Uint8Array, key: Uint8Array | null) => void) | undefined
-  /** The remote announced stream level extensions. */
-  onextensions?: ((names: string[]) => void) | undefined
-}
-
-/** Events of a stream, beside those of every duplex stream. */
-export interface ProtocolStreamEvents extends DuplexEvents {
-  handshake: []
-  'discovery-key': [discoveryKey: Uint8Array]
-  'remote-open': [discoveryKey: Uint8Array]
-  'duplex-channel': [channel: Channel]
-  prefinalize: []
-  extensions: [names: string[]]
-  ack: [have: HaveMessage]
-  timeout: []
-  'output-drain': []
-}
 
 // What streamx keeps and has no accessor for.
 interface ReadableInternals {
@@ -432,8 +387,14 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
       },
       accepting: () => !this.backedUp,
       authenticate: (remotePublicKey, done) => {
-        if (this.handlers.onauthenticate) this.handlers.onauthenticate(remotePublicKey, done)
-        else done()
+        const { handlers } = this
+        if (!handlers.onauthenticate) {
+          done()
+          return
+        }
+        // An async hook gives a promise. Its failure refuses the remote, as an exception does.
+        const answer: unknown = handlers.onauthenticate(remotePublicKey, done)
+        if (answer instanceof Promise) answer.catch((error) => done(error ?? new Error('refused')))
       },
       onhandshake: () => {
         this.handlers.onhandshake?.()

@@ -317,11 +317,20 @@ export class Transport {
 
   private enqueue(chunk: Uint8Array): void {
     if (this.state === 'destroyed') return
-    let plain = chunk
-    if (this.decryption !== null) {
-      plain = b4a.allocUnsafe(chunk.byteLength)
-      this.decryption.update(plain, chunk)
+    if (this.decryption === null) {
+      this.chunks.push(chunk)
+      return
     }
+    let rest = chunk
+    // What belongs to a body that has begun is decrypted right into its place.
+    const inBody = this.chunks.length === 0 ? Math.min(this.decoder.missing, chunk.byteLength) : 0
+    if (inBody > 0) {
+      this.decryption.update(this.decoder.claim(inBody), chunk.subarray(0, inBody))
+      rest = chunk.subarray(inBody)
+    }
+    if (rest.byteLength === 0) return
+    const plain = b4a.allocUnsafe(rest.byteLength)
+    this.decryption.update(plain, rest)
     this.chunks.push(plain)
   }
 

@@ -16,32 +16,32 @@ export class BitfieldFile {
     this.pages = pages
   }
 
-  /** Writes the pages that `stage` changed, and those changed behind it, then makes the stage the committed state. */
-  async commit(stage: PageStage): Promise<void> {
+  /** Writes the pages that `stage` changed, and those changed behind it. */
+  async write(stage: PageStage): Promise<void> {
     for (const [page, bytes] of this.runs(this.dirtyPages(stage), (page) => stage.read(page))) {
       await this.file.write(this.position(page), bytes)
     }
-    this.pages.adopt(stage)
-    this.pages.takeDirty()
   }
 
   /**
-   * As {@link commit}, at once, if `allowed` and the storage can do it now; else false and nothing is changed.
+   * As {@link write}, at once, if `allowed` and the storage can do it now; else false and nothing is changed.
    * A change of a single page is the only one worth it.
    */
-  commitSync(stage: PageStage, allowed: boolean): boolean {
+  writeSync(stage: PageStage, allowed: boolean): boolean {
     if (!allowed) return false
     const dirty = this.dirtyPages(stage)
     if (dirty.length > 1) return false
     const page = dirty[0]
-    if (page !== undefined && !this.file.writeSync(this.position(page), this.bytesOf(stage.read(page))))
-      return false
-    this.pages.adopt(stage)
-    this.pages.takeDirty()
-    return true
+    return page === undefined || this.file.writeSync(this.position(page), this.bytesOf(stage.read(page)))
   }
 
-  /** Puts the committed content back where {@link commit} of `stage` failed half way. */
+  /** Makes a stage that is written the committed state. */
+  adopt(stage: PageStage): void {
+    this.pages.adopt(stage)
+    this.pages.takeDirty()
+  }
+
+  /** Puts the committed content back where writing `stage` failed half way. */
   async restore(stage: PageStage): Promise<void> {
     for (const [page, bytes] of this.runs(stage.dirty, (page) => this.pages.read(page))) {
       await this.file.write(this.position(page), bytes)

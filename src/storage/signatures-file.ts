@@ -1,6 +1,6 @@
 import b4a from 'b4a'
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
-import { HEADER_SIZE, isBlank, signaturePosition } from './layout.ts'
+import { isBlank, signaturePosition } from './layout.ts'
 import type { StorageFile } from './random-access.ts'
 
 /** Slots read at once while looking for the next signature. */
@@ -52,31 +52,29 @@ export class SignaturesFile {
     return null
   }
 
-  /**
-   * The bytes and the position that put `signature` into the slot of `block`, on a feed of `length` blocks so far.
-   *
-   * Slots from `length` on should be empty; where a failed write or an unfinished deletion may have left
-   * something there, the slots up to `block` are written as zeros, or a search for the signature of a block in
-   * the middle of this batch would find a stale one.
-   */
-  plan(block: number, signature: Uint8Array, length: number): { position: number; bytes: Uint8Array } {
-    const mayBeStale = block > length && (this.end === null || this.end > signaturePosition(length))
-    if (!mayBeStale) return { position: signaturePosition(block), bytes: signature }
-    const bytes = b4a.alloc((block - length + 1) * SIGNATURE_SIZE)
-    bytes.set(signature, bytes.byteLength - SIGNATURE_SIZE)
-    return { position: signaturePosition(length), bytes }
-  }
-
-  /** Writes what {@link plan} answered. */
-  async write(position: number, bytes: Uint8Array): Promise<void> {
-    this.grow(position + bytes.byteLength)
-    await this.file.write(position, bytes)
+  /** Writes a signature into the slot of `block`. */
+  async write(block: number, signature: Uint8Array): Promise<void> {
+    await this.file.write(signaturePosition(block), signature)
+    this.wrote(block)
   }
 
   /** As {@link write}, at once; false if the storage cannot do that now. */
-  writeSync(position: number, bytes: Uint8Array): boolean {
-    this.grow(position + bytes.byteLength)
-    return this.file.writeSync(position, bytes)
+  writeSync(block: number, signature: Uint8Array): boolean {
+    if (!this.file.writeSync(signaturePosition(block), signature)) return false
+    this.wrote(block)
+    return true
+  }
+
+  /** The slots of blocks `start` … `end` − 1 as far as the file goes, to be put back with {@link restore}. */
+  async copy(start: number, end: number): Promise<Uint8Array> {
+    return (await this.read(start, end - start)) ?? b4a.alloc(0)
+  }
+
+  /** Writes slots that were copied back to where they were. */
+  async restore(start: number, slots: Uint8Array): Promise<void> {
+    if (slots.byteLength === 0) return
+    await this.file.write(signaturePosition(start), slots)
+    this.wrote(start + slots.byteLength / SIGNATURE_SIZE - 1)
   }
 
   /** Removes the slots of blocks `start` … `end` − 1. */
@@ -85,12 +83,6 @@ export class SignaturesFile {
     const to = signaturePosition(end)
     await this.file.del(from, to - from)
     if (this.end !== null && this.end <= to) this.end = Math.min(this.end, from)
-  }
-
-  /** Removes all slots. */
-  async clear(): Promise<void> {
-    await this.file.del(HEADER_SIZE, Number.POSITIVE_INFINITY)
-    if (this.end !== null) this.end = Math.min(this.end, HEADER_SIZE)
   }
 
   private async read(block: number, count: number): Promise<Uint8Array | null> {
@@ -104,7 +96,7 @@ export class SignaturesFile {
     return this.file.readSync(position, size) ?? (await this.file.read(position, size))
   }
 
-  private grow(end: number): void {
-    if (this.end !== null) this.end = Math.max(this.end, end)
+  private wrote(block: number): void {
+    if (this.end !== null) this.end = Math.max(this.end, signaturePosition(block + 1))
   }
 }

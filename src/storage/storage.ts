@@ -5,7 +5,6 @@ import { DDatabaseError, isArgumentError } from '../errors.ts'
 import { TurnBudget } from '../util/turn.ts'
 import type { BitfieldFile } from './bitfield-file.ts'
 import type { BlockCache } from './caches.ts'
-import { signaturePosition } from './layout.ts'
 import type { StorageFile } from './random-access.ts'
 import type { SignaturesFile } from './signatures-file.ts'
 import type { TreeFile } from './tree-file.ts'
@@ -22,6 +21,8 @@ export interface Commit {
   stage: PageStage | null
   /** Length of the feed before this operation. */
   length: number
+  /** Done last, when everything else is written; if it fails, `undo` has to succeed or the storage refuses writes. */
+  last?: { run(): Promise<void>; undo(): Promise<void> } | undefined
 }
 
 // Above this many bytes a write or read goes through the thread pool: it would hold up the event loop for longer
@@ -82,26 +83,26 @@ export class FeedStorage {
    */
   async commit(change: Commit): Promise<void> {
     if (this.refusal !== null) throw new DDatabaseError('ERR_WRITE_REFUSED', { cause: this.refusal })
-    const plan =
-      change.signature === null
-        ? null
-        : this.signatures.plan(change.signature.block, change.signature.signature, change.length)
-    const restoreSignature = plan === null ? null : await this.signatureRestorer(change)
+    const restoreSignature = change.signature === null ? null : await this.signatureRestorer(change)
     try {
-      await this.writeContent(change, plan)
+      await this.writeContent(change)
     } catch (error) {
       if (restoreSignature !== null) await this.undo(restoreSignature, error)
       throw storageError(error)
     }
-    if (change.stage === null) return
+    const { stage, last } = change
+    if (stage === null) return
     try {
-      if (!this.bitfield.commitSync(change.stage, this.maySync(change.stage.dirty.length * SYNC_CALL))) {
-        await this.bitfield.commit(change.stage)
+      if (!this.bitfield.writeSync(stage, this.maySync(stage.dirty.length * SYNC_CALL))) {
+        await this.bitfield.write(stage)
       }
+      await last?.run()
+      this.bitfield.adopt(stage)
     } catch (error) {
       await this.undo(async () => {
-        await this.bitfield.restore(change.stage!)
+        await this.bitfield.restore(stage)
         await restoreSignature?.()
+        await last?.undo()
       }, error)
       throw storageError(error)
     }
@@ -142,11 +143,8 @@ export class FeedStorage {
     return size <= SYNC_LIMIT && this.budget.spend(Math.max(size, SYNC_CALL))
   }
 
-  private async writeContent(
-    change: Commit,
-    signature: { position: number; bytes: Uint8Array } | null
-  ): Promise<void> {
-    const { data, slots } = change
+  private async writeContent(change: Commit): Promise<void> {
+    const { data, slots, signature } = change
     const pending: Promise<void>[] = []
     try {
       if (data !== null && (data.bytes.byteLength > 0 || !this.dataExists)) {
@@ -160,9 +158,9 @@ export class FeedStorage {
         if (!done) pending.push(this.tree.write(treeIndex, bytes))
       }
       if (signature !== null) {
-        const { position, bytes } = signature
-        const done = this.maySync(bytes.byteLength) && this.signatures.writeSync(position, bytes)
-        if (!done) pending.push(this.signatures.write(position, bytes))
+        const done =
+          this.maySync(SIGNATURE_SIZE) && this.signatures.writeSync(signature.block, signature.signature)
+        if (!done) pending.push(this.signatures.write(signature.block, signature.signature))
       }
     } finally {
       // Nothing may be under way any more when a failure is being undone.
@@ -174,7 +172,7 @@ export class FeedStorage {
   private async signatureRestorer(change: Commit): Promise<() => Promise<void>> {
     const { block } = change.signature!
     const before = block < change.length ? await this.signatures.get(block).catch(rethrowStorageError) : null
-    return () => this.signatures.write(signaturePosition(block), before ?? b4a.alloc(SIGNATURE_SIZE))
+    return () => this.signatures.write(block, before ?? b4a.alloc(SIGNATURE_SIZE))
   }
 
   private async undo(action: () => Promise<void>, cause: unknown): Promise<void> {

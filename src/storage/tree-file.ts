@@ -133,8 +133,8 @@ export class TreeFile {
     this.forget(treeIndex, slots)
     try {
       await this.file.write(position, slots)
-    } finally {
       this.wrote(position, slots)
+    } finally {
       this.forget(treeIndex, slots)
     }
   }

@@ -5,8 +5,8 @@
  */
 import assert from 'node:assert/strict'
 import test from 'tape'
-import type { FeedFace } from '../helpers/feed-face.ts'
 import type { FaultMode, FaultPlan } from '../helpers/faulty-storage.ts'
+import type { FeedFace } from '../helpers/feed-face.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { assertFeedIs, byteLengthOf } from '../helpers/models.ts'
 import { ours } from '../helpers/ours.ts'
@@ -69,7 +69,9 @@ async function attempt(
   const feed = open(files.factory(plan))
   await feed.ready()
   plan.arm(mode, n)
-  const answers = await Promise.allSettled(calls.map((values) => feed.append(values.length === 1 ? values[0] : values)))
+  const answers = await Promise.allSettled(
+    calls.map((values) => feed.append(values.length === 1 ? values[0] : values))
+  )
   await settle()
   plan.disarm()
 
@@ -100,7 +102,11 @@ async function attempt(
   const next = blocks('next', 6)
   let working = true
   try {
-    assert.equal(await feed.append(next[0]), content.length, 'the next append goes where the rejected one did not')
+    assert.equal(
+      await feed.append(next[0]),
+      content.length,
+      'the next append goes where the rejected one did not'
+    )
     await feed.append(next.slice(1))
     content.push(...next)
   } catch (error) {
@@ -117,7 +123,11 @@ async function attempt(
 async function assertReadable(feed: FeedFace, content: readonly Buffer[]): Promise<void> {
   for (let i = 0; i < content.length; i++) {
     assert.equal(feed.has(i), true, `has(${i})`)
-    assert.deepEqual(Buffer.from((await feed.get(i, { wait: false })) as Uint8Array), content[i], `block ${i}`)
+    assert.deepEqual(
+      Buffer.from((await feed.get(i, { wait: false })) as Uint8Array),
+      content[i],
+      `block ${i}`
+    )
   }
 }
 
@@ -186,7 +196,11 @@ async function assertTail(feed: FeedFace, content: readonly Buffer[]): Promise<v
   assert.equal(feed.byteLength, byteLengthOf(content), 'byteLength')
   assert.equal(feed.has(content.length), false, 'no block after the last')
   for (let i = content.length - 10; i < content.length; i++) {
-    assert.deepEqual(Buffer.from((await feed.get(i, { wait: false })) as Uint8Array), content[i], `block ${i}`)
+    assert.deepEqual(
+      Buffer.from((await feed.get(i, { wait: false })) as Uint8Array),
+      content[i],
+      `block ${i}`
+    )
     const { index, signature } = await feed.signature(i)
     assert.equal(await feed.verify(index, signature), true, `the signature of block ${i}`)
   }

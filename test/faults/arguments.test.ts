@@ -63,7 +63,9 @@ for (const style of ['promise', 'callback'] as const) {
         if (MEANINGFUL.has(`${name} ${String(bad)}`)) continue
         const what = `${name}(${typeof bad === 'string' ? `'${bad}'` : String(bad)})`
         // Written so that an error which is thrown at once counts too.
-        const error = await rejection((async () => call(feed, bad))(), what).catch((failure) => failure as Error)
+        const error = await rejection((async () => call(feed, bad))(), what).catch(
+          (failure) => failure as Error
+        )
         if (typeof (error as { code?: unknown }).code !== 'string') wrong.push(`${what}: ${error.stack}`)
         else if ((error as { code?: unknown }).code === 'ETIMEDOUT') wrong.push(`${what} waited instead`)
       }
@@ -113,9 +115,13 @@ test('empty and reversed ranges', async (t) => {
   t.equal(feed.has(0, 5), true, 'clear(3, 3) clears nothing')
   await feed.clear(4, 2).catch((error) => t.equal(typeof error.code, 'string', 'clear(4, 2) may be refused'))
   t.equal(feed.has(0, 5), true, 'clear(4, 2) clears nothing')
-  for (const [start, end] of [[3, 3], [4, 2]] as const) {
+  for (const [start, end] of [
+    [3, 3],
+    [4, 2]
+  ] as const) {
     const answer = await feed.getBatch(start, end).catch((error) => error)
-    if (answer instanceof Error) t.equal(typeof (answer as { code?: unknown }).code, 'string', 'getBatch may refuse')
+    if (answer instanceof Error)
+      t.equal(typeof (answer as { code?: unknown }).code, 'string', 'getBatch may refuse')
     else t.deepEqual(answer, [], `getBatch(${start}, ${end}) is empty`)
   }
   await assertUntouched(t, feed)
@@ -123,12 +129,18 @@ test('empty and reversed ranges', async (t) => {
 
 test('clearing over the end clears what is there, and truncating to more does nothing', async (t) => {
   const feed = await fiveBlocks()
-  await feed.clear(3, 100).catch((error) => t.equal(typeof error.code, 'string', 'clear(3, 100) may be refused'))
+  await feed
+    .clear(3, 100)
+    .catch((error) => t.equal(typeof error.code, 'string', 'clear(3, 100) may be refused'))
   const cleared = !feed.has(3)
   const present = [true, true, true, !cleared, !cleared]
   await assertFeedIs(feed, { blocks: BLOCKS, present })
-  await feed.clear(50, 60).catch((error) => t.equal(typeof error.code, 'string', 'clear(50, 60) may be refused'))
-  await feed.truncate(50).catch((error) => t.equal(typeof error.code, 'string', 'truncate(50) may be refused'))
+  await feed
+    .clear(50, 60)
+    .catch((error) => t.equal(typeof error.code, 'string', 'clear(50, 60) may be refused'))
+  await feed
+    .truncate(50)
+    .catch((error) => t.equal(typeof error.code, 'string', 'truncate(50) may be refused'))
   await feed.truncate(5)
   await assertFeedIs(feed, { blocks: BLOCKS, present })
   await feed.append(NEXT)
@@ -140,7 +152,10 @@ test('clearing over the end clears what is there, and truncating to more does no
 test('wrong options', async (t) => {
   const feed = await fiveBlocks()
   for (const timeout of [-1, Number.NaN, 'soon', {}]) {
-    const error = await rejection((async () => feed.get(7, { timeout, wait: true }))(), `timeout ${String(timeout)}`)
+    const error = await rejection(
+      (async () => feed.get(7, { timeout, wait: true }))(),
+      `timeout ${String(timeout)}`
+    )
     t.equal(typeof error.code, 'string', `get with a timeout of ${String(timeout)}: ${String(error.code)}`)
   }
   for (const maxBlockSize of [-1, Number.NaN, 0.5, '3']) {
@@ -157,7 +172,8 @@ test('wrong options', async (t) => {
       }),
       `maxBlockSize ${maxBlockSize}`
     )
-    if (outcome !== null) t.equal(typeof (outcome as { code?: unknown }).code, 'string', 'the option is refused')
+    if (outcome !== null)
+      t.equal(typeof (outcome as { code?: unknown }).code, 'string', 'the option is refused')
     else t.pass('the option is ignored')
   }
   for (const options of [{ start: -1 }, { start: 0.5 }, { end: Number.NaN }, { start: '1' }, { batch: -1 }]) {
@@ -200,12 +216,26 @@ test('wrong keys and storages are refused by the constructor', (t) => {
       t.equal(thrownCode(make), 'string', `a key of ${what}`)
     }
   }
-  for (const key of [5, true, {}, Symbol('key')]) t.equal(thrownCode(() => create(storage, key, {})), 'string', String(key))
+  for (const key of [5, true, {}, Symbol('key')])
+    t.equal(
+      thrownCode(() => create(storage, key, {})),
+      'string',
+      String(key)
+    )
   for (const secretKey of [Buffer.alloc(32), Buffer.alloc(65), 'ab', 'z'.repeat(128), 7]) {
     const options = { secretKey }
-    t.equal(thrownCode(() => create(storage, null, options)), 'string', `a secret key of ${String(secretKey).length}`)
+    t.equal(
+      thrownCode(() => create(storage, null, options)),
+      'string',
+      `a secret key of ${String(secretKey).length}`
+    )
   }
-  for (const bad of [undefined, null, 5, {}, true]) t.equal(thrownCode(() => create(bad)), 'string', `storage ${bad}`)
+  for (const bad of [undefined, null, 5, {}, true])
+    t.equal(
+      thrownCode(() => create(bad)),
+      'string',
+      `storage ${bad}`
+    )
   t.end()
 })
 
@@ -271,5 +301,14 @@ test('a feed that is not ours', async (t) => {
   await replica.put(2, BLOCKS[2], await source.proof(2))
   t.equal(replica.length, 5, 'it still takes blocks')
   await replica.close()
-  t.equal(typeof (await rejection(source.close().then(() => source.append('x')), 'append')).code, 'string', 'closed')
+  t.equal(
+    typeof (
+      await rejection(
+        source.close().then(() => source.append('x')),
+        'append'
+      )
+    ).code,
+    'string',
+    'closed'
+  )
 })

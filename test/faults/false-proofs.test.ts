@@ -40,14 +40,25 @@ function lies(index: number, value: Buffer | null, proof: Proof): Lie[] {
 
   proof.nodes.forEach((node, i) => {
     const name = `node ${i} (tree index ${node.index})`
-    for (const at of [0, 31]) add(`${name}: byte ${at} of the hash`, replaced(i, { hash: flipped(node.hash, at) }))
+    for (const at of [0, 31])
+      add(`${name}: byte ${at} of the hash`, replaced(i, { hash: flipped(node.hash, at) }))
     add(`${name}: hash of 31 bytes`, replaced(i, { hash: Buffer.from(node.hash.subarray(0, 31)) }))
     add(`${name}: hash of 33 bytes`, replaced(i, { hash: Buffer.concat([node.hash, Buffer.alloc(1)]) }))
     add(`${name}: no hash`, replaced(i, { hash: null }))
     for (const size of [node.size + 1, node.size - 1, 0, -1, 0.5, Number.NaN, 2 ** 53, '7', null]) {
       add(`${name}: size ${size}`, replaced(i, { size }))
     }
-    for (const treeIndex of [node.index + 1, node.index + 2, node.index - 2, -1, 0.5, 2 ** 53, Number.NaN, '1', null]) {
+    for (const treeIndex of [
+      node.index + 1,
+      node.index + 2,
+      node.index - 2,
+      -1,
+      0.5,
+      2 ** 53,
+      Number.NaN,
+      '1',
+      null
+    ]) {
       add(`${name}: index ${treeIndex}`, replaced(i, { index: treeIndex }))
     }
     add(`${name} is missing`, withNodes(proof.nodes.filter((_, j) => j !== i)))
@@ -85,7 +96,8 @@ function lies(index: number, value: Buffer | null, proof: Proof): Lie[] {
     add('empty data', { value: Buffer.alloc(0) })
     add('no data, and no hash instead', { value: null })
   } else add('data, where the proof brings the hash', { value: Buffer.from('x') })
-  for (const other of [index + 1, index - 1, index + 100].filter((i) => i >= 0)) add(`as block ${other}`, { index: other })
+  for (const other of [index + 1, index - 1, index + 100].filter((i) => i >= 0))
+    add(`as block ${other}`, { index: other })
   return out
 }
 
@@ -127,7 +139,13 @@ test('false proofs for a feed that knows a part already', async (t) => {
   const feed = await source()
   let refused = 0
   let harmless = 0
-  for (const [index, hashOnly] of [[1, false], [4, false], [9, false], [2, true], [10, true]] as const) {
+  for (const [index, hashOnly] of [
+    [1, false],
+    [4, false],
+    [9, false],
+    [2, true],
+    [10, true]
+  ] as const) {
     const value = hashOnly ? null : BLOCKS[index]!
     for (const lie of lies(index, value, await feed.proof(index, { hash: hashOnly }))) {
       const replica = open(new MemoryFiles().factory(), feed.key, { sparse: true })
@@ -161,7 +179,9 @@ test('sizes shifted between two leaves that came without data', async (t) => {
     const proof = await feed.proof(4, { hash: true })
     const [leaf, sibling, ...rest] = proof.nodes.map(plain) as [Node, Node, ...Node[]]
     const shifted = [{ ...leaf, size: leaf.size + by }, { ...sibling, size: sibling.size - by }, ...rest]
-    const [answer] = await Promise.allSettled([replica.put(4, null, { nodes: shifted, signature: proof.signature })])
+    const [answer] = await Promise.allSettled([
+      replica.put(4, null, { nodes: shifted, signature: proof.signature })
+    ])
     if (answer.status === 'rejected') assert.equal(typeof answer.reason.code, 'string')
     await completes(feed, replica)
   }
@@ -192,7 +212,11 @@ async function completes(feed: FeedFace, replica: FeedFace): Promise<void> {
   for (let i = 0; i < BLOCKS.length; i++) assert.equal(replica.has(i), true, `has(${i})`)
   assert.equal(replica.byteLength, byteLengthOf(BLOCKS))
   for (let i = 0; i < BLOCKS.length; i++) {
-    assert.deepEqual(Buffer.from((await replica.get(i, { wait: false })) as Uint8Array), BLOCKS[i], `block ${i}`)
+    assert.deepEqual(
+      Buffer.from((await replica.get(i, { wait: false })) as Uint8Array),
+      BLOCKS[i],
+      `block ${i}`
+    )
   }
   assert.deepEqual({ ...(await replica.audit()) }, { valid: BLOCKS.length, invalid: 0 }, 'audit')
   await replica.close()
@@ -220,14 +244,17 @@ test('a static feed takes only what its key vouches for', async (t) => {
   }
   for (let i = 0; i < BLOCKS.length; i++) await replica.put(i, BLOCKS[i], await feed.proof(i))
   t.equal(replica.length, BLOCKS.length)
-  for (let i = 0; i < BLOCKS.length; i++) assert.deepEqual(Buffer.from((await replica.get(i)) as Buffer), BLOCKS[i])
+  for (let i = 0; i < BLOCKS.length; i++)
+    assert.deepEqual(Buffer.from((await replica.get(i)) as Buffer), BLOCKS[i])
   await feed.close()
   await replica.close()
 })
 
 test('the source of the proofs is in order', async (t) => {
   const feed = await source()
-  await assertFeedIs(feed, { blocks: BLOCKS }, (key) => open(new MemoryFiles().factory(), key, { sparse: true }))
+  await assertFeedIs(feed, { blocks: BLOCKS }, (key) =>
+    open(new MemoryFiles().factory(), key, { sparse: true })
+  )
   t.pass('every true proof is accepted by an empty feed')
   await feed.close()
 })

@@ -1,8 +1,8 @@
 /** Every storage operation of clear, truncate, flush, finalize and close fails once. */
 import assert from 'node:assert/strict'
 import test from 'tape'
+import { FAULT_MODES, type FaultMode, FaultPlan } from '../helpers/faulty-storage.ts'
 import type { FeedFace } from '../helpers/feed-face.ts'
-import { type FaultMode, FaultPlan } from '../helpers/faulty-storage.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { assertFeedIs, byteLengthOf, naiveRoots, naiveTreeHash } from '../helpers/models.ts'
 import { ours } from '../helpers/ours.ts'
@@ -26,14 +26,24 @@ async function nineBlocks(): Promise<MemoryFiles> {
   return files
 }
 
-/** Makes the call with the nth operation failing; answers its error, or null. */
-async function disturbed(plan: FaultPlan, mode: FaultMode, n: number, call: () => Promise<unknown>) {
+/**
+ * Makes the call with the nth operation failing; answers its error, or null. A failure may stay untold only in an
+ * operation named `tidying`, one whose work changes nothing that can be seen.
+ */
+async function disturbed(
+  plan: FaultPlan,
+  mode: FaultMode,
+  n: number,
+  call: () => Promise<unknown>,
+  tidying?: string
+): Promise<Error | null> {
   plan.arm(mode, n)
   const [answer] = await Promise.allSettled([call()])
   await settle()
   plan.disarm()
   if (answer.status === 'fulfilled') {
-    assert.ok(plan.injected === null || !plan.changing, `a failed ${plan.where} is told`)
+    const harmless = plan.injected === null || !plan.changing || plan.where === tidying
+    assert.ok(harmless, `a failed ${plan.where} is told`)
     return null
   }
   assert.notEqual(plan.injected, null, `without a fault: ${answer.reason?.stack}`)
@@ -97,46 +107,57 @@ for (const [where, start, end] of [
   })
 }
 
-for (const [where, length] of [
-  ['to a length that was signed', 5],
-  ['to a length that was never signed', 7],
-  ['to nothing', 0]
+// A new signature between old ones, cut short by a disk that is then gone, can be neither finished nor undone.
+const NEVER_SIGNED = FAULT_MODES.filter((mode) => mode !== 'dead-torn')
+
+for (const [where, length, modes] of [
+  ['to a length that was signed', 5, FAULT_MODES],
+  ['to a length that was never signed', 7, NEVER_SIGNED],
+  ['to nothing', 0, FAULT_MODES]
 ] as const) {
   test(`failing storage: truncate ${where}`, async (t) => {
     const base = await nineBlocks()
-    await sweep(t, async (plan, mode, n) => {
-      const files = base.clone()
-      const feed = open(files.factory(plan))
-      await feed.ready()
-      const error = await disturbed(plan, mode, n, () => feed.truncate(length))
-      const allowed = error === null ? [length] : [length, BLOCKS.length]
-      const check = async (subject: FeedFace) => {
-        assert.ok(allowed.includes(subject.length), `length ${subject.length} is one of ${allowed.join(', ')}`)
-        await assertFeedIs(subject, { blocks: BLOCKS.slice(0, subject.length) })
-      }
-      await check(feed)
-      await reopened(files, check)
+    await sweep(
+      t,
+      async (plan, mode, n) => {
+        const files = base.clone()
+        const feed = open(files.factory(plan))
+        await feed.ready()
+        // Slots beyond the end mean nothing: a longer batch writes zeros over them.
+        const error = await disturbed(plan, mode, n, () => feed.truncate(length), 'del signatures')
+        const allowed = error === null ? [length] : [length, BLOCKS.length]
+        const check = async (subject: FeedFace) => {
+          assert.ok(
+            allowed.includes(subject.length),
+            `length ${subject.length} is one of ${allowed.join(', ')}`
+          )
+          await assertFeedIs(subject, { blocks: BLOCKS.slice(0, subject.length) })
+        }
+        await check(feed)
+        await reopened(files, check)
 
-      const kept = BLOCKS.slice(0, feed.length)
-      const working = await appendUnlessRefused(feed, NEXT)
-      if (working) await assertFeedIs(feed, { blocks: [...kept, ...NEXT] })
-      await feed.close()
-      const final = async (subject: FeedFace) => {
-        if (working) await assertFeedIs(subject, { blocks: [...kept, ...NEXT] })
-        else await check(subject)
-      }
-      await reopened(files, final)
+        const kept = BLOCKS.slice(0, feed.length)
+        const working = await appendUnlessRefused(feed, NEXT)
+        if (working) await assertFeedIs(feed, { blocks: [...kept, ...NEXT] })
+        await feed.close()
+        const final = async (subject: FeedFace) => {
+          if (working) await assertFeedIs(subject, { blocks: [...kept, ...NEXT] })
+          else await check(subject)
+        }
+        await reopened(files, final)
 
-      const again = open(files.factory())
-      await again.ready()
-      assert.equal(again.writable, true, 'writable after reopening')
-      assert.equal(again.feed.live, true, 'still signed')
-      const found = (working ? [...kept, ...NEXT] : BLOCKS).slice(0, again.length)
-      await again.truncate(Math.min(length, again.length))
-      await again.append(NEXT)
-      await assertFeedIs(again, { blocks: [...found.slice(0, length), ...NEXT] })
-      await again.close()
-    })
+        const again = open(files.factory())
+        await again.ready()
+        assert.equal(again.writable, true, 'writable after reopening')
+        assert.equal(again.feed.live, true, 'still signed')
+        const found = (working ? [...kept, ...NEXT] : BLOCKS).slice(0, again.length)
+        await again.truncate(Math.min(length, again.length))
+        await again.append(NEXT)
+        await assertFeedIs(again, { blocks: [...found.slice(0, length), ...NEXT] })
+        await again.close()
+      },
+      modes
+    )
   })
 }
 
@@ -184,17 +205,21 @@ test('failing storage: finalize', async (t) => {
 
 test('failing storage: close', async (t) => {
   const base = await nineBlocks()
-  await sweep(t, async (plan, mode, n) => {
-    const files = base.clone()
-    const feed = open(files.factory(plan))
-    await feed.append(NEXT)
-    plan.arm(mode, n)
-    const [answer] = await Promise.allSettled([feed.close()])
-    await settle()
-    plan.disarm()
-    if (answer.status === 'rejected') assertDiskError(answer.reason)
-    // Closed or not, it answers whoever asks.
-    await feed.close().catch((error: { code?: unknown }) => assert.equal(typeof error.code, 'string'))
-    await reopened(files, (again) => assertFeedIs(again, { blocks: [...BLOCKS, ...NEXT] }))
-  }, ['before', 'dead'])
+  await sweep(
+    t,
+    async (plan, mode, n) => {
+      const files = base.clone()
+      const feed = open(files.factory(plan))
+      await feed.append(NEXT)
+      plan.arm(mode, n)
+      const [answer] = await Promise.allSettled([feed.close()])
+      await settle()
+      plan.disarm()
+      if (answer.status === 'rejected') assertDiskError(answer.reason)
+      // Closed or not, it answers whoever asks.
+      await feed.close().catch((error: { code?: unknown }) => assert.equal(typeof error.code, 'string'))
+      await reopened(files, (again) => assertFeedIs(again, { blocks: [...BLOCKS, ...NEXT] }))
+    },
+    ['before', 'dead']
+  )
 })

@@ -1,8 +1,8 @@
 /** Every storage operation of a put fails once: the block is not there, and putting it again works. */
 import assert from 'node:assert/strict'
 import test from 'tape'
-import { copyProof, type FeedFace, type Proof } from '../helpers/feed-face.ts'
 import type { FaultMode, FaultPlan } from '../helpers/faulty-storage.ts'
+import { copyProof, type FeedFace, type Proof } from '../helpers/feed-face.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { byteLengthOf, naiveRoots, naiveVerify, sameNodes } from '../helpers/models.ts'
 import { ours } from '../helpers/ours.ts'
@@ -117,7 +117,13 @@ async function completes(feed: FeedFace, source: FeedFace): Promise<void> {
   await assertReplica(feed, source.key, [...BLOCKS.keys()], [BLOCKS.length])
 }
 
-async function reopened(files: MemoryFiles, key: Buffer, held: number[], lengths: number[], possible: number[]) {
+async function reopened(
+  files: MemoryFiles,
+  key: Buffer,
+  held: number[],
+  lengths: number[],
+  possible: number[]
+) {
   for (const package_ of [published, open]) {
     const feed = package_(files.clone().factory(), null, { sparse: true })
     await feed.ready()

@@ -57,7 +57,9 @@ for (const [condition, damage] of Object.entries(CONDITIONS)) {
     const content = await stored(...BLOCKS)
     damage(content, 'key')
     await assertRefused(t, content.clone(), 'beside content and a secret key', codes)
-    await assertRefused(t, content.clone(), 'with createIfMissing: false', null, null, { createIfMissing: false })
+    await assertRefused(t, content.clone(), 'with createIfMissing: false', null, null, {
+      createIfMissing: false
+    })
     content.put('secret_key', null)
     await assertRefused(t, content, 'beside content', codes)
 
@@ -83,7 +85,14 @@ test('the secret key is cut, or of another feed', async (t) => {
 
   const given = new MemoryFiles()
   const options = { secretKey: OTHER.secretKey }
-  await assertRefused(t, given, 'given for another key', ['ERR_SECRET_KEY_MISMATCH'], Buffer.alloc(32, 1), options)
+  await assertRefused(
+    t,
+    given,
+    'given for another key',
+    ['ERR_SECRET_KEY_MISMATCH'],
+    Buffer.alloc(32, 1),
+    options
+  )
 })
 
 for (const condition of ['absent', 'empty'] as const) {
@@ -171,12 +180,17 @@ test('a new feed is not made where the key cannot be read', async (t) => {
 test('storage of another feed', async (t) => {
   const files = await stored(...BLOCKS)
   await assertRefused(t, files, 'another key', ['ERR_OTHER_FEED'], OTHER.publicKey)
-  await assertRefused(t, files, 'another pair', ['ERR_OTHER_FEED'], OTHER.publicKey, { secretKey: OTHER.secretKey })
+  await assertRefused(t, files, 'another pair', ['ERR_OTHER_FEED'], OTHER.publicKey, {
+    secretKey: OTHER.secretKey
+  })
   const error = await rejection(open(files.factory(), OTHER.publicKey).ready(), 'another key')
   t.equal(error.message, 'Another ddatabase is stored here')
   const hypercore = oursHypercore()(files.factory(), OTHER.publicKey)
   t.equal((await rejection(hypercore.ready(), 'another key')).message, 'Another hypercore is stored here')
-  const forced = oursHypercore()(files.factory(), OTHER.publicKey, { secretKey: OTHER.secretKey, force: true })
+  const forced = oursHypercore()(files.factory(), OTHER.publicKey, {
+    secretKey: OTHER.secretKey,
+    force: true
+  })
   await forced.append('mine')
   t.equal(forced.length, 1, 'force in the hypercore dialect starts anew')
   await forced.close()
@@ -188,7 +202,8 @@ const HEADER_DAMAGE: Record<string, (header: Buffer) => void> = {
   'another type': (header) => header.writeUInt8((header.readUInt8(3) + 1) % 3, 3),
   'another version': (header) => header.writeUInt8(1, 4),
   'another entry size': (header) => header.writeUInt16BE(48, 5),
-  'another algorithm': (header) => header.write(header.readUInt8(7) > 0 ? 'X' : '\u0001X', header.readUInt8(7) > 0 ? 8 : 7)
+  'another algorithm': (header) =>
+    header.write(header.readUInt8(7) > 0 ? 'X' : '\u0001X', header.readUInt8(7) > 0 ? 8 : 7)
 }
 
 for (const file of ['bitfield', 'tree', 'signatures']) {
@@ -226,7 +241,11 @@ test('content that is missing', async (t) => {
   assert.deepEqual(Buffer.from((await feed.get(1)) as Uint8Array), BLOCKS[1])
   t.equal(typeof (await rejection(feed.get(4), 'a block beyond the end of data')).code, 'string', 'get')
   t.deepEqual({ ...(await feed.audit()) }, { valid: 2, invalid: 3 }, 'audit')
-  t.deepEqual([0, 1, 2, 3, 4].map((i) => feed.has(i)), [true, true, false, false, false], 'and they count as missing')
+  t.deepEqual(
+    [0, 1, 2, 3, 4].map((i) => feed.has(i)),
+    [true, true, false, false, false],
+    'and they count as missing'
+  )
   await feed.append('next')
   const blocks = [...BLOCKS, Buffer.from('next')]
   await assertFeedIs(feed, { blocks, present: [true, true, false, false, false, true] })

@@ -13,7 +13,11 @@ const TOLD = 3
  * Runs `attempt` with n = 1, 2, 3, … until the chosen operation never came, in every mode. The first round in which
  * nothing failed also proves that the thing works undisturbed.
  */
-export async function sweep(t: Test, attempt: Attempt, modes: readonly FaultMode[] = FAULT_MODES): Promise<void> {
+export async function sweep(
+  t: Test,
+  attempt: Attempt,
+  modes: readonly FaultMode[] = FAULT_MODES
+): Promise<void> {
   let faults = 0
   for (const mode of modes) {
     const failures: string[] = []

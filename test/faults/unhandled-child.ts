@@ -1,8 +1,8 @@
 /** Runs one scenario; see unhandled.test.ts. Without handlers an unhandled rejection or error ends this process. */
 import assert from 'node:assert/strict'
 import ddatabase from '../../src/index.ts'
-import type { RawFeed } from '../helpers/feed-face.ts'
 import { FaultPlan } from '../helpers/faulty-storage.ts'
+import type { RawFeed } from '../helpers/feed-face.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 
 type Loose = RawFeed & Record<string, (...args: unknown[]) => unknown>
@@ -68,10 +68,12 @@ const SCENARIOS: Record<string, () => Promise<void>> = {
     await assert.rejects(feed.ready!() as Promise<void>)
     await wait()
     const another = open(dead())
-    await new Promise<void>((resolve) => another.ready!((error: unknown) => {
-      assert.ok(error)
-      resolve()
-    }))
+    await new Promise<void>((resolve) =>
+      another.ready!((error: unknown) => {
+        assert.ok(error)
+        resolve()
+      })
+    )
     await wait()
   },
 

@@ -8,7 +8,9 @@ const SCRIPT = fileURLToPath(new URL('unhandled-child.ts', import.meta.url))
 
 /** Runs the script in a process of its own that has no handlers for unhandled errors. */
 async function run(scenario: string): Promise<{ code: number | null; output: string; errors: string }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', SCRIPT, scenario], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, ['--import', 'tsx', SCRIPT, scenario], {
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
   let output = ''
   let errors = ''
   child.stdout.on('data', (data) => (output += data))

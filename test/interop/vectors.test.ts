@@ -1,5 +1,5 @@
 /** Every storage folder of the vectors: read, and rebuilt byte for byte where it was written by appends or puts. */
-import { readFile, writeFile, mkdir, truncate } from 'node:fs/promises'
+import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test, { type Test } from 'tape'
 import type { FeedFace, OpenFeed } from '../helpers/feed-face.ts'
@@ -52,7 +52,11 @@ for (const [open, list] of [
       await copyStorageVector(entry.name, folder)
       const before = await sixFiles(folder)
       for (const [file, expected] of Object.entries(entry.files)) {
-        t.deepEqual(describeFile(before[file] ?? null), expected, `the copy of ${file} is what the index says`)
+        t.deepEqual(
+          describeFile(before[file] ?? null),
+          expected,
+          `the copy of ${file} is what the index says`
+        )
       }
       const options = entry.valueEncoding === undefined ? {} : { valueEncoding: entry.valueEncoding }
       const feed = open(folder, null, options)
@@ -63,8 +67,10 @@ for (const [open, list] of [
       const after = await sixFiles(folder)
       for (const file of Object.keys(before)) {
         // Recovery, and what `truncate` left behind, may be put right on disk; everything else stays as it is.
-        const mayChange = file === 'bitfield' && (entry.afterOpening !== undefined || entry.bitsLeftBehind !== undefined)
-        if (!mayChange) t.deepEqual(describeFile(after[file]!), describeFile(before[file]!), `${file} is as before`)
+        const mayChange =
+          file === 'bitfield' && (entry.afterOpening !== undefined || entry.bitsLeftBehind !== undefined)
+        if (!mayChange)
+          t.deepEqual(describeFile(after[file]!), describeFile(before[file]!), `${file} is as before`)
       }
     })
   }
@@ -81,7 +87,11 @@ async function checkState(t: Test, feed: FeedFace, state: VectorState): Promise<
   t.deepEqual(known, state.treeIndexesKnown, 'nodes that are known')
   if (state.length === 0) return
   const roots = await feed.rootHashes(state.length - 1)
-  const plain = roots.map(({ index, size, hash }) => ({ index, size, hash: Buffer.from(hash).toString('hex') }))
+  const plain = roots.map(({ index, size, hash }) => ({
+    index,
+    size,
+    hash: Buffer.from(hash).toString('hex')
+  }))
   t.deepEqual(plain, state.roots, 'roots')
   t.equal(naiveTreeHash(roots).toString('hex'), state.treeHash, 'tree hash')
   if (state.signatureAtEnd === null) return
@@ -91,7 +101,11 @@ async function checkState(t: Test, feed: FeedFace, state: VectorState): Promise<
     return
   }
   const { index, signature } = await feed.signature(state.length - 1)
-  t.deepEqual({ index, signature: Buffer.from(signature).toString('hex') }, state.signatureAtEnd, 'last signature')
+  t.deepEqual(
+    { index, signature: Buffer.from(signature).toString('hex') },
+    state.signatureAtEnd,
+    'last signature'
+  )
   t.equal(await feed.verify(index, signature), true, 'it verifies')
 }
 
@@ -128,7 +142,11 @@ async function checkContent(t: Test, feed: FeedFace, entry: Entry): Promise<void
   if (entry.verifyAnswers === true) {
     for (let i = 0; i < entry.length; i++) {
       const { index, signature } = await feed.signature(i)
-      t.equal(await feed.verify(index, signature), true, `the signature of length ${index + 1}, by the old rule`)
+      t.equal(
+        await feed.verify(index, signature),
+        true,
+        `the signature of length ${index + 1}, by the old rule`
+      )
     }
   }
   if (!withoutData) t.deepEqual({ ...(await feed.audit()) }, { valid: held, invalid: 0 }, 'audit')
@@ -160,7 +178,11 @@ const RECIPES: Record<string, (entry: Entry, folder: string, open: OpenFeed) => 
   async 'sparse-grown'(entry, folder, open) {
     const source = await sourceOf(entry, [])
     const feed = open(folder, source.key, { sparse: true })
-    for (const [length, i] of [[3, 1], [7, 4], [12, 11]] as const) {
+    for (const [length, i] of [
+      [3, 1],
+      [7, 4],
+      [12, 11]
+    ] as const) {
       await source.append(blocksOf(entry, source.length, length))
       await feed.put(i, blockOf(entry, i), await source.proof(i))
     }
@@ -271,7 +293,11 @@ for (const [open, list] of [
   }
 }
 
-async function checkStoredBitfield(t: Test, entry: Entry, files: Record<string, Buffer | null>): Promise<void> {
+async function checkStoredBitfield(
+  t: Test,
+  entry: Entry,
+  files: Record<string, Buffer | null>
+): Promise<void> {
   const folder = await temporaryFolder(t)
   await copyStorageVector(entry.name, folder)
   const stored = await readFile(path.join(folder, 'bitfield'))
@@ -323,7 +349,8 @@ test('storage vector recover-tree-short made by hand', async (t) => {
   await appended(five, folder, ours(), [1, 1, 1, 1, 1])
   await truncate(path.join(folder, 'tree'), entry.files.tree!.size)
   const files = await sixFiles(folder)
-  for (const [file, expected] of Object.entries(entry.files)) t.deepEqual(describeFile(files[file]!), expected, file)
+  for (const [file, expected] of Object.entries(entry.files))
+    t.deepEqual(describeFile(files[file]!), expected, file)
   const feed = ours()(folder)
   await feed.ready()
   await checkState(t, feed, entry.afterOpening!)

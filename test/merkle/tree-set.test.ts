@@ -319,18 +319,24 @@ test('tree bits: setAppended as climbing leaf by leaf, whatever was set before',
     const length = random.below(size)
     fast.setAppended(0, length)
     for (let block = 0; block < length; block++) setClimbing(plain, 2 * block)
-    // Stray bits, as left behind by a crash or a foreign writer, in two of three rounds.
-    for (let stray = round % 3 === 0 ? 0 : random.below(4); stray > 0; stray--) {
-      const node = Math.max(
-        0,
-        2 * length + random.pick([random.between(-20, 20), random.between(-size, size)])
-      )
-      const value = random.chance(0.6)
+    const next = length + random.below(size)
+    // Stray bits, as left behind by a crash or a foreign writer, in two of three rounds: anywhere, and where
+    // climbing looks.
+    for (let stray = round % 3 === 0 ? 0 : 1 + random.below(3); stray > 0; stray--) {
+      const roots = flat.fullRoots(2 * random.pick([length, next]))
+      const near = roots.length === 0 ? 0 : random.pick(roots)
+      const node = random.pick([
+        near,
+        flat.parent(near),
+        flat.sibling(near),
+        random.below(2 * size),
+        2 * length + random.below(20)
+      ])
+      const value = random.chance(0.7)
       fast.set(node, value)
       plain.set(node, value)
     }
     if (round % 3 === 0) quick++
-    const next = length + random.below(size)
     fast.setAppended(length, next)
     for (let block = length; block < next; block++) setClimbing(plain, 2 * block)
     if (fast.length !== plain.length) return t.end(`round ${round}: length`)
@@ -340,6 +346,29 @@ test('tree bits: setAppended as climbing leaf by leaf, whatever was set before',
     }
   }
   t.equal(quick, 80, 'rounds without stray bits')
+  t.end()
+})
+
+test('tree bits: ranges', (t) => {
+  const pages = new Pages(PAGE_SIZE)
+  const bits = new TreeBits(pages)
+  bits.set(20, true)
+  bits.setRange(10, 5000, false)
+  t.equal(bits.get(20), false, 'cleared')
+  t.equal(bits.length, 24, 'clearing does not lengthen')
+  bits.setRange(16380, 40000, true)
+  t.equal(bits.length, 40000, 'setting does')
+  t.equal(pages.length, 3)
+  const wrong = [16379, 16380, 16384, 32767, 32768, 39999, 40000].filter(
+    (node) => bits.get(node) !== (node >= 16380 && node < 40000)
+  )
+  t.deepEqual(wrong, [], 'over several pages')
+  bits.setRange(39999, 60000, false)
+  t.equal(bits.get(39998), true)
+  t.equal(bits.get(39999), false)
+  t.equal(pages.length, 4, 'clearing touches the pages of its range')
+  t.equal(pages.read(3), null, 'without making them')
+  t.equal(bits.length, 40000)
   t.end()
 })
 

@@ -26,7 +26,9 @@ const WORDS = ['', 'a', 'hello', 'block', 'zwölf', '✓ done', '\u0000', 'x'.re
 export function randomValue(codec: ModelCodec, random: SeededRandom): unknown {
   if (codec === BINARY) {
     if (random.chance(0.1)) return Buffer.alloc(0)
-    return random.chance(0.05) ? random.bytes(random.between(1000, 5000)) : random.bytes(random.between(1, 40))
+    return random.chance(0.05)
+      ? random.bytes(random.between(1000, 5000))
+      : random.bytes(random.between(1, 40))
   }
   if (codec === UTF8) return `${random.pick(WORDS)}${random.chance(0.5) ? random.below(1e6) : ''}`
   return randomJson(random, 2)

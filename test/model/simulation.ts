@@ -72,7 +72,10 @@ export class FeedSimulation {
     const total = table.reduce((sum, [weight]) => sum + weight, 0)
     while (this.steps < count) {
       let ticket = this.random.below(total)
-      const [, name, step] = table.find(([weight]) => (ticket -= weight) < 0)!
+      const [, name, step] = table.find(([weight]) => {
+        ticket -= weight
+        return ticket < 0
+      })!
       this.note(name)
       this.steps++
       await step()
@@ -255,7 +258,11 @@ export class FeedSimulation {
     assert.equal(this.feed.downloaded(), present.filter(Boolean).length, 'downloaded()')
     if (start === end) return
     assert.equal(this.feed.has(start, end), part.every(Boolean), `has(${start}, ${end})`)
-    assert.equal(this.feed.downloaded(start, end), part.filter(Boolean).length, `downloaded(${start}, ${end})`)
+    assert.equal(
+      this.feed.downloaded(start, end),
+      part.filter(Boolean).length,
+      `downloaded(${start}, ${end})`
+    )
     assert.equal(this.feed.has(start, present.length + 1), false, 'has() over the end')
   }
 
@@ -361,7 +368,11 @@ export class FeedSimulation {
     if (replica === null) return
     const { blocks, values } = this.content
     assert.ok(replica.length <= blocks.length, 'the replica is not longer than the feed')
-    assert.equal(replica.byteLength, byteLengthOf(blocks.slice(0, replica.length)), "the replica's byteLength")
+    assert.equal(
+      replica.byteLength,
+      byteLengthOf(blocks.slice(0, replica.length)),
+      "the replica's byteLength"
+    )
     for (let i = 0; i < blocks.length; i++) {
       assert.equal(replica.has(i), this.#replicaHas[i] ?? false, `the replica's has(${i})`)
       if (this.#replicaHas[i]) {

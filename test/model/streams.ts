@@ -109,10 +109,12 @@ export async function writeStreamStep(simulation: FeedSimulation): Promise<void>
   const chunks = codec === BINARY ? values : values.map((value) => (value as string).replace(/[^ -~]/g, '?'))
   await writeAll(feed.feed.createWriteStream({ maxBlockSize }), chunks)
   simulation.accepted(
-    chunks.flatMap((chunk) => pieces(chunk as string | Buffer, maxBlockSize)).map((value) => ({
-      value,
-      block: codec.encode(value)
-    }))
+    chunks
+      .flatMap((chunk) => pieces(chunk as string | Buffer, maxBlockSize))
+      .map((value) => ({
+        value,
+        block: codec.encode(value)
+      }))
   )
 }
 

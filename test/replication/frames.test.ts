@@ -71,6 +71,26 @@ test('frames: a body in one chunk is not copied', (t) => {
   t.end()
 })
 
+test('frames: the rest of a body may be written into its place', (t) => {
+  const body = new SeededRandom(1).bytes(1000)
+  const bytes = frame({ channel: 1, type: 9, body })
+  const decoder = new FrameDecoder(MAX)
+  t.equal(decoder.missing, 0)
+  decoder.write(bytes.subarray(0, 303))
+  t.notOk(decoder.next())
+  const { missing } = decoder
+  t.equal(missing, bytes.length - 303)
+  decoder.claim(missing - 10).set(bytes.subarray(303, -10))
+  t.notOk(decoder.next())
+  t.equal(decoder.missing, 10)
+  decoder.claim(10).set(bytes.subarray(-10))
+  t.ok(decoder.next())
+  t.ok(body.equals(decoder.body))
+  t.equal(decoder.missing, 0)
+  t.notOk(decoder.next())
+  t.end()
+})
+
 test('frames: limits', (t) => {
   t.equal(decode([hex('8280800413')]).error, 'ERR_FRAME_SIZE', '8 MiB and one byte')
   const exact = decode([hex('8180800413')])
@@ -141,7 +161,10 @@ test('frames: what is sent in one tick leaves in few chunks, in order and unmixe
     t.ok(output.waiting > 0, 'something waits for the end of the tick')
     await null
     t.equal(output.waiting, 0, 'nothing after it')
-    t.ok(chunks.length - before <= sizes.length, `${chunks.length - before} chunks for ${sizes.length} frames`)
+    t.ok(
+      chunks.length - before <= sizes.length,
+      `${chunks.length - before} chunks for ${sizes.length} frames`
+    )
     t.ok(Buffer.concat(chunks).equals(Buffer.concat(sent)))
   }
   send(10)

@@ -4,13 +4,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { connect, createServer, type Socket } from 'node:net'
 import type { Duplex } from 'streamx'
-import { optionsCodec } from '../../src/replication/messages.ts'
 import * as messages from '../../src/replication/messages.ts'
-import {
-  HypercoreProtocolStream,
-  type ProtocolHandlers,
-  ProtocolStream
-} from '../../src/replication/stream.ts'
+import { HypercoreProtocolStream, ProtocolStream } from '../../src/replication/stream.ts'
+import type { ProtocolHandlers } from '../../src/replication/stream-options.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 
 export type { ProtocolHandlers }
@@ -41,7 +37,7 @@ export function hex(text: string): Buffer {
 // biome-ignore lint/suspicious/noExplicitAny: indexed by a number that is only known at run time
 export const CODECS: messages.MessageCodec<any, any>[] = [
   messages.openCodec,
-  optionsCodec,
+  messages.optionsCodec,
   messages.statusCodec,
   messages.haveCodec,
   messages.unhaveCodec,

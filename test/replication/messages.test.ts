@@ -1,8 +1,8 @@
 import test from 'tape'
+import { DDatabaseError } from '../../src/errors.ts'
 import { frameSize, splitExtension, writeFrameHeader } from '../../src/replication/frames.ts'
 import { DEFAULT_LIMITS, resolveLimits } from '../../src/replication/limits.ts'
 import * as messages from '../../src/replication/messages.ts'
-import { DDatabaseError } from '../../src/errors.ts'
 import { CODECS, fromVector, hex, received, SeededRandom, toVector, vector } from './helpers.ts'
 
 interface FrameVector {
@@ -205,7 +205,8 @@ test('messages: random messages survive the round trip, random bytes only ever g
     }
     const bytes = encode(messages.dataCodec, message)
     t.same(messages.dataCodec.read(bytes, DEFAULT_LIMITS), message, `message ${i}`)
-    for (let change = random.between(1, 4); change > 0; change--) bytes[random.below(bytes.length)] = random.below(256)
+    for (let change = random.between(1, 4); change > 0; change--)
+      bytes[random.below(bytes.length)] = random.below(256)
     const cut = bytes.subarray(0, random.below(bytes.length + 1))
     for (const codec of CODECS) {
       try {

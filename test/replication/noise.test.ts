@@ -2,8 +2,8 @@ import test from 'tape'
 import { capability, remoteCapability } from '../../src/crypto/capability.ts'
 import { DDATABASE, HYPERCORE } from '../../src/dialect.ts'
 import { StreamCipher } from '../../src/replication/cipher.ts'
+import { handshakePayloadCodec } from '../../src/replication/handshake-payload.ts'
 import { DEFAULT_LIMITS } from '../../src/replication/limits.ts'
-import { handshakePayloadCodec } from '../../src/replication/messages.ts'
 import { NoiseHandshake } from '../../src/replication/noise.ts'
 import { hex, ProtocolStream, vector } from './helpers.ts'
 
@@ -125,7 +125,8 @@ test('cipher: one continuous key stream, in place or not', (t) => {
     const bytes = Buffer.alloc(length)
     inPlace.update(bytes, bytes)
     const expected = typeof keystream === 'string' ? keystream : null
-    if (expected !== null) t.equal(bytes.toString('hex').slice(0, expected.length), expected, `${length} bytes`)
+    if (expected !== null)
+      t.equal(bytes.toString('hex').slice(0, expected.length), expected, `${length} bytes`)
     const zeros = Buffer.alloc(length)
     const out = Buffer.alloc(length)
     apart.update(out, zeros)

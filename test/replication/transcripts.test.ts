@@ -6,6 +6,8 @@ import { DEFAULT_LIMITS } from '../../src/replication/limits.ts'
 import {
   CODECS,
   collect,
+  ending,
+  event,
   fromVector,
   hex,
   OURS,
@@ -157,14 +159,29 @@ test('transcript all-messages: both sides repeat the whole exchange byte for byt
     (handler: string) =>
     (...args: unknown[]) =>
       void seen.push([handler, ...args.map(toVector)] as [string, unknown])
-  const names = ['options', 'status', 'have', 'unhave', 'want', 'unwant', 'request', 'cancel', 'data', 'extension']
-  responder.open(key, Object.fromEntries([...names, 'close'].map((name) => [`on${name}`, record(`on${name}`)])))
+  const names = [
+    'options',
+    'status',
+    'have',
+    'unhave',
+    'want',
+    'unwant',
+    'request',
+    'cancel',
+    'data',
+    'extension'
+  ]
+  responder.open(
+    key,
+    Object.fromEntries([...names, 'close'].map((name) => [`on${name}`, record(`on${name}`)]))
+  )
   const channel = initiator.open(key)
   t.notOk(initiator.ping(), 'a keepalive before the handshake sends nothing')
   // biome-ignore lint/suspicious/noExplicitAny: called by the name of the message
   const methods = channel as any
   for (const entry of entries) {
-    if (entry.from !== 'initiator' || entry.kind !== 'frame' || entry.type === 0 || entry.type === 10) continue
+    if (entry.from !== 'initiator' || entry.kind !== 'frame' || entry.type === 0 || entry.type === 10)
+      continue
     if (entry.type === EXTENSION_TYPE) {
       const body = hex(entry.message as unknown as string)
       if (body[0]! < 128) channel.extension(body[0]!, body.subarray(1))
@@ -172,10 +189,10 @@ test('transcript all-messages: both sides repeat the whole exchange byte for byt
     } else methods[names[entry.type - 1]!](fromVector(entry.message))
   }
   initiator.pipe(responder).pipe(initiator)
-  await new Promise((resolve) => initiator.once('duplex-channel', resolve))
+  await event(initiator, 'duplex-channel')
   initiator.ping()
   channel.close()
-  await Promise.all([initiator, responder].map((side) => new Promise((resolve) => side.once('close', resolve))))
+  await Promise.all([initiator, responder].map((side) => ending(side)))
 
   for (const side of SIDES) {
     const wire = entries.filter((entry) => entry.from === side).map((entry) => entry.wire)
@@ -185,7 +202,8 @@ test('transcript all-messages: both sides repeat the whole exchange byte for byt
     .filter((entry) => entry.from === 'initiator' && entry.kind === 'frame' && entry.type > 0)
     .map((entry) => {
       if (entry.type === 10) return ['onclose']
-      if (entry.type !== EXTENSION_TYPE) return [`on${names[entry.type - 1]}`, received(entry.type, entry.message)]
+      if (entry.type !== EXTENSION_TYPE)
+        return [`on${names[entry.type - 1]}`, received(entry.type, entry.message)]
       const body = entry.message as unknown as string
       return body.startsWith('00') ? ['onextension', 0, body.slice(2)] : ['onextension', 300, body.slice(4)]
     })

@@ -1,0 +1,21 @@
+/** A number of bytes for people. */
+export function megabytes(bytes: number): string {
+  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`
+  return `${(bytes / 1e6).toFixed(1)} MB`
+}
+
+/** Milliseconds for people. */
+export function seconds(milliseconds: number): string {
+  return `${(milliseconds / 1000).toFixed(2)} s`
+}
+
+/** Bytes in a time, for people. */
+export function speed(bytes: number, milliseconds: number): string {
+  // A megabyte is a thousand bytes a millisecond, a thousand times.
+  return `${(bytes / 1e3 / Math.max(milliseconds, 0.001)).toFixed(0)} MB/s`
+}
+
+/** One thing or several. */
+export function count(n: number, thing: string): string {
+  return `${n} ${thing}${n === 1 ? '' : 's'}`
+}

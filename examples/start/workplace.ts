@@ -1,0 +1,39 @@
+import { rmSync } from 'node:fs'
+import { mkdir, mkdtemp } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { Failure } from './failure.ts'
+
+/** Where the run puts its files. */
+export interface Workplace {
+  /** Folder of the feed. */
+  feed: string
+  /** The rebuilt file, which is always removed at the end. */
+  rebuilt: string
+  /** Whether the feed stays. */
+  kept: boolean
+}
+
+/**
+ * A temporary folder, or `keep`. What is not to be kept is removed when the process ends, however it ends, short
+ * of being killed. Fails with exit code 4 if the folder cannot be made.
+ */
+export async function prepareWorkplace(keep: string | null): Promise<Workplace> {
+  const folder = await makeFolder(keep)
+  const rebuilt = path.join(folder, 'rebuilt')
+  // At exit and at once: a second Ctrl-C does not wait for promises.
+  process.once('exit', () => rmSync(keep === null ? folder : rebuilt, { recursive: true, force: true }))
+  return { feed: path.join(folder, 'feed'), rebuilt, kept: keep !== null }
+}
+
+async function makeFolder(keep: string | null): Promise<string> {
+  try {
+    if (keep === null) return await mkdtemp(path.join(os.tmpdir(), 'ddatabase-start-'))
+    await mkdir(keep, { recursive: true })
+    return keep
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    const reason = code === 'EEXIST' || code === 'ENOTDIR' ? 'there is a file of this name' : message
+    throw new Failure('folder', `The folder ${keep ?? os.tmpdir()} cannot be made: ${reason}.`, error)
+  }
+}

@@ -1,0 +1,53 @@
+/** What an application gives a protocol stream, and what it hears from it (spec API §8.1, §8.2). */
+import type { DuplexEvents } from 'streamx'
+import type { KeyPair } from '../crypto/keys.ts'
+import type { Dialect } from '../dialect.ts'
+import type { Channel } from './channel.ts'
+import type { KeyPairSource } from './handshake.ts'
+import type { ReplicationLimits } from './limits.ts'
+import type { HaveMessage } from './messages.ts'
+
+/** Options and hooks of a stream. The object stays the application's: hooks are looked up when they are called. */
+export interface ProtocolHandlers {
+  /** Stream cipher. Default true. */
+  encrypted?: boolean | undefined
+  /** Handshake and capabilities. Default true; false counts only together with `encrypted: false`. */
+  noise?: boolean | undefined
+  /** Static X25519 pair of this side, or a function that gets it. Default: a fresh one. */
+  keyPair?: KeyPairSource | null | undefined
+  /** Milliseconds without input after which the stream is destroyed; half of it without output sends a keepalive. 0 or false: never. Default 20000. */
+  timeout?: number | false | null | undefined
+  /** Keep the stream open without channels. Default false. */
+  live?: boolean | undefined
+  /** Bounds that differ from the defaults. */
+  limits?: Partial<ReplicationLimits> | undefined
+  /** Whose discovery keys and capabilities are used. Default: that of the class. */
+  dialect?: Dialect | undefined
+  /** Only to repeat a recorded session: values that must otherwise be random, and fresh for every stream. */
+  recorded?: { nonce?: Uint8Array | undefined; ephemeralKeyPair?: KeyPair | undefined } | undefined
+  /** Whether the remote is welcome: `done()` lets it in; `done(error)` and exceptions end the connection. */
+  onauthenticate?: ((remotePublicKey: Uint8Array, done: (error?: unknown) => void) => void) | undefined
+  /** The handshake is over. */
+  onhandshake?: (() => void) | undefined
+  /** The remote opened a feed that is not open here: open it, refuse it with `stream.close`, or do nothing. */
+  ondiscoverykey?: ((discoveryKey: Uint8Array) => void) | undefined
+  /** The remote opened a feed. */
+  onremoteopen?: ((discoveryKey: Uint8Array) => void) | undefined
+  /** The remote closed a feed, or the stream was destroyed; `key` is null if the feed was not open here. */
+  onchannelclose?: ((discoveryKey: Uint8Array, key: Uint8Array | null) => void) | undefined
+  /** The remote announced stream level extensions. */
+  onextensions?: ((names: string[]) => void) | undefined
+}
+
+/** Events of a stream, beside those of every duplex stream. */
+export interface ProtocolStreamEvents extends DuplexEvents {
+  handshake: []
+  'discovery-key': [discoveryKey: Uint8Array]
+  'remote-open': [discoveryKey: Uint8Array]
+  'duplex-channel': [channel: Channel]
+  prefinalize: []
+  extensions: [names: string[]]
+  ack: [have: HaveMessage]
+  timeout: []
+  'output-drain': []
+}

@@ -1,0 +1,64 @@
+/** What the documents say about errors and about each other. */
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import test from 'tape'
+
+const DOCUMENTS = ['README.md', 'UPGRADING.md', 'CHANGELOG.md', 'docs/design.md', 'docs/errors.md']
+
+function read(path: string): string {
+  return readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
+}
+
+/** All codes of src/errors.ts: the keys of its table, and those of wrong arguments. */
+function codes(): string[] {
+  const source = read('src/errors.ts')
+  const table = /^const MESSAGES = \{$(.*?)^\} as const$/ms.exec(source)?.[1] ?? ''
+  const known = [...table.matchAll(/^ {2}([A-Z_]+):/gm)].map(([, code]) => code!)
+  const argument = /^export type ArgumentErrorCode = (.*)$/m.exec(source)?.[1] ?? ''
+  return [...known, ...[...argument.matchAll(/'([A-Z_]+)'/g)].map(([, code]) => code!)]
+}
+
+test('documents: docs/errors.md has a row for each error code, and no other', (t) => {
+  const rows = read('docs/errors.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| `'))
+  const told = rows.map((row) => /^\| `([A-Z_]+)` \|/.exec(row)?.[1] ?? row)
+  t.ok(codes().length > 60, 'the codes were found')
+  t.same(told.toSorted(), codes().toSorted())
+  for (const row of rows) {
+    const cells = row.split(' | ')
+    if (cells.length !== 3 || cells.some((cell) => cell.replace(/[|\s]/g, '') === ''))
+      t.fail(`incomplete: ${row}`)
+  }
+  t.end()
+})
+
+test('documents: mention only error codes that exist', (t) => {
+  const known = new Set(codes())
+  for (const path of DOCUMENTS) {
+    const mentioned = [...read(path).matchAll(/\b(?:ERR_[A-Z_]+|E(?:LOCKED|CANCELED|TIMEDOUT))\b/g)].map(
+      ([code]) => code
+    )
+    t.same(
+      mentioned.filter((code) => !known.has(code)),
+      [],
+      path
+    )
+  }
+  t.end()
+})
+
+test('documents: their links lead somewhere', (t) => {
+  let links = 0
+  for (const path of DOCUMENTS) {
+    for (const [, target] of read(path).matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)) {
+      if (/^https?:/.test(target!)) continue
+      links++
+      const url = new URL(`../../${dirname(path)}/${target}`, import.meta.url)
+      t.ok(existsSync(fileURLToPath(url)), `${path}: ${target}`)
+    }
+  }
+  t.ok(links > 5, 'there are links')
+  t.end()
+})
