@@ -132,6 +132,11 @@ export class Pages implements PageAccess {
     if (page >= this.#length) this.#length = page + 1
   }
 
+  /** The pages changed since the last {@link takeDirty}, ascending. */
+  get dirty(): number[] {
+    return this.#dirty.size === 0 ? [] : [...this.#dirty].sort(ascending)
+  }
+
   /** The pages changed since the last call, ascending; the caller is going to write them to the file. */
   takeDirty(): number[] {
     const dirty = [...this.#dirty].sort(ascending)

@@ -92,6 +92,8 @@ export class Appender {
       target.checkWritable()
       await this.store(core, blocks)
       target.appended(start, blocks.length)
+    } else if (accepted.length > 0 && !target.indexing) {
+      await core.storage.createData()
     }
     let seq = start
     for (const { values, answer } of accepted) {

@@ -78,6 +78,8 @@ interface Found {
   /** The bitfield's pages. */
   bitfield: Uint8Array
   missingHeaders: HeadedFile[]
+  /** A header is cut short: a creation that did not get far, or damage. */
+  tornHeader: boolean
   sizes: Record<'tree' | 'signatures' | 'data' | 'bitfield', number | null>
 }
 
@@ -194,6 +196,13 @@ class Opening {
         : await readPages(this.file('bitfield'), size, pageSize ?? PAGE_SIZE)
     await header('tree', [NODE_SIZE])
     await header('signatures', [SIGNATURE_SIZE])
+    const sizes = {
+      bitfield: size,
+      tree: await this.file('tree').size(),
+      signatures: await this.file('signatures').size(),
+      data: await this.file('data').size()
+    }
+    const headers = [sizes.bitfield, sizes.tree, sizes.signatures]
     return {
       // Once more, now that nobody else can be creating a feed here.
       key: overwrite ? null : await this.readKey(),
@@ -203,12 +212,8 @@ class Opening {
       pageSize: pageSize ?? PAGE_SIZE,
       bitfield,
       missingHeaders,
-      sizes: {
-        bitfield: size,
-        tree: await this.file('tree').size(),
-        signatures: await this.file('signatures').size(),
-        data: await this.file('data').size()
-      }
+      tornHeader: headers.some((bytes) => bytes !== null && bytes > 0 && bytes < HEADER_SIZE),
+      sizes
     }
   }
 
@@ -245,6 +250,11 @@ class Opening {
     }
     if (key !== null && !b4a.equals(found.key, key)) {
       throw new DDatabaseError('ERR_OTHER_FEED', { message: `Another ${this.dialect.name} is stored here` })
+    }
+    if (found.tornHeader && (await this.holdsContent(found))) {
+      throw new DDatabaseError('ERR_HEADER_INVALID', {
+        message: 'A file of the feed is cut short within its header'
+      })
     }
     // An emptied feed has a bitfield of a header only; one without any beside tree nodes has lost it, and a writer
     // that took it for empty would sign a second history.
@@ -306,6 +316,10 @@ class Opening {
       if (roots === null) throw new DDatabaseError('ERR_FEED_DAMAGED', { message: 'No node found' })
       core.tree.truncate(2 * length)
       core.bits.set(length, false)
+    }
+    // Older versions leave the bits of blocks behind that they truncate.
+    if (core.bits.firstPresent(length, core.bits.length) !== -1) {
+      core.bits.setRange(length, core.bits.length, false)
     }
     core.length = length
     core.roots = roots

@@ -49,10 +49,8 @@ export class BitfieldFile {
   }
 
   private dirtyPages(stage: PageStage): readonly number[] {
-    const behind = this.pages.takeDirty()
+    const behind = this.pages.dirty
     if (behind.length === 0) return stage.dirty
-    // They stay dirty if this commit fails.
-    for (const page of behind) this.pages.write(page)
     return [...new Set([...stage.dirty, ...behind])].sort((a, b) => a - b)
   }
 

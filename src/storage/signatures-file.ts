@@ -19,6 +19,8 @@ export interface StoredSignature {
 export class SignaturesFile {
   private readonly file: StorageFile
   private end: number | null
+  // A deletion that failed may have cut the file anywhere.
+  private certain = true
 
   /**
    * @param file - the `signatures` storage
@@ -81,7 +83,9 @@ export class SignaturesFile {
   async remove(start: number, end: number): Promise<void> {
     const from = signaturePosition(start)
     const to = signaturePosition(end)
+    this.certain = false
     await this.file.del(from, to - from)
+    this.certain = true
     if (this.end !== null && this.end <= to) this.end = Math.min(this.end, from)
   }
 
@@ -89,7 +93,7 @@ export class SignaturesFile {
     const position = signaturePosition(block)
     if (this.end === null) return this.file.readIfPresent(position, SIGNATURE_SIZE * count)
     // Somebody else may have made the file longer; then its own word counts.
-    if (position + SIGNATURE_SIZE > this.end) this.end = (await this.file.size()) ?? this.end
+    if (!this.certain || position + SIGNATURE_SIZE > this.end) this.end = (await this.file.size()) ?? this.end
     const available = Math.floor((this.end - position) / SIGNATURE_SIZE)
     if (available <= 0) return null
     const size = SIGNATURE_SIZE * Math.min(count, available)

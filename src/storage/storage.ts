@@ -108,6 +108,13 @@ export class FeedStorage {
     }
   }
 
+  /** Makes sure that the `data` file exists, as the published packages do when they flush. */
+  async createData(): Promise<void> {
+    if (this.dataExists) return
+    await this.data.write(0, b4a.alloc(0)).catch(rethrowStorageError)
+    this.dataExists = true
+  }
+
   /** Reads `size` bytes of block data. */
   async readData(offset: number, size: number): Promise<Uint8Array> {
     try {

@@ -62,3 +62,12 @@ test('documents: their links lead somewhere', (t) => {
   t.ok(links > 5, 'there are links')
   t.end()
 })
+
+test('documents: docs/design.md has a reason for each dependency', (t) => {
+  const manifest = JSON.parse(read('package.json')) as Record<string, Record<string, string>>
+  const section = read('docs/design.md').split('## Dependencies')[1] ?? ''
+  for (const name of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })) {
+    t.ok(section.includes(`\n| \`${name}\` `), name)
+  }
+  t.end()
+})

@@ -6,12 +6,17 @@
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import path from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'tape'
 import { type Staged, stage } from '../package/staging.ts'
 
 const execute = promisify(execFile)
+
+// The project that programs run in knows nothing of our tools.
+const LOADER = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
 
 interface Program {
   name: string
@@ -57,7 +62,7 @@ for (const { name, language, code } of README) {
     const file = path.join(folder, `program.${extension}`)
     await mkdir(folder)
     await writeFile(file, code)
-    const loader = language === 'ts' ? ['--import', import.meta.resolve('tsx')] : []
+    const loader = language === 'ts' ? ['--import', LOADER] : []
     const { stdout, stderr } = await execute(process.execPath, [...loader, file], { cwd: folder })
     t.equal(stdout, announced(code), 'prints what it says')
     t.equal(stderr, '', 'and no warning')
