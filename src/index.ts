@@ -1,9 +1,10 @@
 /** The package's entry point: feeds of the ddatabase dialect. */
-import { feedFactory } from './feed/factory.ts'
+import { type FeedFactory, feedFactory } from './feed/factory.ts'
 import { Feed } from './feed/feed.ts'
 
 /** Makes feeds: `ddatabase('./dir')`, with or without `new`. */
-const ddatabase = feedFactory(Feed)
+const ddatabase = feedFactory<FeedFactory>(Feed)
 
 export * from './exports.ts'
+export { ProtocolStream } from './replication/stream.ts'
 export { ddatabase, ddatabase as default, Feed }

@@ -11,8 +11,9 @@ export function seconds(milliseconds: number): string {
 
 /** Bytes in a time, for people. */
 export function speed(bytes: number, milliseconds: number): string {
-  // A megabyte is a thousand bytes a millisecond, a thousand times.
-  return `${(bytes / 1e3 / Math.max(milliseconds, 0.001)).toFixed(0)} MB/s`
+  // Megabytes a second are thousands of bytes a millisecond.
+  const rate = bytes / 1e3 / Math.max(milliseconds, 0.001)
+  return `${rate.toFixed(rate < 10 ? 1 : 0)} MB/s`
 }
 
 /** One thing or several. */

@@ -5,8 +5,12 @@ import { DDATABASE, type Dialect } from '../dialect.ts'
 import { argumentRangeError, argumentTypeError, DDatabaseError } from '../errors.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import type { TreeSet } from '../merkle/tree-set.ts'
-import type { Proof } from '../merkle/verify.ts'
+import type { Claim, Proof } from '../merkle/verify.ts'
+import type { Extension, ExtensionHandlers, ExtensionRegistry } from '../replication/extensions.ts'
 import { Guard } from '../replication/guard.ts'
+import type { Peer } from '../replication/peer.ts'
+import type { TransferStats } from '../replication/source.ts'
+import { ProtocolStream } from '../replication/stream.ts'
 import { directoryStorage } from '../storage/directory.ts'
 import { type StorageFactory, toFactory } from '../storage/random-access.ts'
 import type { StoredSignature } from '../storage/signatures-file.ts'
@@ -44,6 +48,7 @@ import {
 } from './proofs.ts'
 import { RawStorage } from './raw-storage.ts'
 import { readBlockSync, readBlocks, runEnd } from './reader.ts'
+import { FeedReplication, type ReplicateOptions } from './replication.ts'
 import { type DownloadRange, Selection, Selections } from './selections.ts'
 import { ReadStream, type ReadStreamOptions, WriteStream, type WriteStreamOptions } from './streams.ts'
 import { Waiters } from './waiters.ts'
@@ -64,14 +69,6 @@ export interface HeadOptions extends GetOptions {
   update?: boolean | undefined
 }
 
-/** Blocks and bytes transferred. */
-export interface TransferStats {
-  uploadedBlocks: number
-  uploadedBytes: number
-  downloadedBlocks: number
-  downloadedBytes: number
-}
-
 /** A callback with a position: block and byte offset in it. */
 export type SeekCallback = (error: Error | null, index?: number, offset?: number) => void
 
@@ -88,6 +85,8 @@ const STREAM_BYTES = 256 * 1024
 export class Feed<T = Uint8Array> extends Lifecycle {
   /** The strings that this class of feeds uses. */
   static readonly dialect: Dialect = DDATABASE
+  /** The class of its replication streams. */
+  static readonly Protocol: typeof ProtocolStream = ProtocolStream
 
   /** The discovery key of a public key: what peers find each other by without learning the key. */
   static discoveryKey(key: Uint8Array): Uint8Array {
@@ -111,14 +110,14 @@ export class Feed<T = Uint8Array> extends Lifecycle {
   uploading: boolean
   /** Whether blocks that were not asked for are accepted. */
   allowPush: boolean
-  /** Connected peers. */
-  readonly peers: unknown[] = []
   /** Holds "not available" decisions back while somebody is still looking for peers. */
   readonly ifAvailable = new Guard()
   /** When "not available" decisions may be made; may be replaced at any time. */
   timeouts: AvailabilityTimeouts
   /** The Ed25519 functions in use. */
   readonly crypto: CryptoHooks
+  /** Extensions of this feed. */
+  readonly extensions: ExtensionRegistry<Peer>
   /** Raw access to the files, for modules that reach into them. */
   readonly _storage: RawStorage
 
@@ -130,6 +129,7 @@ export class Feed<T = Uint8Array> extends Lifecycle {
   private readonly finder: Finder
   private readonly waiters = new Waiters()
   private readonly selections = new Selections()
+  private readonly replication: FeedReplication
   private readonly transfers: TransferStats | null
   private core: Core | null = null
   private files: FeedFiles | null = null
@@ -179,6 +179,8 @@ export class Feed<T = Uint8Array> extends Lifecycle {
         : null
     this.appender = new Appender(this.appendTarget())
     this.finder = new Finder(this.finderSource())
+    this.replication = new FeedReplication(this.replicationHost())
+    this.extensions = this.replication.extensions
     this._storage = new RawStorage(this.rawSource())
 
     if (!this.sparse) this.download({ start: 0, end: -1 })
@@ -231,12 +233,18 @@ export class Feed<T = Uint8Array> extends Lifecycle {
 
   /** The largest length that a connected peer claims to have. */
   get remoteLength(): number {
-    return 0
+    return this.replication.replicator.remoteLength
+  }
+
+  /** Connected peers, in no particular order. */
+  get peers(): readonly Peer[] {
+    return this.replication.replicator.peers
   }
 
   /** Counters, or null if switched off; `totals` is the live object. */
   get stats(): { peers: TransferStats[]; totals: TransferStats } | null {
-    return this.transfers === null ? null : { peers: [], totals: this.transfers }
+    if (this.transfers === null) return null
+    return { peers: this.peers.map((peer) => peer.stats!), totals: this.transfers }
   }
 
   /** @internal */
@@ -288,10 +296,14 @@ export class Feed<T = Uint8Array> extends Lifecycle {
     const core = await this.whenReady()
     // The nodes are used up, as they were in the published packages.
     const claim = { block, value, nodes: proof.nodes.splice(0), signature: proof.signature ?? null }
-    await putBlock(core, claim, null, {
+    await this.putClaim(core, claim, null)
+  }
+
+  private putClaim(core: Core, claim: Claim, peer: Peer | null): Promise<void> {
+    return putBlock(core, claim, peer, {
       crypto: this.crypto,
       key: this.key,
-      beforeWrite: (at, bytes, peer) => this.askHook(at, bytes, peer),
+      beforeWrite: (at, bytes, from) => this.askHook(at, bytes, from),
       stored: (...stored) => this.blockStored(core, ...stored)
     })
   }
@@ -328,6 +340,7 @@ export class Feed<T = Uint8Array> extends Lifecycle {
     const indexing = this.args.options.indexing === true
     if (!(await core.mutex.run(() => clearBlocks(core, start, end, options, indexing)))) return
     this.blocksGone()
+    this.replication.replicator.unannounce(start, end - start)
     this.notify('clear', start, end)
   }
 
@@ -343,7 +356,10 @@ export class Feed<T = Uint8Array> extends Lifecycle {
     checkIndex(newLength, 'newLength')
     const core = await this.whenReady()
     const sign = this.secretKey === null ? null : this.appender.signHead.bind(this.appender)
-    if (await core.mutex.run(() => truncateFeed(core, newLength, sign))) this.blocksGone()
+    const oldLength = core.length
+    if (!(await core.mutex.run(() => truncateFeed(core, newLength, sign)))) return
+    this.blocksGone()
+    this.replication.replicator.unannounce(newLength, oldLength - newLength)
   }
 
   /** Makes the hash of a static feed its key and stores it; on other feeds it stores the key again. */
@@ -603,14 +619,17 @@ export class Feed<T = Uint8Array> extends Lifecycle {
       return selection
     }
     this.selections.add(selection)
-    if (this.core !== null) this.selections.check(this.core)
+    if (this.core !== null) {
+      this.selections.check(this.core)
+      this.replication.replicator.downloadAdded(selection)
+    }
     return selection
   }
 
   /** Gives up a download: this selection, or the first one with the same range. Unknown ones are ignored. */
   undownload(range: DownloadRange | number | null | undefined): void {
     if (range === null || range === undefined) return
-    this.selections.cancel(range instanceof Selection ? range : toRange(range))
+    if (this.selections.cancel(range instanceof Selection ? range : toRange(range))) this.requestsChanged()
   }
 
   /**
@@ -620,23 +639,32 @@ export class Feed<T = Uint8Array> extends Lifecycle {
   cancel(start: unknown, end?: number): void {
     if (typeof start !== 'number') {
       this.waiters.cancel(start)
+      this.requestsChanged()
       return
     }
     const first = checkIndex(start, 'start')
     const last = end === undefined ? first + 1 : checkIndex(end, 'end')
     this.selections.cancelRange(first, last)
     this.waiters.cancelRange(first, last)
+    this.requestsChanged()
+  }
+
+  /** Something is not wanted any more. */
+  private requestsChanged(): void {
+    if (this.core !== null) this.replication.replicator.cancelled()
   }
 
   /** Chooses whether blocks are fetched from peers. */
   setDownloading(downloading: boolean): void {
     this.downloading = downloading
     this.downloadingSet = true
+    for (const peer of [...this.peers]) peer.setDownloading(downloading)
   }
 
   /** Chooses whether blocks are sent to peers. */
   setUploading(uploading: boolean): void {
     this.uploading = uploading
+    for (const peer of [...this.peers]) peer.setUploading(uploading)
   }
 
   /** Reads blocks in order. */
@@ -769,6 +797,36 @@ export class Feed<T = Uint8Array> extends Lifecycle {
     return settle(this.guarded(run()), callback)
   }
 
+  // ---- peers ----
+
+  /**
+   * Replicates the feed: pipe the stream into the remote's and back (spec API §8.1).
+   * @param initiator - true on one side and false on the other; or a stream that already carries other feeds
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`
+   */
+  replicate(
+    initiator?: boolean | ProtocolStream | ReplicateOptions,
+    options?: ReplicateOptions | null
+  ): ProtocolStream {
+    return this.replication.replicate(initiator, options ?? undefined)
+  }
+
+  /**
+   * Messages of the application's own to and from peers of this feed.
+   * @throws TypeError `ERR_INVALID_ARG_VALUE` if there is one of this name
+   */
+  registerExtension<M = Uint8Array>(
+    name: string,
+    handlers?: ExtensionHandlers<M, Peer> | ((extension: Extension<M, Peer>) => ExtensionHandlers<M, Peer>)
+  ): Extension<M, Peer> {
+    return this.extensions.add(name, handlers)
+  }
+
+  /** Sends an extension message, by the position of the extension, to all peers. Use {@link registerExtension} instead. */
+  extension(id: number, message: Uint8Array): void {
+    for (const peer of this.peers) peer.extension(id, message)
+  }
+
   // ---- the end ----
 
   /** Closes the feed and deletes its files. Errors: `ERR_STORAGE`. */
@@ -801,6 +859,7 @@ export class Feed<T = Uint8Array> extends Lifecycle {
   protected override async closeResource(): Promise<void> {
     await this.appender.idle()
     await this.core?.mutex.drained()
+    this.replication.replicator.close()
     const closed = new DDatabaseError('ERR_FEED_CLOSED')
     this.ifAvailable.destroy()
     this.waiters.failAll(closed)
@@ -877,6 +936,7 @@ export class Feed<T = Uint8Array> extends Lifecycle {
       this.selections.check(core)
       return
     }
+    this.replication.replicator.announce(index, 1, peer)
     if (isNew) {
       if (this.transfers !== null) {
         this.transfers.downloadedBlocks++
@@ -925,6 +985,7 @@ export class Feed<T = Uint8Array> extends Lifecycle {
       indexing: feed.args.options.indexing === true,
       appended: (start, count) => {
         feed.notify('append')
+        feed.replication.replicator.announce(start, count, null)
         feed.waiters.stored(start, start + count, feed.length)
         feed.selections.check(feed.core!)
       }
@@ -949,7 +1010,51 @@ export class Feed<T = Uint8Array> extends Lifecycle {
       get expectedLength() {
         return feed.expectedLength
       },
-      canHelp: () => false
+      canHelp: (wish) => feed.replication.replicator.canHelp(wish),
+      wished: (wish) => feed.replication.replicator.wished(wish),
+      givenUp: () => feed.requestsChanged()
+    }
+  }
+
+  private replicationHost(): ConstructorParameters<typeof FeedReplication>[0] {
+    const feed = this
+    return {
+      owner: feed,
+      sparse: feed.sparse,
+      get downloading() {
+        return feed.downloading
+      },
+      get uploading() {
+        return feed.uploading
+      },
+      get allowPush() {
+        return feed.allowPush
+      },
+      get maxRequests() {
+        return feed.maxRequests
+      },
+      stats: feed.transfers,
+      ifAvailable: feed.ifAvailable,
+      waiters: feed.waiters,
+      selections: feed.selections,
+      get core() {
+        return feed.core
+      },
+      get key() {
+        return feed.key
+      },
+      get noiseKeyPair() {
+        return feed.noiseKeyPair
+      },
+      Protocol: (feed.constructor as typeof Feed).Protocol,
+      tellsEachCall: feed.dialect === DDATABASE,
+      ready: () => feed.whenReady(),
+      get usable() {
+        return feed.usable && !feed.closingBegun
+      },
+      put: (claim, peer) => feed.putClaim(feed.core!, claim, peer),
+      downloadEverything: () => void feed.download({ start: 0, end: -1 }),
+      emit: (event, ...values) => feed.notify(event, ...values)
     }
   }
 

@@ -2,13 +2,14 @@ import flat from 'flat-tree'
 import { DDatabaseError } from '../errors.ts'
 import { seek } from '../merkle/seek.ts'
 import type { Guard } from '../replication/guard.ts'
+import type { Wish } from '../replication/source.ts'
 import { storageError } from '../storage/storage.ts'
 import { promised } from '../util/callback.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
 import type { AvailabilityTimeouts } from './options.ts'
 import { readBlock } from './reader.ts'
-import type { Waiter, Waiters, Wish } from './waiters.ts'
+import type { Waiter, Waiters } from './waiters.ts'
 
 /** Options of the calls that may wait. */
 export interface WaitOptions {
@@ -58,6 +59,10 @@ export interface FinderSource {
   readonly expectedLength: number
   /** Whether a connected peer can help with the wish. */
   canHelp(wish: Wish): boolean
+  /** A call has begun to wait: peers can be asked. */
+  wished(wish: Wish): void
+  /** A wait was given up: requests for it can be taken back. */
+  givenUp(): void
 }
 
 /** The calls that look for something and, unless told otherwise, wait until it is there. */
@@ -133,9 +138,14 @@ export class Finder {
         }
         if (waiter.ifAvailable) this.failUnlessAvailable(waiter)
         if (first) onwait?.()
+        this.source.wished(waiter.wish)
         await waiter.answer.promise
         waiter = waiters.add(waiter.wish, token, waiter.ifAvailable)
       }
+    } catch (error) {
+      waiters.finish(waiter)
+      this.source.givenUp()
+      throw error
     } finally {
       if (timer !== null) clearTimeout(timer)
       waiters.finish(waiter)

@@ -165,7 +165,8 @@ async function verifyAndStore(core: Core, claim: Claim, peer: unknown, target: P
           : { block: head.length - 1, signature: claim.signature }
     },
     stage,
-    grew ? head : undefined
+    // The hashes may be views of what came from the network, and roots live long.
+    grew ? { ...head, roots: head.roots.map((root) => ({ ...root, hash: b4a.from(root.hash) })) } : undefined
   )
   if (head !== null) core.live = claim.signature !== null
   target.stored(block, value, isNew, peer, grew)

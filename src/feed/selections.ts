@@ -1,4 +1,5 @@
 import { DDatabaseError } from '../errors.ts'
+import type { Wanted } from '../replication/source.ts'
 import { type Callback, type Deferred, deferred, settle } from '../util/callback.ts'
 import type { Core } from './core.ts'
 
@@ -20,7 +21,7 @@ export interface DownloadRange {
  * A download under way: the selected range as plain properties (so that it can be spread, as callers do), and a
  * thenable that settles when everything selected is here. Its promise is made only when somebody asks.
  */
-export class Selection implements PromiseLike<void> {
+export class Selection implements PromiseLike<void>, Wanted {
   start: number
   end: number
   linear: boolean
@@ -28,6 +29,8 @@ export class Selection implements PromiseLike<void> {
   hash: boolean
   #answer: Deferred<void> | null = null
   #outcome: { error: Error | undefined } | null = null
+  // It had no end when it was asked for.
+  readonly #open: boolean
   // Everything before this place (a block number, or a position in `blocks`) was seen to be here.
   #cursor: number
 
@@ -43,6 +46,7 @@ export class Selection implements PromiseLike<void> {
     this.linear = range.linear === true
     this.blocks = blocks
     this.hash = range.hash === true
+    this.#open = this.end === -1 && blocks === null
     this.#cursor = blocks === null ? this.start : 0
     if (callback) settle(this.#promise(), callback)
   }
@@ -54,6 +58,16 @@ export class Selection implements PromiseLike<void> {
     onrejected?: ((reason: unknown) => B | PromiseLike<B>) | null
   ): Promise<A | B> {
     return this.#promise().then(onfulfilled, onrejected)
+  }
+
+  /** Everything before this place (a block, or a position in `blocks`) is here. */
+  get from(): number {
+    return this.#cursor
+  }
+
+  /** It is known now that the feed has `length` blocks, and no peer has more. */
+  endAt(length: number): void {
+    if (this.#open) this.end = Math.max(length, this.start)
   }
 
   /** Ends the download, well or with an error. */
@@ -117,14 +131,25 @@ export class Selections {
     return this.list[Symbol.iterator]()
   }
 
-  /** Answers the downloads that are complete. */
-  check(core: Core): void {
+  /** Whether the first download has an open end. */
+  get startsOpen(): boolean {
+    return this.list[0]?.end === -1
+  }
+
+  /** Open ends are at `length` now. */
+  endAt(length: number): void {
+    for (const selection of this.list) selection.endAt(length)
+  }
+
+  /** Answers the downloads that are complete; whether any are left. */
+  check(core: Core): boolean {
     for (let i = 0; i < this.list.length; i++) {
       const selection = this.list[i]!
       if (!selection.isComplete(core)) continue
       this.list.splice(i--, 1)
       selection.finish()
     }
+    return this.list.length > 0
   }
 
   /** Blocks went away. */

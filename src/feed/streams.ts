@@ -50,6 +50,11 @@ export interface WriteTarget {
 
 const DEFAULT_BATCH = 64
 
+// streamx takes a queue that weighs nothing for an empty one, and would lose empty blocks.
+const WEIGHT = {
+  byteLength: (chunk: unknown) => (chunk instanceof Uint8Array ? Math.max(1, chunk.byteLength) : 1024)
+}
+
 /** Reads blocks in order, one a chunk. Blocks that are here are read in runs, ahead of the consumer. */
 export class ReadStream extends Readable {
   private readonly source: ReadSource
@@ -60,7 +65,7 @@ export class ReadStream extends Readable {
   private end: number
 
   constructor(source: ReadSource, options: ReadStreamOptions) {
-    super()
+    super(WEIGHT)
     this.source = source
     this.options = options
     this.index = options.start === undefined ? 0 : checkIndex(options.start, 'start')
@@ -129,7 +134,7 @@ export class WriteStream extends Writable {
   private readonly maxBlockSize: number
 
   constructor(target: WriteTarget, options: WriteStreamOptions) {
-    super()
+    super(WEIGHT)
     this.target = target
     this.maxBlockSize = options.maxBlockSize ?? 0
     if (!Number.isInteger(this.maxBlockSize) || this.maxBlockSize < 0) {

@@ -1,14 +1,6 @@
 import { DDatabaseError } from '../errors.ts'
+import type { Wish } from '../replication/source.ts'
 import { type Deferred, deferred } from '../util/callback.ts'
-
-/** What a call is waiting for. */
-export type Wish =
-  /** Block `index` to be here. */
-  | { kind: 'block'; index: number }
-  /** The feed to have at least `length` blocks. */
-  | { kind: 'update'; length: number; hash: boolean }
-  /** Enough nodes to tell in which block byte `bytes` lies; blocks `start` … `end` − 1 may be asked for (−1: open). */
-  | { kind: 'seek'; bytes: number; start: number; end: number; hash: boolean }
 
 /** A call that waits, or is about to. */
 export interface Waiter {
@@ -49,6 +41,21 @@ export class Waiters {
   *[Symbol.iterator](): Generator<Waiter> {
     for (const waiters of this.blocks.values()) yield* waiters
     yield* this.others
+  }
+
+  /** Blocks that calls wait for. */
+  wishedBlocks(): Iterable<number> {
+    return this.blocks.keys()
+  }
+
+  /** Whether a call waits for this block. */
+  isWished(index: number): boolean {
+    return this.blocks.has(index)
+  }
+
+  /** Wishes that are not for one block. */
+  *otherWishes(): Generator<Wish> {
+    for (const { wish } of this.others) yield wish
   }
 
   /** Ends a wait: with an error, or well. Harmless if it has ended already. */

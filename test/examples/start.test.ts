@@ -67,7 +67,7 @@ test('start: a file goes through a feed and back', async (t) => {
   t.match(out, /^key +[0-9a-f]{64}$/m, 'key')
   t.match(out, /^length +6 blocks$/m, 'length')
   t.match(out, /^bytes +327780$/m, 'bytes')
-  t.match(out, /^speed +\d+ MB\/s$/m, 'speed')
+  t.match(out, /^speed +[\d.]+ MB\/s$/m, 'speed')
   t.same(left, [], 'the temporary folder is gone')
 })
 

@@ -31,7 +31,7 @@ const FAMILIES: Record<string, Package[]> = {
   ]
 }
 
-const RUNS = runsFromEnvironment(6)
+const RUNS = runsFromEnvironment(4)
 const FIRST_SEED = seedFromEnvironment(100)
 const SESSIONS = 12
 
@@ -144,7 +144,7 @@ class Handover {
     ] as const)
     this.trace.push(`  ${kind} at ${this.#blocks.length}`)
     if (kind === 'one' || kind === 'batch' || kind === 'many') {
-      const count = kind === 'one' ? 1 : kind === 'batch' ? random.between(2, 9) : random.between(50, 150)
+      const count = kind === 'one' ? 1 : kind === 'batch' ? random.between(2, 9) : random.between(40, 80)
       const added = this.#newBlocks(count)
       assert.equal(await feed.append(kind === 'one' ? added[0] : added), this.#blocks.length, 'append')
       this.#accepted(added)

@@ -1,0 +1,259 @@
+import type { KeyPair } from '../crypto/keys.ts'
+import { argumentTypeError, DDatabaseError } from '../errors.ts'
+import { seek } from '../merkle/seek.ts'
+import type { Claim } from '../merkle/verify.ts'
+import { ExtensionRegistry } from '../replication/extensions.ts'
+import type { Guard } from '../replication/guard.ts'
+import type { Peer, PeerOptions } from '../replication/peer.ts'
+import { checkReplicateOptions, Replicator } from '../replication/replicator.ts'
+import type {
+  ReplicatedContent,
+  ReplicationSource,
+  TransferStats,
+  Wanted,
+  Wish
+} from '../replication/source.ts'
+import { ProtocolStream } from '../replication/stream.ts'
+import type { ProtocolHandlers } from '../replication/stream-options.ts'
+import type { Core } from './core.ts'
+import { createProof } from './proofs.ts'
+import { readBlock } from './reader.ts'
+import type { Selections } from './selections.ts'
+import type { Waiters } from './waiters.ts'
+
+/** Options of `replicate` (spec API §8.1); those of the stream count when a new one is made. */
+export interface ReplicateOptions extends PeerOptions, ProtocolHandlers {
+  /** Which side this is, if that is not the first argument. */
+  initiator?: boolean | undefined
+  /** Replicate on this stream instead of a new one. */
+  stream?: ProtocolStream | undefined
+  /** Only `ddatabase/hypercore`: may refuse this feed on a stream, after the handshake. */
+  onfeedauthenticate?:
+    | ((feed: unknown, remotePublicKey: Uint8Array | null, done: (error?: unknown) => void) => void)
+    | undefined
+  /** Source of the places where downloads start, 0 … 1. Only to repeat a recorded session. */
+  random?: (() => number) | undefined
+}
+
+/** What replication needs of the feed beside its content. */
+export interface ReplicationHost {
+  readonly owner: object
+  readonly sparse: boolean
+  readonly downloading: boolean
+  readonly uploading: boolean
+  readonly allowPush: boolean
+  readonly maxRequests: number
+  readonly stats: TransferStats | null
+  readonly ifAvailable: Guard
+  readonly waiters: Waiters
+  readonly selections: Selections
+  /** The open feed; null before opening. */
+  readonly core: Core | null
+  readonly key: Uint8Array | null
+  readonly noiseKeyPair: KeyPair
+  readonly Protocol: typeof ProtocolStream
+  /** Whether `replicating` is emitted for each call, or when a peer is attached. */
+  readonly tellsEachCall: boolean
+  /** Resolves when the feed is open. */
+  ready(): Promise<unknown>
+  readonly usable: boolean
+  put(claim: Claim, peer: Peer): Promise<void>
+  downloadEverything(): void
+  emit(event: string, ...values: unknown[]): void
+}
+
+/** The networked side of a feed: its peers, its extensions, and what they may know of it. */
+export class FeedReplication implements ReplicationSource {
+  readonly replicator: Replicator
+  readonly extensions: ExtensionRegistry<Peer>
+  private readonly host: ReplicationHost
+  private opened: ReplicatedContent | null = null
+
+  constructor(host: ReplicationHost) {
+    this.host = host
+    this.replicator = new Replicator(this)
+    const { peers } = this.replicator
+    this.extensions = new ExtensionRegistry<Peer>({
+      onextensionupdate: () => this.replicator.sendOptions(),
+      sendExtension: (id, message, peer) => peer?.extension(id, message) ?? false,
+      broadcastExtension: (id, message) => {
+        for (const peer of peers) peer.extension(id, message)
+        return peers.length > 0
+      },
+      remoteSupportsExtension: (name) => peers.some((peer) => peer.remoteExtensions.has(name))
+    })
+  }
+
+  /** Adds the feed to a stream, a new one unless one is given (spec API §8.1). */
+  replicate(
+    initiator: boolean | ProtocolStream | ReplicateOptions | undefined,
+    options: ReplicateOptions | undefined
+  ): ProtocolStream {
+    const { host } = this
+    let settings: ReplicateOptions = options ?? {}
+    let given: unknown = initiator
+    if (options === undefined && isOptions(initiator)) {
+      settings = initiator
+      given = initiator.initiator
+    }
+    checkReplicateOptions(settings as { extensions?: unknown })
+    if (!host.sparse && settings.live !== true && !host.selections.startsOpen) host.downloadEverything()
+    if (settings.random !== undefined) this.replicator.random = settings.random
+    const stream = this.streamFor(given, settings)
+
+    host.ifAvailable.wait()
+    if (host.usable) {
+      this.join(stream, settings)
+      host.ifAvailable.continue()
+    } else {
+      host
+        .ready()
+        .then(
+          () => this.join(stream, settings),
+          (error) => stream.destroy(error)
+        )
+        .finally(() => host.ifAvailable.continue())
+    }
+    if (host.tellsEachCall) host.emit('replicating', stream)
+    return stream
+  }
+
+  private streamFor(given: unknown, settings: ReplicateOptions): ProtocolStream {
+    if (ProtocolStream.isProtocolStream(given)) return given
+    if (settings.stream !== undefined) return settings.stream
+    if (typeof given !== 'boolean')
+      throw argumentTypeError('Must specify initiator boolean in replication stream')
+    return new this.host.Protocol(given, { ...settings, keyPair: settings.keyPair ?? this.host.noiseKeyPair })
+  }
+
+  private join(stream: ProtocolStream, settings: ReplicateOptions): void {
+    const { onfeedauthenticate } = settings
+    if (this.host.tellsEachCall || onfeedauthenticate === undefined || !stream.noise) {
+      this.attach(stream, settings)
+      return
+    }
+    const ask = (): void => {
+      let answered = false
+      const done = (error?: unknown): void => {
+        if (answered) return
+        answered = true
+        if (error) stream.close(this.host.key === null ? EMPTY : this.discoveryKey)
+        else this.attach(stream, settings)
+      }
+      try {
+        onfeedauthenticate(this.host.owner, stream.remotePublicKey, done)
+      } catch (error) {
+        done(error)
+      }
+    }
+    if (stream.remotePublicKey !== null) ask()
+    else stream.once('handshake', ask)
+  }
+
+  private attach(stream: ProtocolStream, settings: ReplicateOptions): void {
+    const { host } = this
+    if (!host.usable) {
+      stream.destroy(new DDatabaseError('ERR_FEED_CLOSED'))
+      return
+    }
+    if (host.key === null) {
+      stream.destroy(
+        new DDatabaseError('ERR_KEY_MISSING', { message: 'A static feed has no key before finalize' })
+      )
+      return
+    }
+    const peer = this.replicator.attach(stream, host.key, settings)
+    if (peer !== null && !host.tellsEachCall) host.emit('replicating', stream)
+  }
+
+  private get discoveryKey(): Uint8Array {
+    return (this.host.owner as { discoveryKey: Uint8Array }).discoveryKey
+  }
+
+  // ---- what peers see ----
+
+  get owner(): unknown {
+    return this.host.owner
+  }
+  get sparse(): boolean {
+    return this.host.sparse
+  }
+  get downloading(): boolean {
+    return this.host.downloading
+  }
+  get uploading(): boolean {
+    return this.host.uploading
+  }
+  get allowPush(): boolean {
+    return this.host.allowPush
+  }
+  get maxRequests(): number {
+    return this.host.maxRequests
+  }
+  get stats(): TransferStats | null {
+    return this.host.stats
+  }
+  get ifAvailable(): Guard {
+    return this.host.ifAvailable
+  }
+
+  get content(): ReplicatedContent {
+    this.opened ??= contentOf(this.host.core!, (claim, peer) => this.host.put(claim, peer))
+    return this.opened
+  }
+
+  otherWishes(): Iterable<Wish> {
+    return this.host.waiters.otherWishes()
+  }
+
+  wishedBlocks(): Iterable<number> {
+    return this.host.waiters.wishedBlocks()
+  }
+
+  isWished(index: number): boolean {
+    return this.host.waiters.isWished(index)
+  }
+
+  downloads(): Iterable<Wanted> {
+    return this.host.selections
+  }
+
+  endDownloads(length: number): void {
+    this.host.selections.endAt(length)
+  }
+
+  checkDownloads(): boolean {
+    return this.host.selections.check(this.host.core!)
+  }
+
+  emit(event: string, ...values: unknown[]): void {
+    this.host.emit(event, ...values)
+  }
+}
+
+const EMPTY = new Uint8Array(0)
+
+function contentOf(core: Core, put: ReplicatedContent['put']): ReplicatedContent {
+  const { tree } = core.storage
+  return {
+    get length() {
+      return core.length
+    },
+    bits: core.bits,
+    pages: core.pages,
+    tree: core.tree,
+    proof: (index, options) => createProof(core, index, options),
+    block: (index) => readBlock(core, index),
+    async seek(bytes) {
+      const read = async (index: number) => tree.getSync(index) ?? tree.require(index)
+      const found = await seek(bytes, core.length, core.tree, read).catch(() => null)
+      return found === null || found.treeIndex % 2 === 1 ? null : found.treeIndex / 2
+    },
+    put
+  }
+}
+
+function isOptions(value: unknown): value is ReplicateOptions & { initiator: boolean } {
+  if (typeof value !== 'object' || value === null || ProtocolStream.isProtocolStream(value)) return false
+  return typeof (value as ReplicateOptions).initiator === 'boolean'
+}

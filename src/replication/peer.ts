@@ -1,0 +1,554 @@
+import { decode as decodeRle } from '../bitfield/rle.ts'
+import { DDatabaseError } from '../errors.ts'
+import type { Proof } from '../merkle/verify.ts'
+import type { Channel, ChannelHandlers } from './channel.ts'
+import type { RemoteExtensions } from './extensions.ts'
+import type { ReplicationLimits } from './limits.ts'
+import type {
+  CancelMessage,
+  DataMessage,
+  HaveMessage,
+  OptionsMessage,
+  RangeMessage,
+  RequestMessage,
+  StatusMessage
+} from './messages.ts'
+import { RemoteBlocks } from './remote-blocks.ts'
+import type { Replicator } from './replicator.ts'
+import { type InflightRequest, sendRequest } from './requests.ts'
+import type { ReplicationSource, TransferStats, Wanted, Wish } from './source.ts'
+import type { ProtocolStream } from './stream.ts'
+import { Timer } from './timer.ts'
+import { Uploader } from './uploader.ts'
+import { Wants, WINDOW } from './wants.ts'
+
+/** Options of one feed on one stream (spec API §8.1). */
+export interface PeerOptions {
+  live?: boolean | undefined
+  ack?: boolean | undefined
+  download?: boolean | undefined
+  upload?: boolean | undefined
+  maxRequests?: number | undefined
+}
+
+// Wants may start anywhere, but are answered only in steps of a bitfield page (spec WIRE §11.2).
+const WANT_STEP = 8192
+
+// Blocks asked for in a row before a new place is chosen at random: neighbours share most of their proofs.
+const RUN = 64
+
+/**
+ * One remote that has the feed open on one stream: what it has, what it was asked for, and what it gets from us
+ * (spec WIRE §11). Which block is asked of whom is the {@link Replicator}'s business.
+ */
+export class Peer implements ChannelHandlers {
+  /** The channel; `stream.stream` is the protocol stream. Set right after creation. */
+  stream!: Channel
+  /** Length that the remote is believed to have; it is what it says, nothing more. */
+  remoteLength = 0
+  /** `get(i)`: the remote has block i and we lack it. */
+  readonly remoteBitfield: RemoteBlocks
+  remoteDownloading = true
+  remoteUploading = true
+  remoteOpened = false
+  /** The remote wants acknowledgements. */
+  remoteAck = false
+  readonly remoteExtensions: RemoteExtensions<Peer>
+  downloading: boolean
+  uploading: boolean
+  /** This side wants acknowledgements. */
+  readonly ack: boolean
+  readonly live: boolean
+  readonly sparse: boolean
+  readonly maxRequests: number
+  /** Requests without an answer, oldest first. */
+  readonly inflightRequests: InflightRequest[] = []
+  /** Transfers with this peer, null if not counted. */
+  readonly stats: TransferStats | null
+  /** The feed, for {@link Replicator} and {@link Uploader}. */
+  readonly source: ReplicationSource
+  /** The peer has left. */
+  closed = false
+
+  private readonly replicator: Replicator
+  private readonly wants: Wants
+  private readonly uploader: Uploader
+  private readonly intendsToDownload: boolean
+  // Windows that the remote has asked for; it hears of every change from the first one on.
+  private readonly remoteWants = new Set<number>()
+  private readonly cursors = new WeakMap<object, { next: number; left: number }>()
+  private requestTimer: Timer | null = null
+  private heard = false
+  private ending = false
+
+  /** Made by {@link Replicator.attach}. */
+  constructor(replicator: Replicator, options: PeerOptions) {
+    const { source } = replicator
+    this.replicator = replicator
+    this.source = source
+    this.remoteBitfield = new RemoteBlocks(() => source.content.pages)
+    this.remoteExtensions = source.extensions.remote()
+    this.live = options.live === true
+    this.sparse = source.sparse
+    this.ack = options.ack === true
+    this.downloading = typeof options.download === 'boolean' ? options.download : source.downloading
+    this.uploading = typeof options.upload === 'boolean' ? options.upload : source.uploading
+    this.intendsToDownload = this.downloading
+    this.maxRequests = options.maxRequests || source.maxRequests || 16
+    this.stats =
+      source.stats === null
+        ? null
+        : { uploadedBlocks: 0, uploadedBytes: 0, downloadedBlocks: 0, downloadedBytes: 0 }
+    this.wants = new Wants((start) => {
+      source.ifAvailable.wait()
+      this.stream.want({ start, length: WINDOW })
+    })
+    this.uploader = new Uploader(this)
+  }
+
+  // ---- what the application sees ----
+
+  /** The feed object. */
+  get feed(): unknown {
+    return this.source.owner
+  }
+
+  /** X25519 key of the remote; null without noise. */
+  get remotePublicKey(): Uint8Array | null {
+    return this.protocol.remotePublicKey
+  }
+
+  /** Same as {@link remotePublicKey}. */
+  get publicKey(): Uint8Array | null {
+    return this.remotePublicKey
+  }
+
+  get remoteAddress(): string | null {
+    return this.protocol.remoteAddress
+  }
+
+  get remoteType(): 'tcp' | 'utp' | 'unknown' | null {
+    return this.protocol.remoteType
+  }
+
+  /** Windows asked for and not answered. */
+  get inflightWants(): number {
+    return this.wants.unanswered
+  }
+
+  /** Bounds on what this peer may cost. */
+  get limits(): Readonly<ReplicationLimits> {
+    return this.protocol.limits
+  }
+
+  /** Whether the remote does not keep up with reading. */
+  get backedUp(): boolean {
+    return this.protocol.backedUp
+  }
+
+  private get protocol(): ProtocolStream {
+    return this.stream.stream
+  }
+
+  /** Chooses whether blocks are fetched from this peer. */
+  setDownloading(downloading: boolean): void {
+    if (downloading === this.downloading) return
+    this.downloading = downloading
+    this.sendStatus()
+    this.update()
+  }
+
+  /** Chooses whether blocks are sent to this peer. */
+  setUploading(uploading: boolean): void {
+    if (uploading === this.uploading) return
+    this.uploading = uploading
+    this.sendStatus()
+    this.update()
+  }
+
+  /** Sends the message of an extension by its position. */
+  extension(id: number, message: Uint8Array): boolean {
+    return this.stream.extension(id, message)
+  }
+
+  /** Announces blocks, if the remote wants to know. */
+  have(message: { start: number; length?: number; ack?: boolean }): void {
+    if (this.remoteWants.size > 0) this.stream.have(message)
+  }
+
+  /** Takes announced blocks back, if the remote wants to know. */
+  unhave(message: { start: number; length?: number }): void {
+    if (this.remoteWants.size > 0) this.stream.unhave(message)
+  }
+
+  /** Sends the requests that are due. */
+  update(): void {
+    this.replicator.fill(this)
+  }
+
+  /** This side needs nothing more: says so, and closes when the remote needs nothing either (spec WIRE §14). */
+  end(): void {
+    if (!this.downloading && !this.remoteDownloading && !this.live) {
+      if (!this.intendsToDownload) this.stream.status({ uploading: false, downloading: false })
+      this.close()
+    } else if (!this.ending) {
+      this.ending = true
+      this.downloading = false
+      this.sendStatus()
+    } else if (!this.live) {
+      this.close()
+    }
+  }
+
+  /** Leaves the feed on this stream, which stays. */
+  close(): void {
+    if (!this.closed) this.stream.close()
+    this.leave()
+  }
+
+  /** Ends the connection. */
+  destroy(error?: Error | null): void {
+    if (this.closed) return
+    this.stream.destroy(error)
+    this.leave()
+  }
+
+  // ---- what the remote says ----
+
+  onopen(): void {
+    this.source.ifAvailable.continue()
+    this.remoteOpened = true
+    this.sendOptions()
+    if (!this.uploading || !this.downloading) this.sendStatus()
+    this.sendWants()
+    this.source.emit('peer-open', this)
+  }
+
+  onoptions(message: OptionsMessage): void {
+    this.remoteAck = message.ack
+    this.remoteExtensions.update(message.extensions)
+  }
+
+  onextension(id: number, message: Uint8Array): void {
+    this.remoteExtensions.onmessage(id, message, this)
+  }
+
+  onstatus(message: StatusMessage): void {
+    this.remoteUploading = message.uploading
+    this.remoteDownloading = message.downloading
+    if (!message.uploading) {
+      this.dropRequests()
+      for (let i = this.wants.reset(); i > 0; i--) this.source.ifAvailable.continue()
+    } else {
+      this.sendWants()
+    }
+    this.update()
+    if (message.downloading || this.live || this.closed) return
+    if (this.downloading && this.source.checkDownloads()) return
+    if (this.uploading && this.remoteDownloading) return
+    if (this.sparse && (this.remoteUploading || this.downloading)) return
+    this.end()
+  }
+
+  onwant(message: RangeMessage): void {
+    const { start, length } = message
+    if (!this.uploading || start % WANT_STEP !== 0 || length % WANT_STEP !== 0) return
+    const { content } = this.source
+    if (this.remoteWants.size === 0 && content.length > 0 && content.bits.get(content.length - 1)) {
+      // So that the remote learns the length early.
+      this.stream.have({ start: content.length - 1 })
+    }
+    this.remoteWants.add(start)
+    if (this.remoteWants.size > this.limits.wants) {
+      throw new DDatabaseError('ERR_LIMIT', { message: 'Too many wants' })
+    }
+    this.stream.have({ start, length, bitfield: content.bits.compress(start, length) })
+  }
+
+  onhave(message: HaveMessage): void {
+    const { start, length, bitfield } = message
+    const { source } = this
+    source.emit('peer-ack', this, message)
+    if (this.ack && message.ack && bitfield === null && source.content.bits.get(start)) {
+      this.protocol.emit('ack', message)
+      return
+    }
+    const before = this.remoteLength
+    const first = !this.heard
+    this.heard = true
+    if (length === WINDOW && this.wants.answered()) source.ifAvailable.continue()
+    if (bitfield !== null) this.haveBitfield(start, length, bitfield)
+    else this.haveRange(start, length || 1)
+
+    if (first || this.remoteLength > before) source.emit('remote-update', this)
+    if (this.closed) return
+    if (this.remoteLength > before || this.wants.blocked) this.sendWants()
+    this.replicator.endDownloads()
+    this.update()
+  }
+
+  private haveBitfield(start: number, length: number, bitfield: Uint8Array): void {
+    if (start % 8 !== 0) throw new DDatabaseError('ERR_MESSAGE_INVALID')
+    const { limits } = this
+    // An answer speaks of the window that was asked for, or of everything (old peers).
+    if (length <= 1) this.wants.subscribed()
+    const bytes = decodeRle(bitfield, limits.bitfieldSize)
+    this.checkLength(start + 8 * bytes.byteLength)
+    this.remoteBitfield.replace(start, bytes)
+    if (start + 8 * bytes.byteLength > this.remoteLength) {
+      this.remoteLength = Math.max(this.remoteLength, this.remoteBitfield.length)
+    }
+  }
+
+  private haveRange(start: number, length: number): void {
+    if (length > this.limits.haveRange)
+      throw new DDatabaseError('ERR_LIMIT', { message: 'A Have is too long' })
+    this.checkLength(start + length)
+    this.remoteBitfield.setRange(start, start + length, true)
+    if (start + length > this.remoteLength) this.remoteLength = start + length
+  }
+
+  private checkLength(length: number): void {
+    if (length > this.limits.remoteLength) {
+      throw new DDatabaseError('ERR_LIMIT', { message: 'The remote claims too many blocks' })
+    }
+  }
+
+  onunhave(message: RangeMessage): void {
+    const { start } = message
+    const length = message.length || 1
+    if (start === 0 && length >= this.remoteLength) {
+      this.remoteLength = 0
+      this.remoteBitfield.clear()
+    } else {
+      this.remoteBitfield.setRange(start, Math.min(start + length, this.limits.remoteLength), false)
+    }
+    // What was asked for and is not there any more may be somewhere else.
+    for (const request of [...this.inflightRequests]) {
+      if (request.bytes === 0 && request.index >= start && request.index < start + length)
+        this.answered(request)
+    }
+    this.replicator.fillAll()
+  }
+
+  onrequest(message: RequestMessage): void {
+    if (this.uploading) this.uploader.request(message)
+  }
+
+  oncancel(message: CancelMessage): void {
+    this.uploader.cancel(message.index, message.bytes, message.hash)
+  }
+
+  ondrain(): void {
+    this.uploader.resume()
+  }
+
+  ondata(message: DataMessage): void {
+    const { index, value } = message
+    const { source } = this
+    if (value !== null && !source.allowPush && !this.replicator.reserved.has(index)) {
+      // It was not asked for, or the call was cancelled.
+      if (!source.content.bits.get(index)) this.unhave({ start: index })
+      this.settle(index, false)
+      return
+    }
+    const expected = this.inflightRequests.some(
+      (request) => request.index === index && !request.hash && !request.bytes
+    )
+    if (value === null && expected) this.remoteBitfield.setRange(index, index + 1, false)
+    source.content
+      .put({ block: index, value, nodes: message.nodes, signature: message.signature }, this)
+      .then(
+        () => this.received(index, value),
+        (error) => this.destroy(error)
+      )
+  }
+
+  private received(index: number, value: Uint8Array | null): void {
+    if (this.closed) return
+    // A Data without a block acknowledges nothing that was stored, but the published peers say it all the same.
+    if (this.remoteAck) this.stream.have({ start: index, length: 1, ack: true })
+    if (value !== null && this.stats !== null) {
+      this.stats.downloadedBlocks++
+      this.stats.downloadedBytes += value.byteLength
+    }
+    this.settle(index, value === null)
+    this.replicator.endDownloads()
+  }
+
+  onclose(): void {
+    this.leave()
+  }
+
+  // ---- what this side sends ----
+
+  /** Sends a block, or only its hash, with its proof. */
+  sendBlock(index: number, value: Uint8Array | null, proof: Proof): void {
+    if (value !== null) {
+      for (const stats of [this.stats, this.source.stats]) {
+        if (stats === null) continue
+        stats.uploadedBlocks++
+        stats.uploadedBytes += value.byteLength
+      }
+      this.source.emit('upload', index, value, this)
+    }
+    if (index + 1 > this.remoteLength) {
+      this.remoteLength = index + 1
+      this.replicator.endDownloads()
+    }
+    this.stream.data({ index, value, nodes: proof.nodes, signature: proof.signature })
+  }
+
+  /** Tells which extensions there are, and whether acknowledgements are wanted. */
+  sendOptions(everBefore = false): void {
+    const extensions = this.source.extensions.names()
+    if (!this.ack && extensions.length === 0 && !everBefore) return
+    this.stream.options({ extensions, ack: this.ack })
+  }
+
+  /** Asks for the windows of one wish. */
+  wantWish(wish: Wish): void {
+    if (this.mayWant()) this.wants.wish(wish, this.remoteLength)
+  }
+
+  /** Asks for the windows of one download. */
+  wantDownload(wanted: Wanted): void {
+    if (this.mayWant()) this.wants.download(wanted, this.remoteLength)
+  }
+
+  /** Asks for all windows that something is wished from, and for the first one. */
+  sendWants(): void {
+    if (!this.mayWant()) return
+    const { wants, source } = this
+    wants.blocked = false
+    for (const block of source.wishedBlocks()) {
+      wants.block(block)
+      if (wants.blocked) return
+    }
+    for (const wish of source.otherWishes()) wants.wish(wish, this.remoteLength)
+    for (const wanted of source.downloads()) wants.download(wanted, this.remoteLength)
+    wants.block(0)
+  }
+
+  private mayWant(): boolean {
+    return this.downloading && this.remoteOpened && this.remoteUploading && !this.closed
+  }
+
+  private sendStatus(): void {
+    if (!this.closed) this.stream.status({ uploading: this.uploading, downloading: this.downloading })
+  }
+
+  // ---- requests ----
+
+  /** Asks for a block that is reserved for this peer. */
+  request(index: number, bytes: number, hash: boolean): void {
+    const request = { index, bytes, hash, nodes: this.replicator.digest(this, index) }
+    this.inflightRequests.push(request)
+    this.startTimer()
+    sendRequest(this.stream, request)
+  }
+
+  /** Where the next request for a download goes: the place, and how many blocks of the run are left. */
+  cursor(wanted: object): { next: number; left: number } {
+    let cursor = this.cursors.get(wanted)
+    if (cursor === undefined) {
+      cursor = { next: 0, left: 0 }
+      this.cursors.set(wanted, cursor)
+    }
+    return cursor
+  }
+
+  /** Starts a new run at `start`. */
+  static readonly run = RUN
+
+  /** A seek is answered: the requests for it are not needed any more. */
+  foundBytes(bytes: number): void {
+    let found = false
+    for (const request of [...this.inflightRequests]) {
+      if (request.bytes !== bytes) continue
+      this.answered(request)
+      found = true
+    }
+    if (found) this.update()
+  }
+
+  /** Takes back the requests for blocks that nobody wants any more. */
+  cancelRequests(which: (request: InflightRequest) => boolean): void {
+    for (const request of [...this.inflightRequests]) {
+      if (!which(request)) continue
+      this.answered(request)
+      this.stream.cancel({ index: request.index, bytes: request.bytes, hash: request.hash })
+    }
+  }
+
+  /** An answer for `index` was dealt with: its requests are done, and the next ones can go out. */
+  private settle(index: number, hash: boolean): void {
+    let known = false
+    for (let i = 0; i < this.inflightRequests.length; i++) {
+      const request = this.inflightRequests[i]!
+      if (request.index !== index) continue
+      known = true
+      this.requestTimer?.refresh()
+      this.answered(request)
+      i--
+    }
+    if (!known && hash) {
+      // The answer to a seek names the block found, not the one asked.
+      const seek = this.inflightRequests.find((request) => request.bytes > 0)
+      if (seek !== undefined) this.answered(seek)
+    }
+    this.replicator.reserved.release(index)
+    this.update()
+  }
+
+  private answered(request: InflightRequest): void {
+    const at = this.inflightRequests.indexOf(request)
+    if (at === -1) return
+    this.inflightRequests.splice(at, 1)
+    this.replicator.release(request)
+    if (this.inflightRequests.length === 0) this.stopTimer()
+  }
+
+  private dropRequests(): void {
+    for (const request of this.inflightRequests.splice(0)) this.replicator.release(request)
+    this.stopTimer()
+    this.replicator.fillAll()
+  }
+
+  private startTimer(): void {
+    const { timeout } = this.protocol
+    if (this.requestTimer !== null || timeout === null) return
+    this.requestTimer = new Timer(timeout.ms, () => this.onrequesttimeout())
+  }
+
+  private stopTimer(): void {
+    this.requestTimer?.destroy()
+    this.requestTimer = null
+  }
+
+  private onrequesttimeout(): void {
+    this.requestTimer = null
+    const oldest = this.inflightRequests[0]
+    if (oldest === undefined) return
+    const { bits, tree } = this.source.content
+    if (oldest.hash ? tree.get(2 * oldest.index) : bits.get(oldest.index)) {
+      // Another peer was faster, or it was the answer to a seek.
+      this.answered(oldest)
+      if (this.inflightRequests.length > 0) this.startTimer()
+      return
+    }
+    this.destroy(new DDatabaseError('ERR_REQUEST_TIMEOUT'))
+  }
+
+  private leave(): void {
+    if (this.closed) return
+    this.closed = true
+    this.uploader.stop()
+    this.stopTimer()
+    this.remoteWants.clear()
+    const { ifAvailable } = this.source
+    for (let i = this.wants.reset(); i > 0; i--) ifAvailable.continue()
+    if (!this.remoteOpened) ifAvailable.continue()
+    this.replicator.detach(this)
+  }
+}

@@ -1,0 +1,84 @@
+/** What replication needs of a feed. The feed implements it; replication knows neither feed nor storage. */
+import type { Bitfield } from '../bitfield/bitfield.ts'
+import type { PageAccess } from '../bitfield/pages.ts'
+import type { TreeSet } from '../merkle/tree-set.ts'
+import type { Claim, Proof } from '../merkle/verify.ts'
+import type { ExtensionRegistry } from './extensions.ts'
+import type { Guard } from './guard.ts'
+import type { Peer } from './peer.ts'
+
+/** What a call is waiting for. */
+export type Wish =
+  /** Block `index` to be here. */
+  | { kind: 'block'; index: number }
+  /** The feed to have at least `length` blocks; `hash`: a proof is enough. */
+  | { kind: 'update'; length: number; hash: boolean }
+  /** Enough nodes to tell in which block byte `bytes` lies; blocks `start` … `end` − 1 may be asked for (−1: open). */
+  | { kind: 'seek'; bytes: number; start: number; end: number; hash: boolean }
+
+/** A download: a range or a list of blocks. */
+export interface Wanted {
+  readonly start: number
+  /** One past the last block, −1 for an open end. */
+  readonly end: number
+  readonly linear: boolean
+  readonly blocks: readonly number[] | null
+  /** Only the hashes. */
+  readonly hash: boolean
+  /** Everything before this place (a block, or a position in `blocks`) is here. */
+  readonly from: number
+}
+
+/** Blocks and bytes transferred. */
+export interface TransferStats {
+  uploadedBlocks: number
+  uploadedBytes: number
+  downloadedBlocks: number
+  downloadedBytes: number
+}
+
+/** The content of an open feed, read and written. */
+export interface ReplicatedContent {
+  readonly length: number
+  readonly bits: Bitfield
+  readonly pages: PageAccess
+  readonly tree: TreeSet
+  /** Nodes and signature that prove a block to somebody with this digest. Errors: `ERR_NO_PROOF` and others. */
+  proof(index: number, options: { digest: number; hash: boolean; tree: TreeSet }): Promise<Proof>
+  /** Bytes of a block that is here. */
+  block(index: number): Promise<Uint8Array>
+  /** The block that contains byte `bytes`, null if that cannot be told. */
+  seek(bytes: number): Promise<number | null>
+  /** Verifies and stores. Errors: why it was refused. */
+  put(claim: Claim, peer: Peer): Promise<void>
+}
+
+/** A feed as its peers see it. */
+export interface ReplicationSource {
+  /** The object that events and peers show to the application. */
+  readonly owner: unknown
+  readonly sparse: boolean
+  readonly downloading: boolean
+  readonly uploading: boolean
+  readonly allowPush: boolean
+  readonly maxRequests: number
+  /** Totals of all peers, null if not counted. */
+  readonly stats: TransferStats | null
+  readonly ifAvailable: Guard
+  readonly extensions: ExtensionRegistry<Peer>
+  /** The open feed. */
+  readonly content: ReplicatedContent
+  /** Wishes that are not for one block, in order. */
+  otherWishes(): Iterable<Wish>
+  /** Blocks that calls wait for, in order. */
+  wishedBlocks(): Iterable<number>
+  /** Whether a call waits for this block. */
+  isWished(index: number): boolean
+  /** Downloads in order. */
+  downloads(): Iterable<Wanted>
+  /** Open-ended downloads end at `length`: there is no more to come (spec WIRE §14). */
+  endDownloads(length: number): void
+  /** Answers downloads that are complete; whether any are left. */
+  checkDownloads(): boolean
+  emit(event: string, ...values: unknown[]): void
+}
