@@ -53,6 +53,11 @@ export class Appender {
     return answer.promise
   }
 
+  /** Whether an append is under way. */
+  get busy(): boolean {
+    return this.running !== null
+  }
+
   /** Resolves when every append so far is answered. */
   async idle(): Promise<void> {
     while (this.running !== null) await this.running

@@ -1053,6 +1053,7 @@ export class Feed<T = Uint8Array> extends Lifecycle {
         return feed.usable && !feed.closingBegun
       },
       put: (claim, peer) => feed.putClaim(feed.core!, claim, peer),
+      appending: () => (feed.appender.busy ? feed.appender.idle() : null),
       downloadEverything: () => void feed.download({ start: 0, end: -1 }),
       emit: (event, ...values) => feed.notify(event, ...values)
     }

@@ -15,6 +15,7 @@ import type {
 } from '../replication/source.ts'
 import { ProtocolStream } from '../replication/stream.ts'
 import type { ProtocolHandlers } from '../replication/stream-options.ts'
+import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
 import { createProof } from './proofs.ts'
 import { readBlock } from './reader.ts'
@@ -58,6 +59,8 @@ export interface ReplicationHost {
   ready(): Promise<unknown>
   readonly usable: boolean
   put(claim: Claim, peer: Peer): Promise<void>
+  /** Resolves when the appends under way are answered; null if there are none. */
+  appending(): Promise<void> | null
   downloadEverything(): void
   emit(event: string, ...values: unknown[]): void
 }
@@ -200,6 +203,12 @@ export class FeedReplication implements ReplicationSource {
   get content(): ReplicatedContent {
     this.opened ??= contentOf(this.host.core!, (claim, peer) => this.host.put(claim, peer))
     return this.opened
+  }
+
+  settling(): Promise<void> | null {
+    const appending = this.host.appending()
+    // A hook or a signer may take its time; nobody has to wait for that.
+    return appending === null ? null : Promise.race([appending, nextTurn()])
   }
 
   otherWishes(): Iterable<Wish> {

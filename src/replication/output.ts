@@ -2,7 +2,9 @@
  * Gathers what is sent in one tick into few chunks: frames are encoded straight into a slab, which leaves as one chunk at
  * the end of the tick (a microtask) or when it is full. Encryption then costs one call per chunk instead of per frame.
  */
+
 import b4a from 'b4a'
+import { soon } from '../util/turn.ts'
 
 const EMPTY = b4a.alloc(0)
 const SMALLEST_SLAB = 1024
@@ -37,7 +39,7 @@ export class Output {
     if (this.bytes.byteLength - this.end < size) this.grow(size)
     if (!this.scheduled) {
       this.scheduled = true
-      queueMicrotask(this.ontick)
+      soon(this.ontick)
     }
     const offset = this.end
     this.end = offset + size

@@ -155,6 +155,7 @@ export class Peer implements ChannelHandlers {
     if (downloading === this.downloading) return
     this.downloading = downloading
     this.sendStatus()
+    this.sendWants()
     this.update()
   }
 
@@ -253,16 +254,23 @@ export class Peer implements ChannelHandlers {
   onwant(message: RangeMessage): void {
     const { start, length } = message
     if (!this.uploading || start % WANT_STEP !== 0 || length % WANT_STEP !== 0) return
-    const { content } = this.source
-    if (this.remoteWants.size === 0 && content.length > 0 && content.bits.get(content.length - 1)) {
-      // So that the remote learns the length early.
-      this.stream.have({ start: content.length - 1 })
-    }
+    const first = this.remoteWants.size === 0
     this.remoteWants.add(start)
     if (this.remoteWants.size > this.limits.wants) {
       throw new DDatabaseError('ERR_LIMIT', { message: 'Too many wants' })
     }
-    this.stream.have({ start, length, bitfield: content.bits.compress(start, length) })
+    // What was appended before the remote came belongs to what it is told first: if it is not live, it may leave with
+    // what it knows then.
+    const settling = first ? this.source.settling() : null
+    if (settling === null) this.answerWant(message, first)
+    else settling.then(() => this.closed || this.answerWant(message, first))
+  }
+
+  private answerWant({ start, length }: RangeMessage, first: boolean): void {
+    const { length: own, bits } = this.source.content
+    // So that the remote learns the length early.
+    if (first && own > 0 && bits.get(own - 1)) this.stream.have({ start: own - 1 })
+    this.stream.have({ start, length, bitfield: bits.compress(start, length) })
   }
 
   onhave(message: HaveMessage): void {

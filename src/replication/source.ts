@@ -68,6 +68,8 @@ export interface ReplicationSource {
   readonly extensions: ExtensionRegistry<Peer>
   /** The open feed. */
   readonly content: ReplicatedContent
+  /** Resolves when the appends under way are stored, or soon anyway; null if there are none. */
+  settling(): Promise<void> | null
   /** Wishes that are not for one block, in order. */
   otherWishes(): Iterable<Wish>
   /** Blocks that calls wait for, in order. */

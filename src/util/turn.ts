@@ -10,6 +10,13 @@ export function nextTurn(): Promise<void> {
 }
 
 /**
+ * Runs `task` when the current run of promises and microtasks is through, and before the event loop goes on. Work that
+ * streams hand to each other in microtasks alone would let nothing that a storage answers come in between.
+ */
+export const soon: (task: () => void) => void =
+  typeof globalThis.process?.nextTick === 'function' ? globalThis.process.nextTick : queueMicrotask
+
+/**
  * How much may be done synchronously before the event loop gets its turn. Synchronous reads and writes are
  * several times cheaper than a trip through the thread pool, but promises alone never let sockets and timers
  * run: without a bound, a loop of awaited appends would stop everything else in the process.

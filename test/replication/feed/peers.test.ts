@@ -136,7 +136,9 @@ forEach(BOTH, 'peers: several at once', async (t, bench) => {
   t.equal(replicating(late).peers.length, 2)
   const { uploadedBlocks: ofWriter } = replicating(writer).stats!.totals
   const { uploadedBlocks: ofReplica } = replicating(replica).stats!.totals
-  t.equal(ofWriter + ofReplica, 100, 'no block was sent twice')
+  // The published packages fetch a block again from the peer that has not heard that it is here (quirk 13 of WIRE §16).
+  if (bench.subject.isOurs) t.equal(ofWriter + ofReplica, 100, 'no block was sent twice')
+  else t.ok(ofWriter + ofReplica >= 100)
   for (const connection of [first, second, third]) await connection.cut()
 })
 
