@@ -11,6 +11,8 @@ declare namespace hypercore {
   type AvailabilityTimeouts = api.AvailabilityTimeouts
   type CacheOptions = api.CacheOptions
   type Callback<T = void> = api.Callback<T>
+  type Channel = api.Channel
+  type ChannelHandlers = api.ChannelHandlers
   type ClearOptions = api.ClearOptions
   type Codec<T = unknown> = api.Codec<T>
   type CryptoHooks = api.CryptoHooks
@@ -19,19 +21,31 @@ declare namespace hypercore {
   type DownloadRange = api.DownloadRange
   type EncodingName = api.EncodingName
   type ErrorCode = api.ErrorCode
+  type Extension<Message = unknown, Peer = unknown> = api.Extension<Message, Peer>
+  type ExtensionHandlers<Message = unknown, Peer = unknown> = api.ExtensionHandlers<Message, Peer>
+  type ExtensionRegistry<Peer> = api.ExtensionRegistry<Peer>
   type ExternalCache = api.ExternalCache
   type Feed<T = Uint8Array> = api.Feed<T>
   type FeedFactory = api.FeedFactory
   type FeedOptions<T = Uint8Array> = api.FeedOptions<T>
   type GetOptions = api.GetOptions
+  type Guard = api.Guard
   type HeadOptions = api.HeadOptions
+  type HypercoreFactory = api.HypercoreFactory
   type Key = api.Key
   type KeyPair = api.KeyPair
+  type Peer = api.Peer
+  type PeerOptions = api.PeerOptions
   type Proof = api.Proof
   type ProofOptions = api.ProofOptions
+  type ProtocolHandlers = api.ProtocolHandlers
+  type ProtocolStream = api.ProtocolStream
+  type ProtocolStreamEvents = api.ProtocolStreamEvents
   type RandomAccess = api.RandomAccess
   type ReadStream = api.ReadStream
   type ReadStreamOptions = api.ReadStreamOptions
+  type ReplicateOptions = api.ReplicateOptions
+  type ReplicationLimits = api.ReplicationLimits
   type SeekCallback = api.SeekCallback
   type SeekOptions = api.SeekOptions
   type SeekPosition = api.SeekPosition
