@@ -1,25 +1,36 @@
 /**
- * `npm start`: a real file through a feed on disk and back, and proofs of its blocks to somebody who has nothing
- * but the public key. `npm start -- --help` tells more.
+ * `npm start`: a real file goes through a feed on disk, and over a socket into a clone in a second process that knows
+ * nothing but the public key. `npm start -- --help` tells more.
  */
 import { DDatabaseError } from '../src/index.ts'
 import { readArguments, USAGE } from './start/arguments.ts'
+import { clone } from './start/clone.ts'
 import { EXIT, Failure } from './start/failure.ts'
-import { run } from './start/run.ts'
+import { Report } from './start/report.ts'
+import { serve } from './start/serve.ts'
+
+// npm passes a Ctrl-C on that the terminal has sent to everybody already.
+const ONE_KEYSTROKE = 500
 
 const stop = new AbortController()
+let stopped = 0
 for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.on(name, () => {
     // Once: end after the piece of work at hand. Twice: end now.
-    if (stop.signal.aborted) process.exit(EXIT.interrupted)
-    stop.abort()
+    if (!stop.signal.aborted) {
+      stopped = performance.now()
+      stop.abort()
+    } else if (performance.now() - stopped > ONE_KEYSTROKE) {
+      process.exit(EXIT.interrupted)
+    }
   })
 }
 
 try {
   const args = readArguments(process.argv.slice(2))
-  if (args.help) process.stdout.write(USAGE)
-  else await run(args, { output: process.stdout, signal: stop.signal })
+  const around = { report: new Report(process.stdout), signal: stop.signal }
+  if (args.mode === 'help') process.stdout.write(USAGE)
+  else process.exitCode = await (args.mode === 'clone' ? clone(args, around) : serve(args, around))
 } catch (error) {
   if (error instanceof Failure) {
     process.exitCode = error.exitCode

@@ -46,7 +46,6 @@ const MESSAGES = {
   ERR_REQUEST_CANCELLED: 'Request cancelled',
   ECANCELED: 'Download was cancelled',
   ETIMEDOUT: 'ETIMEDOUT',
-  ERR_BLOCK_DAMAGED: 'The stored block does not match its hash',
 
   // proofs and signatures
   ERR_NO_SIGNATURE: 'No signature available for this index',

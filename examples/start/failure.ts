@@ -1,5 +1,5 @@
 /** Exit codes of `npm start`. */
-export const EXIT = { check: 1, usage: 2, source: 3, folder: 4, interrupted: 130 } as const
+export const EXIT = { check: 1, usage: 2, source: 3, folder: 4, connection: 5, interrupted: 130 } as const
 
 /** An ending that is told in one sentence, without a stack, and with an exit code of its own. */
 export class Failure extends Error {
@@ -16,8 +16,12 @@ export function check(holds: boolean, sentence: string): void {
   if (!holds) throw new Failure('check', sentence)
 }
 
+/** What is said after Ctrl-C. */
+export function interrupted(): Failure {
+  return new Failure('interrupted', 'Interrupted. A kept folder is whole, and the next run goes on with it.')
+}
+
 /** Ends the run if Ctrl-C was pressed. Called between two pieces of work, so none is left half done. */
 export function stopIfAsked(signal: AbortSignal): void {
-  if (signal.aborted)
-    throw new Failure('interrupted', 'Interrupted. A kept feed is whole, and the next run goes on with it.')
+  if (signal.aborted) throw interrupted()
 }

@@ -22,7 +22,7 @@ export interface Imported {
  * Appends the file to the feed, in batches, and hashes it on the way. If the feed holds the beginning of the file
  * already, that is compared instead and the import goes on after it.
  *
- * Fails with exit code 4 if the feed holds anything else.
+ * Fails with exit code 3 if the file is changed meanwhile, and with 4 if the feed holds anything else.
  */
 export async function importFile(
   feed: Feed,
@@ -50,6 +50,7 @@ export async function importFile(
     offset += bytes.byteLength
     progress.at(offset)
   }
+  await source.checkUnchanged()
   return { sha256: hash.digest('hex'), found }
 }
 

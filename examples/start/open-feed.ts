@@ -2,8 +2,12 @@ import { DDatabaseError, Feed, type FeedOptions } from '../../src/index.ts'
 import { Failure } from './failure.ts'
 
 /** Opens the feed in a folder. Fails with exit code 4 if what is there is no feed that can be used. */
-export async function openFeed(folder: string, options: FeedOptions = {}): Promise<Feed> {
-  const feed = new Feed(folder, null, options)
+export async function openFeed(
+  folder: string,
+  options: FeedOptions = {},
+  key: Uint8Array | null = null
+): Promise<Feed> {
+  const feed = new Feed(folder, key, options)
   try {
     await feed.ready()
     return feed

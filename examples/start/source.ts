@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { Failure } from './failure.ts'
 
@@ -6,11 +7,13 @@ export class Source {
   readonly path: string
   /** Bytes. */
   readonly size: number
+  readonly #changed: number
   readonly #handle: FileHandle
 
-  private constructor(path: string, size: number, handle: FileHandle) {
+  private constructor(path: string, { size, mtimeMs }: Stats, handle: FileHandle) {
     this.path = path
     this.size = size
+    this.#changed = mtimeMs
     this.#handle = handle
   }
 
@@ -21,7 +24,7 @@ export class Source {
       handle = await open(path)
       const stat = await handle.stat()
       if (!stat.isFile()) throw new Failure('source', `${path} is not a file.`)
-      return new Source(path, stat.size, handle)
+      return new Source(path, stat, handle)
     } catch (error) {
       await handle?.close()
       throw error instanceof Failure ? error : unreadable(path, error)
@@ -36,10 +39,18 @@ export class Source {
       const { bytesRead } = await this.#handle
         .read(bytes, done, wanted - done, offset + done)
         .catch((error) => Promise.reject(unreadable(this.path, error)))
-      if (bytesRead === 0) throw new Failure('source', `${this.path} became shorter while it was read.`)
+      if (bytesRead === 0) throw new Failure('source', `${this.path} was changed while it was read.`)
       done += bytesRead
     }
     return bytes
+  }
+
+  /** Fails with exit code 3 if the file was written to since it was opened: what was read is neither old nor new. */
+  async checkUnchanged(): Promise<void> {
+    const { size, mtimeMs } = await this.#handle.stat()
+    if (size !== this.size || mtimeMs !== this.#changed) {
+      throw new Failure('source', `${this.path} was changed while it was read.`)
+    }
   }
 
   close(): Promise<void> {

@@ -20,3 +20,8 @@ export function speed(bytes: number, milliseconds: number): string {
 export function count(n: number, thing: string): string {
   return `${n} ${thing}${n === 1 ? '' : 's'}`
 }
+
+/** A key, or another hash, for people. */
+export function hex(bytes: Uint8Array | null): string {
+  return Buffer.from(bytes ?? []).toString('hex')
+}

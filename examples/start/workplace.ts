@@ -6,7 +6,7 @@ import { Failure } from './failure.ts'
 
 /** Where the run puts its files. */
 export interface Workplace {
-  /** Folder of the feed. */
+  /** Folder of the feed: `feed` or `clone`, so that both have place in one folder. */
   feed: string
   /** The rebuilt file, which is always removed at the end. */
   rebuilt: string
@@ -18,12 +18,12 @@ export interface Workplace {
  * A temporary folder, or `keep`. What is not to be kept is removed when the process ends, however it ends, short
  * of being killed. Fails with exit code 4 if the folder cannot be made.
  */
-export async function prepareWorkplace(keep: string | null): Promise<Workplace> {
+export async function prepareWorkplace(keep: string | null, name: 'feed' | 'clone'): Promise<Workplace> {
   const folder = await makeFolder(keep)
-  const rebuilt = path.join(folder, 'rebuilt')
+  const rebuilt = path.join(folder, `${name}.rebuilt`)
   // At exit and at once: a second Ctrl-C does not wait for promises.
   process.once('exit', () => rmSync(keep === null ? folder : rebuilt, { recursive: true, force: true }))
-  return { feed: path.join(folder, 'feed'), rebuilt, kept: keep !== null }
+  return { feed: path.join(folder, name), rebuilt, kept: keep !== null }
 }
 
 async function makeFolder(keep: string | null): Promise<string> {

@@ -995,6 +995,9 @@ export class Feed<T = Uint8Array> extends Lifecycle {
   private finderSource(): ConstructorParameters<typeof Finder>[0] {
     const feed = this
     return {
+      get core() {
+        return feed.usable && !feed.closingBegun ? feed.core : null
+      },
       ready: () => feed.whenReady(),
       get closed() {
         return feed.closingBegun

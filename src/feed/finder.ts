@@ -49,6 +49,8 @@ export interface UpdateOptions extends WaitOptions {
 
 /** What waiting needs of its feed. */
 export interface FinderSource {
+  /** The feed if it can be used right now. */
+  readonly core: Core | null
   ready(): Promise<Core>
   readonly closed: boolean
   readonly length: number
@@ -127,9 +129,11 @@ export class Finder {
     let waiter = waiters.add(wish, token, options.ifAvailable === true)
     let timer: ReturnType<typeof setTimeout> | null = null
     try {
-      const core = await this.source.ready()
+      // Without a pause where none is needed: `onwait` is called before the call returns.
+      const core = this.source.core ?? (await this.source.ready())
       for (let first = true; ; first = false) {
-        const result = await attempt(core, waiter)
+        let result = attempt(core, waiter)
+        if (result instanceof Promise) result = await result
         if (waiter.failure !== null) throw waiter.failure
         if (!(result instanceof Error)) return result
         if (options.wait === false) throw result

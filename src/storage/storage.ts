@@ -141,11 +141,6 @@ export class FeedStorage {
     for (const file of this.files) await file.destroy()
   }
 
-  /** Makes everything written so far durable, where the storage can. */
-  async sync(): Promise<void> {
-    await Promise.all(this.files.map((file) => file.sync()))
-  }
-
   private maySync(size: number): boolean {
     return size <= SYNC_LIMIT && this.budget.spend(Math.max(size, SYNC_CALL))
   }

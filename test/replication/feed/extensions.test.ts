@@ -4,7 +4,6 @@ import { type AnyPeer, OURS, PUBLISHED, replicating } from '../../helpers/replic
 import { settle } from '../../helpers/watchdog.ts'
 
 const BOTH = [OURS, PUBLISHED]
-const LIVE = { live: true }
 
 forEach(BOTH, 'extensions: send and broadcast, with encodings', async (t, bench) => {
   const writer = await bench.writer(texts(1))
@@ -23,7 +22,7 @@ forEach(BOTH, 'extensions: send and broadcast, with encodings', async (t, bench)
   replicating(writer).registerExtension('mmm', {})
   const bytes = replicating(writer).registerExtension('bytes', {})
   t.equal(json.broadcast({ to: 'nobody' }), false, 'without peers')
-  const { cut } = connect(writer, replica, LIVE)
+  const { cut } = connect(writer, replica, { live: true })
   await complete(replica, 1)
   t.equal(json.broadcast({ to: 'everybody' }), true)
   text.send('hello', replicating(writer).peers[0]!)
@@ -40,7 +39,7 @@ forEach(BOTH, 'extensions: send and broadcast, with encodings', async (t, bench)
 forEach(BOTH, 'extensions: registered after connecting', async (t, bench) => {
   const writer = await bench.writer(texts(1))
   const replica = await bench.replica(writer)
-  const { cut } = connect(writer, replica, LIVE)
+  const { cut } = connect(writer, replica, { live: true })
   await complete(replica, 1)
   const heard: unknown[] = []
   replicating(replica).registerExtension('late', { encoding: 'json', onmessage: (message: unknown) => heard.push(message) })
@@ -65,7 +64,7 @@ forEach(BOTH, 'extensions: as a function of the extension', async (t, bench) => 
     encoding: 'json',
     onmessage: (message: unknown) => heard.push(message)
   })
-  const { cut } = connect(writer, replica, LIVE)
+  const { cut } = connect(writer, replica, { live: true })
   await complete(replica, 1)
   echo.broadcast(41)
   await until(() => heard.length === 1, 'the answer')
@@ -77,7 +76,7 @@ forEach(BOTH, 'extensions: a remote without the extension ignores its messages',
   const writer = await bench.writer(texts(1))
   const replica = await bench.replica(writer)
   const lonely = replicating(writer).registerExtension('lonely', {})
-  const { a, b, cut } = connect(writer, replica, LIVE)
+  const { a, b, cut } = connect(writer, replica, { live: true })
   await complete(replica, 1)
   lonely.broadcast(Buffer.from('anybody?'))
   await settle(10)
@@ -112,7 +111,7 @@ forEach(BOTH, 'extensions: a message that cannot be decoded', async (t, bench) =
   })
   const careful = replicating(writer).registerExtension('careful', {})
   const careless = replicating(writer).registerExtension('careless', {})
-  const { a, b, cut } = connect(writer, replica, LIVE)
+  const { a, b, cut } = connect(writer, replica, { live: true })
   await complete(replica, 1)
   for (const extension of [careless, careful]) {
     extension.broadcast(Buffer.from('{'))
@@ -137,7 +136,7 @@ forEach([OURS], 'extensions: destroying one renumbers the others', async (t, ben
     })
   }
   const [a, b, c] = ['a', 'b', 'c'].map((name) => replicating(writer).registerExtension(name, { encoding: 'json' }))
-  const { cut } = connect(writer, replica, LIVE)
+  const { cut } = connect(writer, replica, { live: true })
   await complete(replica, 1)
   c!.broadcast(1)
   a!.destroy()
@@ -171,7 +170,7 @@ forEach(BOTH, 'extensions: many peers, one answer each', async (t, bench) => {
       encoding: 'json',
       onmessage: (_message: unknown, peer: AnyPeer) => answer.send(i, peer)
     })
-    connections.push(connect(writer, replica, LIVE))
+    connections.push(connect(writer, replica, { live: true }))
     await complete(replica, 1)
   }
   t.equal(roll.broadcast('who?'), true)

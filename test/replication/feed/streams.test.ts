@@ -9,7 +9,6 @@ import { rejection, settle, within } from '../../helpers/watchdog.ts'
 
 const BOTH = [OURS, PUBLISHED]
 const ALL = [...BOTH, OURS_HYPERCORE, PUBLISHED_HYPERCORE]
-const LIVE = { live: true }
 
 forEach(ALL, 'streams: what replicate can be given', async (t, bench) => {
   const writer = await bench.writer(texts(1))
@@ -17,10 +16,10 @@ forEach(ALL, 'streams: what replicate can be given', async (t, bench) => {
   const { Protocol } = bench.subject
   const streams = [
     feed.replicate(true),
-    feed.replicate(true, LIVE),
+    feed.replicate(true, { live: true }),
     feed.replicate({ initiator: true, live: true }),
     feed.replicate(new Protocol(true)),
-    feed.replicate(new Protocol(true), LIVE),
+    feed.replicate(new Protocol(true), { live: true }),
     feed.replicate(false, { stream: new Protocol(true) })
   ]
   for (const [i, stream] of streams.entries()) {
@@ -62,10 +61,10 @@ forEach(BOTH, 'streams: noiseKeyPair of the feed, keyPair of the call', async (t
   const writer = await bench.writer(texts(1), { noiseKeyPair: one })
   const replica = await bench.replica(writer)
   for (const [options, expected] of [
-    [LIVE, one],
+    [{ live: true }, one],
     [{ live: true, keyPair: two }, two]
   ] as const) {
-    const { b, cut } = connect(writer, replica, options, LIVE)
+    const { b, cut } = connect(writer, replica, options, { live: true })
     await until(() => b.remotePublicKey !== null, 'the handshake')
     t.deepEqual(b.remotePublicKey, expected.publicKey)
     await cut()
@@ -87,11 +86,12 @@ forEach(BOTH, 'streams: a feed that cannot be opened ends its stream with the er
   t.equal(error?.message, bench.subject.dialect === 'ddatabase' ? 'No ddatabase is stored here' : '')
 })
 
-forEach(BOTH, 'streams: a feed that is closed', async (t, bench) => {
+forEach([OURS], 'streams: a feed that is closed', async (t, bench) => {
+  // The published packages attach the closed feed and leave the stream to its timeout.
   const feed = await bench.writer(texts(1))
   await feed.close()
   const error = await ending(replicating(feed).replicate(true))
-  t.ok(error, error?.message)
+  t.equal(error?.code, 'ERR_FEED_CLOSED')
   t.equal(replicating(feed).peers.length, 0)
 })
 
@@ -108,13 +108,13 @@ forEach(ALL, 'streams: many feeds on one stream, in both directions', async (t, 
   const count = 12
   const writers = await Promise.all(Array.from({ length: count }, (_, i) => bench.writer(texts(i + 1))))
   const replicas = await Promise.all(writers.map((writer) => bench.replica(writer)))
-  const a = new bench.subject.Protocol(true, LIVE)
-  const b = new bench.subject.Protocol(false, LIVE)
+  const a = new bench.subject.Protocol(true, { live: true })
+  const b = new bench.subject.Protocol(false, { live: true })
   for (const i of writers.keys()) {
     // Half of the feeds are written on the one side, half on the other; attached in different orders.
     const [here, there] = i % 2 === 0 ? [writers, replicas] : [replicas, writers]
-    replicating(here[i]!).replicate(a, LIVE)
-    replicating(there[count - 1 - i]!).replicate(b, LIVE)
+    replicating(here[i]!).replicate(a, { live: true })
+    replicating(there[count - 1 - i]!).replicate(b, { live: true })
   }
   const connection = connectStreams(a, b)
   await Promise.all(replicas.map((replica, i) => complete(replica, i + 1)))
@@ -126,17 +126,17 @@ forEach(ALL, 'streams: many feeds on one stream, in both directions', async (t, 
 forEach(ALL, 'streams: feeds opened when the remote asks for them', async (t, bench) => {
   const writers = await Promise.all([1, 2, 3].map((length) => bench.writer(texts(length))))
   const replicas = await Promise.all(writers.map((writer) => bench.replica(writer)))
-  const a = replicating(writers[0]!).replicate(true, LIVE)
-  for (const writer of writers.slice(1)) replicating(writer).replicate(a, LIVE)
-  const b = new bench.subject.Protocol(false, LIVE)
+  const a = replicating(writers[0]!).replicate(true, { live: true })
+  for (const writer of writers.slice(1)) replicating(writer).replicate(a, { live: true })
+  const b = new bench.subject.Protocol(false, { live: true })
   const asked: string[] = []
   b.on('discovery-key', (discoveryKey: Uint8Array) => {
     const name = Buffer.from(discoveryKey).toString('hex')
     asked.push(name)
     const found = replicas.find((feed) => Buffer.from(feed.feed.discoveryKey!).toString('hex') === name)!
     // One later, one at once.
-    if (found === replicas[1]) setImmediate(() => replicating(found).replicate(b, LIVE))
-    else replicating(found).replicate(b, LIVE)
+    if (found === replicas[1]) setImmediate(() => replicating(found).replicate(b, { live: true }))
+    else replicating(found).replicate(b, { live: true })
   })
   const connection = connectStreams(a, b)
   await Promise.all(replicas.map((replica, i) => complete(replica, i + 1)))
@@ -147,10 +147,10 @@ forEach(ALL, 'streams: feeds opened when the remote asks for them', async (t, be
 forEach(BOTH, 'streams: feeds that the remote refuses or does not know', async (t, bench) => {
   const [shared, refused, ignored] = [await bench.writer(texts(2)), await bench.writer(texts(2)), await bench.writer()]
   const replica = await bench.replica(shared)
-  const a = replicating(shared).replicate(true, LIVE)
-  replicating(refused).replicate(a, LIVE)
-  replicating(ignored).replicate(a, LIVE)
-  const b = replicating(replica).replicate(false, LIVE)
+  const a = replicating(shared).replicate(true, { live: true })
+  replicating(refused).replicate(a, { live: true })
+  replicating(ignored).replicate(a, { live: true })
+  const b = replicating(replica).replicate(false, { live: true })
   b.on('discovery-key', (discoveryKey: Uint8Array) => {
     if (Buffer.from(discoveryKey).equals(refused.feed.discoveryKey!)) b.close(discoveryKey)
   })
@@ -187,10 +187,10 @@ forEach(BOTH, 'streams: prefinalize holds a stream for a feed that comes later',
 forEach(BOTH, 'streams: closing one feed leaves the others', async (t, bench) => {
   const writers = [await bench.writer(texts(2)), await bench.writer(texts(2))]
   const replicas = [await bench.replica(writers[0]!), await bench.replica(writers[1]!)]
-  const a = replicating(writers[0]!).replicate(true, LIVE)
-  replicating(writers[1]!).replicate(a, LIVE)
-  const b = replicating(replicas[0]!).replicate(false, LIVE)
-  replicating(replicas[1]!).replicate(b, LIVE)
+  const a = replicating(writers[0]!).replicate(true, { live: true })
+  replicating(writers[1]!).replicate(a, { live: true })
+  const b = replicating(replicas[0]!).replicate(false, { live: true })
+  replicating(replicas[1]!).replicate(b, { live: true })
   const connection = connectStreams(a, b)
   await complete(replicas[1]!, 2)
   await writers[0]!.close()
@@ -225,8 +225,8 @@ forEach([OURS], 'streams: modules that bring a published stream', async (t, benc
   // Any object that looks like a protocol stream is taken for one, also of another copy of the protocol.
   const writer = await bench.writer(texts(3))
   const replica = await bench.replica(writer)
-  const a = replicating(writer).replicate(new PUBLISHED.Protocol(true, LIVE), LIVE)
-  const b = replicating(replica).replicate(new PUBLISHED.Protocol(false, LIVE), LIVE)
+  const a = replicating(writer).replicate(new PUBLISHED.Protocol(true, { live: true }), { live: true })
+  const b = replicating(replica).replicate(new PUBLISHED.Protocol(false, { live: true }), { live: true })
   const connection = connectStreams(a, b)
   await complete(replica, 3)
   await connection.cut()

@@ -5,12 +5,11 @@ import { type AnyPeer, OURS, PUBLISHED, replicating } from '../../helpers/replic
 import { settle } from '../../helpers/watchdog.ts'
 
 const BOTH = [OURS, PUBLISHED]
-const LIVE = { live: true }
 
 forEach(BOTH, 'switches: options of replicate win over those of the feed', async (t, bench) => {
   const writer = await bench.writer(texts(4))
   const replica = await bench.replica(writer)
-  const { cut } = connect(writer, replica, LIVE, { live: true, download: false })
+  const { cut } = connect(writer, replica, { live: true }, { live: true, download: false })
   await until(() => replicating(writer).peers[0]!.remoteDownloading === false, 'the status')
   await settle(10)
   t.equal(replica.length, 0)
@@ -19,7 +18,7 @@ forEach(BOTH, 'switches: options of replicate win over those of the feed', async
   await cut()
 
   const mute = await bench.replica(writer)
-  const second = connect(writer, mute, { live: true, upload: false }, LIVE)
+  const second = connect(writer, mute, { live: true, upload: false }, { live: true })
   await until(() => replicating(mute).peers[0]!.remoteUploading === false, 'the status')
   await settle(10)
   t.equal(mute.length, 0)
@@ -32,7 +31,7 @@ forEach(BOTH, 'switches: options of the feed', async (t, bench) => {
   const writer = await bench.writer(texts(4), { uploading: false })
   const replica = await bench.replica(writer, { downloading: false })
   t.deepEqual([replicating(writer).uploading, replicating(replica).downloading], [false, false])
-  const { cut } = connect(writer, replica, LIVE)
+  const { cut } = connect(writer, replica, { live: true })
   await until(() => replicating(replica).peers[0]?.remoteUploading === false, 'the status')
   t.deepEqual([replicating(replica).peers[0]!.downloading, replicating(writer).peers[0]!.uploading], [false, false])
   await settle(10)
@@ -47,7 +46,7 @@ forEach(BOTH, 'switches: options of the feed', async (t, bench) => {
 forEach(BOTH, 'switches: stopping and going on', async (t, bench) => {
   const writer = await bench.writer(texts(4))
   const replica = await bench.replica(writer)
-  const { cut } = connect(writer, replica, LIVE)
+  const { cut } = connect(writer, replica, { live: true })
   await complete(replica, 4)
   replicating(replica).setDownloading(false)
   await until(() => !replicating(writer).peers[0]!.remoteDownloading, 'the status')
@@ -75,13 +74,13 @@ forEach(BOTH, 'switches: requests in flight are given up when the remote stops u
   replicating(writer).on('upload', () => {
     if (++uploads === 3) replicating(writer).setUploading(false)
   })
-  const first = connect(writer, replica, LIVE)
+  const first = connect(writer, replica, { live: true })
   await until(() => uploads >= 3, 'some uploads')
   await until(() => !replicating(replica).peers[0]!.remoteUploading, 'the status')
   await settle(10)
   t.equal(replicating(replica).peers[0]!.inflightRequests.length, 0)
   t.ok(replica.downloaded() < 40)
-  const second = connect(other, replica, LIVE)
+  const second = connect(other, replica, { live: true })
   await complete(replica, 40)
   await first.cut()
   await second.cut()
@@ -91,7 +90,7 @@ forEach(BOTH, 'switches: a peer connected later gets the new state', async (t, b
   const writer = await bench.writer(texts(4))
   const replica = await bench.replica(writer)
   replicating(replica).setDownloading(false)
-  const { cut } = connect(writer, replica, LIVE)
+  const { cut } = connect(writer, replica, { live: true })
   await until(() => replicating(writer).peers[0]?.remoteDownloading === false, 'the status')
   t.equal(replicating(replica).peers[0]!.downloading, false)
   await cut()
@@ -108,14 +107,14 @@ forEach(BOTH, 'switches: setDownloading before the feed is open is not overridde
 forEach(BOTH, 'switches: an eager replica follows the length', async (t, bench) => {
   const writer = await bench.writer(texts(3))
   const replica = await bench.sparse(writer, { eagerUpdate: true })
-  const { cut } = connect(writer, replica, LIVE)
+  const { cut } = connect(writer, replica, { live: true })
   await until(() => replica.length === 3, 'the length')
   await writer.append(texts(4))
   await until(() => replica.length === 7, 'the new length')
   t.equal(replica.downloaded(), 0, 'only proofs came')
   await cut()
   await writer.append(texts(2))
-  const again = connect(writer, replica, LIVE)
+  const again = connect(writer, replica, { live: true })
   await until(() => replica.length === 9, 'the length on another connection')
   await again.cut()
 })
@@ -124,9 +123,9 @@ forEach(BOTH, 'switches: an eager replica follows the length', async (t, bench) 
 async function push(bench: Bench, allowPush: boolean): Promise<{ has: boolean; unhaves: number }> {
   const writer = await bench.writer(texts(4))
   const replica = await bench.sparse(writer, { allowPush })
-  const stream = new bench.subject.Protocol(true, LIVE)
+  const stream = new bench.subject.Protocol(true, { live: true })
   let unhaves = 0
-  const connection = connectStreams(stream, replicating(replica).replicate(false, LIVE))
+  const connection = connectStreams(stream, replicating(replica).replicate(false, { live: true }))
   await new Promise<void>((resolve) => {
     const channel = stream.open(writer.key, {
       onopen: () => {
@@ -160,7 +159,7 @@ forEach(BOTH, 'switches: onwrite sees received blocks', async (t, bench) => {
       setImmediate(callback)
     }
   })
-  const { cut } = connect(writer, replica, LIVE)
+  const { cut } = connect(writer, replica, { live: true })
   await complete(replica, 2)
   t.deepEqual(seen.sort(), [
     [0, 'a', true],
@@ -175,13 +174,13 @@ forEach(BOTH, 'switches: a veto of onwrite ends the stream with its error', asyn
     onwrite: (_index: number, data: Uint8Array, _peer: unknown, callback: (error?: Error) => void) =>
       callback(String(data) === 'bad' ? new Error('not in my house') : undefined)
   })
-  const first = connect(writer, replica, LIVE)
+  const first = connect(writer, replica, { live: true })
   t.equal(String(await replica.get(0)), 'good')
   const waiting = replica.get(1)
   waiting.catch(() => {})
   t.equal((await first.ends)[1]?.message, 'not in my house')
   t.notOk(replica.has(1))
-  const second = connect(writer, replica, LIVE)
+  const second = connect(writer, replica, { live: true })
   t.equal((await second.ends)[1]?.message, 'not in my house', 'the call goes on waiting and the next peer is tried')
   await replica.close()
 })
@@ -194,7 +193,7 @@ forEach(BOTH, 'switches: maxRequests bounds what is in flight', async (t, bench)
   replicating(replica).on('download', (_index, _data, peer: AnyPeer) => {
     most = Math.max(most, peer.inflightRequests.length)
   })
-  const { cut } = connect(writer, replica, LIVE)
+  const { cut } = connect(writer, replica, { live: true })
   unwatched(replicating(replica).peers[0]!.stream.stream)
   await complete(replica, 200)
   t.ok(most > 1 && most <= 5, `${most} requests`)
