@@ -16,6 +16,14 @@ export interface Sink {
   end(): unknown
 }
 
+/** A protocol stream, as far as the rows use it: something to be piped to the other end and back. */
+export interface Wire {
+  pipe(to: unknown): unknown
+  on(event: 'close', listener: () => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+  destroy(): void
+}
+
 /** Options of a feed; the rows use those that all subjects know. */
 export type FeedOptions = Record<string, unknown>
 
@@ -46,6 +54,7 @@ export interface Feed {
   downloaded(start: number, end: number): number
   signature(index: number, callback: Callback<{ index: number; signature: Uint8Array }>): void
   verify(index: number, signature: Uint8Array, callback: Callback<boolean>): void
+  replicate(isInitiator: boolean, options: { live?: boolean }): Wire
   close(callback: Callback): void
 }
 

@@ -20,6 +20,8 @@ export interface PrepareJob extends Common {
 export interface MeasureJob extends Common {
   readonly kind: 'measure'
   readonly row: string
+  /** The subject of the end that blocks come from. */
+  readonly source: string
   readonly dir: string
   readonly fixtureDir: string
   readonly fixtureBlocks: number
@@ -36,8 +38,14 @@ export interface CheckJob extends Common {
   readonly claim: Claim
 }
 
+/** Opens a prepared feed and serves it to the process that started this one; see `serve.ts`. */
+export interface ServeJob extends Common {
+  readonly kind: 'serve'
+  readonly dir: string
+}
+
 /** What a process is started for. */
-export type Job = PrepareJob | MeasureJob | CheckJob
+export type Job = PrepareJob | MeasureJob | CheckJob | ServeJob
 
 /** What a process reports, as one line of JSON. */
 export interface Answer {

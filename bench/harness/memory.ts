@@ -6,8 +6,8 @@ export type PeakMethod = 'high-water mark' | 'sampled'
 /** A running watch over this process's resident memory. */
 export interface PeakWatch {
   readonly method: PeakMethod
-  /** Ends the watch; returns the highest resident size since it began, in bytes. */
-  stop(): number
+  /** The highest resident size since it began, in bytes. */
+  highest(): number
 }
 
 /** Milliseconds between samples where there is no high-water mark. */
@@ -21,7 +21,7 @@ export function watchPeak(): PeakWatch {
   try {
     writeFileSync('/proc/self/clear_refs', '5')
     highWaterMark()
-    return { method: 'high-water mark', stop: highWaterMark }
+    return { method: 'high-water mark', highest: highWaterMark }
   } catch {
     return samplePeak()
   }
@@ -35,14 +35,13 @@ function highWaterMark(): number {
 
 function samplePeak(): PeakWatch {
   let peak = process.memoryUsage.rss()
-  const timer = setInterval(sample, samplingInterval)
+  setInterval(sample, samplingInterval).unref()
   function sample(): void {
     peak = Math.max(peak, process.memoryUsage.rss())
   }
   return {
     method: 'sampled',
-    stop() {
-      clearInterval(timer)
+    highest() {
       sample()
       return peak
     }

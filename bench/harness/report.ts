@@ -1,10 +1,12 @@
 import type { Figures, Results, RowResult } from './results.ts'
 import type { Spread } from './statistics.ts'
-import { baseline, ours } from './subjects.ts'
+import { baseline, ours, subjectNamed } from './subjects.ts'
 
 /** The results as Markdown: the machine, a table of rates and ratios, and the figures behind it. */
 export function toMarkdown(results: Results): string {
-  const names = Object.keys(results.versions)
+  const all = Object.keys(results.versions)
+  const pairs = all.filter((name) => subjectNamed(name).source !== undefined)
+  const names = all.filter((name) => !pairs.includes(name))
   return [
     '# Benchmark results',
     '',
@@ -12,6 +14,7 @@ export function toMarkdown(results: Results): string {
     '',
     ...table(['work', ...names, ...comparisons(names).map(comparisonTitle)], results.rows.map(rateCells)),
     '',
+    ...(pairs.length === 0 ? [] : pairLines()),
     '## Time and memory',
     '',
     `Per operation. Peak: highest resident memory of the whole process in the timed part (${peakMethod(results)}); ` +
@@ -25,12 +28,30 @@ export function toMarkdown(results: Results): string {
   ].join('\n')
 
   function rateCells(row: RowResult): string[] {
-    const rates = names.map((name) => {
-      const figures = figuresOf(row, name)
-      return figures ? `${number(figures.rate.median)} ${row.unit}` : 'failed'
-    })
     const compared = comparisons(names).map(([over, under]) => ratio(figuresOf(row, over)?.rateOver[under]))
-    return [row.title, ...rates, ...compared]
+    return [row.title, ...names.map((name) => rate(row, name)), ...compared]
+  }
+
+  function pairLines(): string[] {
+    const ends = names.filter((name) => name === baseline || name === ours)
+    const compared = [ours, ...pairs].filter((name) => name in results.versions)
+    return [
+      '## Mixed pairs',
+      '',
+      'The first named end has the blocks, the other one downloads them. Ratios are to the same work between two published ends.',
+      '',
+      ...table(
+        ['work', ...ends, ...pairs, ...compared.map((name) => `${name} ÷ ${baseline}`)],
+        results.rows
+          .filter((row) => row.subjects.some(({ subject }) => pairs.includes(subject)))
+          .map((row) => [
+            row.title,
+            ...[...ends, ...pairs].map((name) => rate(row, name)),
+            ...compared.map((name) => ratio(figuresOf(row, name)?.rateOver[baseline]))
+          ])
+      ),
+      ''
+    ]
   }
 
   function detailCells(row: RowResult): string[][] {
@@ -74,7 +95,7 @@ function machineLines({ machine, versions, profile }: Results): string[] {
     '',
     `Profile \`${profile.name}\`: each figure is the median of ${profile.rounds} processes of at least ${profile.timed} s ` +
       'of timed work each, the subjects in the order A B B A; a ratio is the median over the rounds (least to greatest). ' +
-      'Rates: greater is better. MB are 10^6 bytes.'
+      'Rates: greater is better; latencies in µs: smaller is better. Ratios are always ratios of speed. MB are 10^6 bytes.'
   ]
 }
 
@@ -86,6 +107,11 @@ function peakMethod({ rows }: Results): string {
 function baseMemory({ rows }: Results): string {
   const bases = rows.flatMap((row) => row.subjects.flatMap((one) => one.figures?.base ?? []))
   return bases.length === 0 ? '?' : Math.min(...bases).toFixed(0)
+}
+
+function rate(row: RowResult, name: string): string {
+  const figures = figuresOf(row, name)
+  return figures ? `${number(figures.rate.median)} ${row.unit}` : 'failed'
 }
 
 function figuresOf(row: RowResult, name: string): Figures | undefined {

@@ -13,7 +13,7 @@ export interface SubjectResult {
 
 /** Medians over the rounds. */
 export interface Figures {
-  /** Operations per second, or MB (10^6 bytes) per second; see the row's unit. */
+  /** Operations per second, MB (10^6 bytes) per second, or microseconds; see the row's unit. */
   readonly rate: Spread
   /** Microseconds of wall time per operation. */
   readonly wall: number
@@ -23,7 +23,7 @@ export interface Figures {
   readonly peak: number
   /** Resident memory before the subject was loaded, MB. */
   readonly base: number
-  /** This subject's rate over that of another, round by round; keyed by the other. */
+  /** This subject's speed over that of another, round by round; keyed by the other. Above 1 is faster, also for latencies. */
   readonly rateOver: Record<string, Spread>
   /** The same for processor time per operation. */
   readonly cpuOver: Record<string, Spread>
@@ -31,12 +31,15 @@ export interface Figures {
   readonly rounds: readonly Measurement[]
 }
 
+/** What the figures of a row are. Of rates the greater is better, of microseconds the smaller. */
+export type Unit = '/s' | 'MB/s' | 'µs'
+
 /** One line of the table. */
 export interface RowResult {
   readonly name: string
   readonly title: string
   readonly operation: string
-  readonly unit: '/s' | 'MB/s'
+  readonly unit: Unit
   readonly subjects: readonly SubjectResult[]
 }
 
@@ -49,8 +52,14 @@ export interface Results {
   readonly rows: readonly RowResult[]
 }
 
-/** Operations or megabytes per second. */
-function rateOf(row: Row, { operations, wall }: Measurement): number {
+function unitOf(row: Row): Unit {
+  if (row.quantile !== undefined) return 'µs'
+  return row.bytes === undefined ? '/s' : 'MB/s'
+}
+
+/** The figure of one measurement, in the unit of the row. */
+function rateOf(row: Row, { operations, wall, latency }: Measurement): number {
+  if (latency !== undefined) return latency * 1e6
   return row.bytes === undefined ? operations / wall : (operations * row.bytes) / wall / 1e6
 }
 
@@ -69,6 +78,9 @@ export function summarise(
     const others = [...all].filter(([other]) => other !== name)
     return Object.fromEntries(others.map(([other, values]) => [other, ratios(all.get(name)!, values)]))
   }
+  const unit = unitOf(row)
+  const speeds =
+    unit === 'µs' ? new Map([...rates].map(([name, all]) => [name, all.map((one) => 1 / one)])) : rates
 
   const figures = (name: string, rounds: readonly Measurement[]): Figures => ({
     rate: spread(rates.get(name)!),
@@ -76,7 +88,7 @@ export function summarise(
     cpu: median(rounds.map((one) => (one.cpu / one.operations) * 1e6)),
     peak: median(rounds.map((one) => one.peak / 1e6)),
     base: median(rounds.map((one) => one.base / 1e6)),
-    rateOver: against(rates, name),
+    rateOver: against(speeds, name),
     cpuOver: against(cpus, name),
     rounds
   })
@@ -85,7 +97,7 @@ export function summarise(
     name: row.name,
     title: row.title,
     operation: row.operation,
-    unit: row.bytes === undefined ? '/s' : 'MB/s',
+    unit,
     subjects: [...measured].map(([subject, rounds]) => {
       const error = errors.get(subject)
       return error === undefined ? { subject, figures: figures(subject, rounds) } : { subject, error }

@@ -1,4 +1,5 @@
 import type { Feed, FeedOptions } from './feed.ts'
+import type { RemoteSource } from './remote-source.ts'
 
 /** A feed that is prepared once per subject, by a process of its own, and then only read. */
 export interface Fixture {
@@ -31,6 +32,10 @@ export interface Context {
   open(dir: string, key?: Uint8Array | null, options?: FeedOptions): Promise<Feed>
   /** Makes a feed of the measured subject, which starts to open (not waited for). */
   create(dir: string): Feed
+  /** As `open`, for the end that blocks come from: in a mixed pair that is another subject. */
+  openSource(dir: string): Promise<Feed>
+  /** Starts a process that opens the prepared feed, as a source, and serves it over TCP. */
+  serve(): Promise<RemoteSource>
   /** Folder of the prepared feed; an empty string for rows without a fixture. */
   readonly fixtureDir: string
   /** Number of blocks of the prepared feed. */
@@ -51,6 +56,10 @@ export interface Work {
   step(): Promise<number>
   /** For rows that write: what the files hold now, all of it acknowledged. */
   claim?(): Claim
+  /** Seconds that each operation took, added by `step`; for rows with a quantile. */
+  readonly latencies?: number[]
+  /** A second process, whose processor time and memory count as well. */
+  readonly helper?: RemoteSource
 }
 
 /** One line of the table. */
@@ -62,6 +71,10 @@ export interface Row {
   readonly operation: string
   /** Bytes per operation, for rows that are reported in MB/s; the others are reported in operations/s. */
   readonly bytes?: number
+  /** For rows about latency: which quantile of `latencies` is reported (0.5: the median). */
+  readonly quantile?: number
+  /** Whether two feeds take part, so that mixed pairs are measured as well. */
+  readonly replicates?: boolean
   readonly fixture?: Fixture
   start(context: Context): Promise<Work>
 }

@@ -34,7 +34,8 @@ export class Schedule {
 
   /** Measures one row for all subjects. A subject that fails is dropped from the row, with its error. */
   async run(row: Row): Promise<RowResult> {
-    const { subjects, profile } = this.#plan
+    const { profile } = this.#plan
+    const subjects = this.#plan.subjects.filter(({ source }) => row.replicates || source === undefined)
     const measured = new Map<string, Measurement[]>(subjects.map(({ name }) => [name, []]))
     const errors = new Map<string, string>()
     for (let round = 0; round < profile.rounds; round++) {
@@ -64,6 +65,7 @@ export class Schedule {
         kind: 'measure',
         root,
         subject: subject.name,
+        source: subject.source ?? subject.name,
         row: row.name,
         dir,
         fixtureDir,
@@ -86,13 +88,14 @@ export class Schedule {
   /** The folder of the subject's feed for `fixture`, made at first use. */
   async #prepare(fixture: Fixture, subject: Subject): Promise<string> {
     const { root, program, folder, progress } = this.#plan
-    const dir = join(folder, `${fixture.name}-${subject.name}`)
+    const writer = subject.source ?? subject.name
+    const dir = join(folder, `${fixture.name}-${writer}`)
     if (!this.#prepared.has(dir)) {
-      progress(`prepare ${fixture.name} ${subject.name}`)
+      progress(`prepare ${fixture.name} ${writer}`)
       removeFolder(dir)
       const blocks = this.#blocks(fixture)
       const { blockSize } = fixture
-      await runJob(program, { kind: 'prepare', root, subject: subject.name, dir, blockSize, blocks })
+      await runJob(program, { kind: 'prepare', root, subject: writer, dir, blockSize, blocks })
       this.#prepared.add(dir)
     }
     return dir

@@ -7,6 +7,14 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2
 }
 
+/** The value that the part `part` (0 to 1) of the values does not exceed. @throws {RangeError} without values. */
+export function quantile(values: readonly number[], part: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const value = sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))]
+  if (value === undefined) throw new RangeError('No values')
+  return value
+}
+
 /** A median and how far the rounds were apart. */
 export interface Spread {
   readonly median: number

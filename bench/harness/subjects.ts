@@ -7,6 +7,11 @@ import type { CreateFeed } from './feed.ts'
 /** One implementation in the comparison. `root` is always the folder of the project. */
 export interface Subject {
   readonly name: string
+  /**
+   * For mixed pairs, which only take part in rows that replicate: the subject that writes, serves and uploads. The
+   * subject itself is what downloads.
+   */
+  readonly source?: string
   /** Only measured when it is asked for by name. */
   readonly onRequest?: boolean
   /** Name of the subject that reads back what this one wrote; without it, `published`. */
@@ -39,19 +44,34 @@ function versionOf(file: string): string | null {
   return `${name} ${version}`
 }
 
+const publishedPackage = installed(baseline, 'ddatabase-published')
+
+const ourPackage: Subject = {
+  name: ours,
+  // The built package, as users get it.
+  version: (root) => (existsSync(join(root, 'dist/index.js')) ? versionOf(join(root, 'package.json')) : null),
+  load: async (root) => {
+    const built = (await import(pathToFileURL(join(root, 'dist/index.js')).href)) as { default: CreateFeed }
+    return built.default
+  }
+}
+
+/** Blocks go from `source` to `target`; there is such a pair only if both are installed. */
+function pair(source: Subject, target: Subject): Subject {
+  return {
+    name: `${source.name}-to-${target.name}`,
+    source: source.name,
+    version: (root) => (source.version(root) === null ? null : target.version(root)),
+    load: target.load
+  }
+}
+
 /** All subjects, in the order in which they are measured and reported. */
 export const subjects: readonly Subject[] = [
-  installed(baseline, 'ddatabase-published'),
-  {
-    name: ours,
-    // The built package, as users get it.
-    version: (root) =>
-      existsSync(join(root, 'dist/index.js')) ? versionOf(join(root, 'package.json')) : null,
-    load: async (root) => {
-      const built = (await import(pathToFileURL(join(root, 'dist/index.js')).href)) as { default: CreateFeed }
-      return built.default
-    }
-  },
+  publishedPackage,
+  ourPackage,
+  pair(ourPackage, publishedPackage),
+  pair(publishedPackage, ourPackage),
   installed('hypercore9', 'hypercore-published'),
   // The published package against itself: how far a ratio is off by noise alone.
   installed('published-again', 'ddatabase-published', { onRequest: true })

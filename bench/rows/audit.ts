@@ -1,14 +1,14 @@
 import { call, type Feed } from '../harness/feed.ts'
 import type { Row } from '../harness/row.ts'
-import { auditedBlocks } from './fixtures.ts'
+import { copiedBlocks } from './fixtures.ts'
 
 /** The whole feed against its tree, opened afresh each time. */
 const audit: Row = {
   name: 'audit-16k',
   title: 'audit, 16 KB',
   operation: 'block',
-  bytes: auditedBlocks.blockSize,
-  fixture: auditedBlocks,
+  bytes: copiedBlocks.blockSize,
+  fixture: copiedBlocks,
   async start(context) {
     let feed: Feed | null = null
     return {

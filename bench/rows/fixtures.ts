@@ -1,6 +1,6 @@
 import type { Fixture } from '../harness/row.ts'
 
-/** 512 B blocks: first gets, streams, proofs, and the source of copies. */
+/** 512 B blocks: first gets, streams, proofs, remote gets, and the source of blocks to put. */
 export const smallBlocks: Fixture = {
   name: 'blocks-512',
   blockSize: 512,
@@ -8,7 +8,7 @@ export const smallBlocks: Fixture = {
   smokeBlocks: 8_000
 }
 
-/** 512 B blocks: repeated gets. */
+/** 512 B blocks: repeated gets, whole copies. */
 export const someSmallBlocks: Fixture = {
   name: 'some-512',
   blockSize: 512,
@@ -24,15 +24,15 @@ export const mediumBlocks: Fixture = {
   smokeBlocks: 1_000
 }
 
-/** 16 KB blocks for the audit, which reads all of them each time. */
-export const auditedBlocks: Fixture = {
-  name: 'audited-16k',
+/** 16 KB blocks for rows that read all of them each time: audit, whole copies. */
+export const copiedBlocks: Fixture = {
+  name: 'copied-16k',
   blockSize: 16 * 1024,
   blocks: 4_096,
   smokeBlocks: 128
 }
 
-/** 64 KB blocks: batched gets. */
+/** 64 KB blocks: batched gets, whole copies. */
 export const largeBlocks: Fixture = {
   name: 'blocks-64k',
   blockSize: 64 * 1024,

@@ -5,7 +5,9 @@ import { getRows } from './get.ts'
 import { openRows } from './open.ts'
 import { proofRows } from './proof.ts'
 import { putRows } from './put.ts'
+import { replicateRows } from './replicate.ts'
 import { streamRows } from './stream.ts'
+import { tailRows } from './tail.ts'
 
 /** All rows, in the order of the table. */
 export const rows: readonly Row[] = [
@@ -15,7 +17,9 @@ export const rows: readonly Row[] = [
   ...proofRows,
   ...auditRows,
   ...openRows,
-  ...putRows
+  ...putRows,
+  ...replicateRows,
+  ...tailRows
 ]
 
 /** The row called `name`. @throws {Error} if there is none. */

@@ -27,7 +27,6 @@ export async function serve(args: ServeArguments, around: Surroundings): Promise
         if (args.mode === 'serve') return await untilInterrupted(server, examined, place, around)
         return await toSecondProcess(server, examined, place, args, around, started)
       } finally {
-        await server.close()
         await examined.feed.close()
       }
     } finally {

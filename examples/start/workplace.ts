@@ -21,9 +21,20 @@ export interface Workplace {
 export async function prepareWorkplace(keep: string | null, name: 'feed' | 'clone'): Promise<Workplace> {
   const folder = await makeFolder(keep)
   const rebuilt = path.join(folder, `${name}.rebuilt`)
-  // At exit and at once: a second Ctrl-C does not wait for promises.
-  process.once('exit', () => rmSync(keep === null ? folder : rebuilt, { recursive: true, force: true }))
+  removeAtExit(keep === null ? folder : rebuilt)
   return { feed: path.join(folder, name), rebuilt, kept: keep !== null }
+}
+
+const removed = new Set<string>()
+
+function removeAtExit(target: string): void {
+  // At exit and at once: a second Ctrl-C does not wait for promises.
+  if (removed.size === 0) {
+    process.once('exit', () => {
+      for (const one of removed) rmSync(one, { recursive: true, force: true })
+    })
+  }
+  removed.add(target)
 }
 
 async function makeFolder(keep: string | null): Promise<string> {

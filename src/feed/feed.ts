@@ -1015,6 +1015,7 @@ export class Feed<T = Uint8Array> extends Lifecycle {
       },
       canHelp: (wish) => feed.replication.replicator.canHelp(wish),
       wished: (wish) => feed.replication.replicator.wished(wish),
+      placed: (bytes) => feed.replication.replicator.foundBytes(bytes),
       givenUp: () => feed.requestsChanged()
     }
   }

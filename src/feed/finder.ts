@@ -63,6 +63,8 @@ export interface FinderSource {
   canHelp(wish: Wish): boolean
   /** A call has begun to wait: peers can be asked. */
   wished(wish: Wish): void
+  /** A place was found: it need not be asked for any more. */
+  placed(bytes: number): void
   /** A wait was given up: requests for it can be taken back. */
   givenUp(): void
 }
@@ -97,10 +99,10 @@ export class Finder {
   }
 
   /** The block that contains byte `bytes`, waiting until the nodes that tell are here (spec FORMAT §8.3). */
-  place(bytes: number, options: SeekOptions, token?: unknown): Promise<SeekPosition> {
+  async place(bytes: number, options: SeekOptions, token?: unknown): Promise<SeekPosition> {
     const { start = 0, end = -1 } = options
     const wish: Wish = { kind: 'seek', bytes, start, end, hash: options.hash !== false }
-    return this.find<SeekPosition>(wish, token, options, async (core, waiter) => {
+    const place = await this.find<SeekPosition>(wish, token, options, async (core, waiter) => {
       if (bytes === core.byteLength) return { index: core.length, offset: 0 }
       const found = await this.look(core, bytes)
       if (found instanceof Error) {
@@ -112,6 +114,8 @@ export class Finder {
       waiter.wish = { ...wish, ...narrow(wish, found.treeIndex) }
       return new DDatabaseError('ERR_SEEK_NOT_FOUND')
     })
+    this.source.placed(bytes)
+    return place
   }
 
   /**

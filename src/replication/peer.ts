@@ -14,7 +14,7 @@ import type {
   StatusMessage
 } from './messages.ts'
 import { RemoteBlocks } from './remote-blocks.ts'
-import type { Replicator } from './replicator.ts'
+import { type Replicator, URGENT } from './replicator.ts'
 import { type InflightRequest, sendRequest } from './requests.ts'
 import type { ReplicationSource, TransferStats, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
@@ -79,6 +79,8 @@ export class Peer implements ChannelHandlers {
   private readonly cursors = new WeakMap<object, { next: number; left: number }>()
   private requestTimer: Timer | null = null
   private heard = false
+  // Blocks being verified and stored.
+  private storing = 0
   private ending = false
 
   /** Made by {@link Replicator.attach}. */
@@ -239,7 +241,7 @@ export class Peer implements ChannelHandlers {
     this.remoteDownloading = message.downloading
     if (!message.uploading) {
       this.dropRequests()
-      for (let i = this.wants.reset(); i > 0; i--) this.source.ifAvailable.continue()
+      this.windowsAnswered(this.wants.reset())
     } else {
       this.sendWants()
     }
@@ -299,7 +301,7 @@ export class Peer implements ChannelHandlers {
     if (start % 8 !== 0) throw new DDatabaseError('ERR_MESSAGE_INVALID')
     const { limits } = this
     // An answer speaks of the window that was asked for, or of everything (old peers).
-    if (length <= 1) this.wants.subscribed()
+    if (length <= 1) this.windowsAnswered(this.wants.subscribed())
     const bytes = decodeRle(bitfield, limits.bitfieldSize)
     this.checkLength(start + 8 * bytes.byteLength)
     this.remoteBitfield.replace(start, bytes)
@@ -438,6 +440,11 @@ export class Peer implements ChannelHandlers {
     wants.block(0)
   }
 
+  /** Wants that need not be waited for any more before something counts as not available. */
+  private windowsAnswered(count: number): void {
+    for (let i = 0; i < count; i++) this.source.ifAvailable.continue()
+  }
+
   private mayWant(): boolean {
     return this.downloading && this.remoteOpened && this.remoteUploading && !this.closed
   }
@@ -491,21 +498,16 @@ export class Peer implements ChannelHandlers {
 
   /** An answer for `index` was dealt with: its requests are done, and the next ones can go out. */
   private settle(index: number, hash: boolean): void {
-    let known = false
-    for (let i = 0; i < this.inflightRequests.length; i++) {
-      const request = this.inflightRequests[i]!
-      if (request.index !== index) continue
-      known = true
-      this.requestTimer?.refresh()
-      this.answered(request)
-      i--
-    }
-    if (!known && hash) {
-      // The answer to a seek names the block found, not the one asked.
+    const done = this.inflightRequests.filter((request) => request.index === index && (!hash || request.hash))
+    if (hash && done.length === 0) {
+      // The answer to a seek names the block found, not the one asked. (A request for a block itself is never answered
+      // by a hash alone, unless an Unhave came before, which has ended it already.)
       const seek = this.inflightRequests.find((request) => request.bytes > 0)
-      if (seek !== undefined) this.answered(seek)
+      if (seek !== undefined) done.push(seek)
     }
-    this.replicator.reserved.release(index)
+    if (done.length > 0) this.requestTimer?.refresh()
+    for (const request of done) this.answered(request)
+    if (!hash) this.replicator.reserved.release(index)
     this.update()
   }
 
@@ -554,9 +556,8 @@ export class Peer implements ChannelHandlers {
     this.uploader.stop()
     this.stopTimer()
     this.remoteWants.clear()
-    const { ifAvailable } = this.source
-    for (let i = this.wants.reset(); i > 0; i--) ifAvailable.continue()
-    if (!this.remoteOpened) ifAvailable.continue()
+    this.windowsAnswered(this.wants.reset())
+    if (!this.remoteOpened) this.source.ifAvailable.continue()
     this.replicator.detach(this)
   }
 }

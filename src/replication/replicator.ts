@@ -5,7 +5,7 @@ import type { ReplicationSource, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
 
 // Calls that wait get this many requests more than downloads, so that a full download cannot hold them up.
-const URGENT = 16
+export const URGENT = 16
 
 /**
  * The peers of one feed, and who is asked for what (spec WIRE §11.4). A block is reserved while it is asked for, so
@@ -30,14 +30,19 @@ export class Replicator {
 
   /**
    * Opens the feed on a stream.
-   * @returns the peer, or null if the feed is on this stream already, or the stream is gone
+   * @returns the peer, or null if the feed is on this stream already or was refused, or the stream is gone
    */
   attach(stream: ProtocolStream, key: Uint8Array, options: PeerOptions): Peer | null {
     if (stream.destroyed || stream.opened(key)) return null
     const peer = new Peer(this, options)
+    peer.stream = stream.open(key, peer)
+    if (peer.stream.closed) {
+      // The remote opened the feed with a wrong capability, so it was refused.
+      peer.closed = true
+      return null
+    }
     this.source.ifAvailable.wait() // until the remote opens the feed too, or the peer leaves
     this.peers.push(peer)
-    peer.stream = stream.open(key, peer)
     this.source.emit('peer-add', peer)
     return peer
   }

@@ -66,18 +66,20 @@ export class Wants {
     return true
   }
 
-  /** The remote tells everything without being asked for windows (an old peer). */
-  subscribed(): void {
+  /** The remote tells everything without being asked for windows (an old peer). @returns how many were unanswered */
+  subscribed(): number {
+    const { unanswered } = this
     this.everything = true
+    this.unanswered = 0
+    this.blocked = false
+    return unanswered
   }
 
   /** Forgets what was asked: the remote stopped and may resume. @returns how many were unanswered */
   reset(): number {
-    const { unanswered } = this
+    const unanswered = this.subscribed()
     this.asked = new Set()
     this.everything = false
-    this.unanswered = 0
-    this.blocked = false
     return unanswered
   }
 }

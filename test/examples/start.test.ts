@@ -1,59 +1,16 @@
-/** `npm start`, as a process and in its parts. */
-import { spawn } from 'node:child_process'
-import { createHash, randomBytes } from 'node:crypto'
-import { chmod, mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
+/** `npm start` as a process, and the parts of it that import a file. */
+import { randomBytes } from 'node:crypto'
+import { appendFile, chmod, mkdir, readdir, readFile, truncate, utimes, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
-import test, { type Test } from 'tape'
+import test from 'tape'
 import { readArguments } from '../../examples/start/arguments.ts'
-import { Failure } from '../../examples/start/failure.ts'
 import { BLOCK_SIZE, importFile } from '../../examples/start/import-file.ts'
 import { openFeed } from '../../examples/start/open-feed.ts'
-import { proveBlocks } from '../../examples/start/prove-blocks.ts'
 import { Source } from '../../examples/start/source.ts'
-import { Feed } from '../../src/index.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
+import { begin, fails, someFile, start } from './start-helpers.ts'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-
-interface Ended {
-  code: number | null
-  out: string
-  error: string
-  /** What is left in the folder for temporary files. */
-  left: string[]
-}
-
-/** Runs the command to its end. `during` is shown each piece of output. */
-async function start(t: Test, args: string[], during?: (out: string, pid: number) => void): Promise<Ended> {
-  const temporary = await temporaryFolder(t)
-  const env = { ...process.env, TMPDIR: temporary, TEMP: temporary, TMP: temporary }
-  const child = spawn(process.execPath, ['--import', 'tsx', 'examples/start.ts', ...args], { cwd: ROOT, env })
-  const ended = { out: '', error: '' }
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    ended.out += text
-    during?.(ended.out, child.pid!)
-  })
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    ended.error += text
-  })
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.on('close', resolve).on('error', reject)
-  })
-  // The loader keeps a cache of compiled files there.
-  const left = (await readdir(temporary)).filter((name) => !name.startsWith('tsx-'))
-  return { ...ended, code, left }
-}
-
-/** A file of random bytes and its SHA-256. */
-async function someFile(t: Test, size: number): Promise<{ file: string; bytes: Buffer; sha256: string }> {
-  const file = path.join(await temporaryFolder(t), 'some file')
-  const bytes = randomBytes(size)
-  await writeFile(file, bytes)
-  return { file, bytes, sha256: createHash('sha256').update(bytes).digest('hex') }
-}
-
-test('start: a file goes through a feed and back', async (t) => {
+test('start: a file goes through a feed and into a clone', async (t) => {
   const { file, sha256 } = await someFile(t, 5 * BLOCK_SIZE + 100)
   const { code, out, error, left } = await start(t, [file])
   t.equal(code, 0, 'exit code')
@@ -62,9 +19,37 @@ test('start: a file goes through a feed and back', async (t) => {
   t.match(out, /^reopened +same key, same length$/m, 'reopened')
   t.match(out, /^audited +6 blocks valid, 0 invalid/m, 'audited')
   t.equal(out.match(/^sought /gm)?.length, 3, 'three places')
-  t.ok(out.includes(`SHA-256 ${sha256}, equal`), 'rebuilt')
-  t.equal(out.match(/^proved .* travelled with \d+ nodes?/gm)?.length, 3, 'three proofs')
-  t.match(out, /^key +[0-9a-f]{64}$/m, 'key')
+  t.ok(out.includes(`SHA-256 ${sha256}, equal to the file's`), 'rebuilt')
+  t.match(
+    out,
+    /^length +6 blocks, 327\.8 kB, proven by \d nodes and a signature$/m,
+    'the length travels first'
+  )
+  const sparse = [
+    ...out.matchAll(/^sparse +block (\d): (\d+) bytes travelled with (\d) nodes? and no signature$/gm)
+  ]
+  t.equal(new Set(sparse.map(([, block]) => block)).size, 3, 'three blocks')
+  for (const [, , bytes, nodes] of sparse)
+    t.ok(Number(bytes) <= BLOCK_SIZE && Number(nodes) <= 4, 'one block, its proof')
+  const [, bytes] = /^sparse +3 blocks of 6 in (\d+) bytes: /m.exec(out)!
+  t.ok(Number(bytes) < 3 * BLOCK_SIZE + 1500, `${bytes} bytes for three blocks`)
+  t.match(out, /^cloned +0 blocks were here already, 6 were fetched; the last 3 in /m, 'cloned')
+  t.equal(out.match(/^audited +6 blocks valid, 0 invalid/gm)?.length, 2, 'the clone is audited, too')
+  t.ok(
+    out.includes(`SHA-256 ${sha256}, equal to that of the file on the other side`),
+    'the clone is rebuilt, too'
+  )
+  t.match(
+    out,
+    /^peer +127\.0\.0\.1, port \d+: 6 blocks \(327\.8 kB\) downloaded; .* received, .* sent$/m,
+    'stats'
+  )
+  t.match(
+    out,
+    /^served +127\.0\.0\.1, port \d+: 6 blocks \(327\.8 kB\) uploaded$/m,
+    'stats of the other side'
+  )
+  t.equal(new Set(out.match(/^key +[0-9a-f]{64}$/gm)).size, 1, 'one key')
   t.match(out, /^length +6 blocks$/m, 'length')
   t.match(out, /^bytes +327780$/m, 'bytes')
   t.match(out, /^speed +[\d.]+ MB\/s$/m, 'speed')
@@ -77,7 +62,8 @@ test('start: an empty file is fine', async (t) => {
   t.equal(code, 0, 'exit code')
   t.equal(error, '', 'no complaint')
   t.match(out, /^length +0 blocks$/m)
-  t.ok(out.includes(sha256), 'rebuilt')
+  t.match(out, /^cloned +0 blocks were here already, 0 were fetched/m)
+  t.equal(out.match(new RegExp(`^rebuilt .*${sha256}`, 'gm'))?.length, 2, 'rebuilt on both sides')
 })
 
 test('start: --keep keeps the feed, and a second run finds it', async (t) => {
@@ -85,12 +71,15 @@ test('start: --keep keeps the feed, and a second run finds it', async (t) => {
   const keep = path.join(await temporaryFolder(t), 'deep', 'kept')
   const first = await start(t, [file, '--keep', keep])
   t.equal(first.code, 0, first.error)
-  t.same(await readdir(keep), ['feed'], 'the rebuilt file is gone, the feed is not')
+  t.same((await readdir(keep)).sort(), ['clone', 'feed'], 'the rebuilt files are gone, the feeds are not')
   t.same(await readFile(path.join(keep, 'feed', 'data')), bytes, 'it holds the file')
+  t.same(await readFile(path.join(keep, 'clone', 'data')), bytes, 'and so does the clone')
 
   const second = await start(t, [`--keep=${keep}`, file])
   t.equal(second.code, 0, second.error)
   t.match(second.out, /2 of them were here already/, 'nothing is appended twice')
+  t.match(second.out, /^cloned +2 blocks were here already, 0 were fetched/m, 'nothing is fetched twice')
+  t.match(second.out, /^served .*: 0 blocks/m, 'nothing is sent twice')
   const keys = [first.out, second.out].map((out) => /^key +(.*)$/m.exec(out)?.[1])
   t.equal(keys[0], keys[1], 'same key')
 
@@ -124,20 +113,57 @@ test('start: sources that are no readable file', async (t) => {
   }
 })
 
-test('start: a file that becomes shorter', async (t) => {
+test('start: a file that is changed while it is read', async (t) => {
   const { file } = await someFile(t, 100)
   const source = await Source.open(file)
   await truncate(file, 50)
   t.equal((await source.read(0, 20)).byteLength, 20, 'what is there can be read')
-  await fails(t, source.read(0, 100), 3, /became shorter/)
+  await fails(t, source.read(0, 100), 3, /was changed/, 'shorter')
   await source.close()
+
+  const signal = new AbortController().signal
+  const changes: Record<string, () => Promise<void>> = {
+    longer: () => appendFile(file, 'more'),
+    rewritten: () => utimes(file, new Date(0), new Date(0))
+  }
+  for (const [name, change] of Object.entries(changes)) {
+    const changing = await Source.open(file)
+    const feed = await openFeed(await temporaryFolder(t))
+    await change()
+    await fails(t, importFile(feed, changing, { at() {}, end() {} }, signal), 3, /was changed/, name)
+    await feed.close()
+    await changing.close()
+  }
 })
 
 test('start: arguments', async (t) => {
-  t.same(readArguments([]), { file: process.execPath, keep: null, help: false }, 'none')
-  t.same(readArguments(['a', '--keep', 'b']).keep, path.resolve('b'), 'folder')
-  t.equal(readArguments(['--help']).help, true, 'help')
-  for (const words of [['a', 'b'], ['--kepe', 'x'], ['--keep'], [''], ['--keep', '']]) {
+  const file = process.execPath
+  const key = randomBytes(32)
+  const hex = key.toString('hex')
+  t.same(readArguments([]), { mode: 'both', file, keep: null, port: 0 }, 'none')
+  t.same(
+    readArguments(['a', '--keep', 'b', '--port=7']),
+    { mode: 'both', file: path.resolve('a'), keep: path.resolve('b'), port: 7 },
+    'all'
+  )
+  t.same(readArguments(['serve']), { mode: 'serve', file, keep: null, port: 0 }, 'serve')
+  t.same(readArguments(['serve', './serve']).mode, 'serve', 'a file of that name')
+  t.same(readArguments(['./clone']).mode, 'both', 'another one')
+  t.same(readArguments(['clone', hex, '--port', '7']), { mode: 'clone', key, port: 7, keep: null }, 'clone')
+  t.same(readArguments(['--help']), { mode: 'help' }, 'help')
+
+  const wrong: string[][] = [
+    ['a', 'b'],
+    ['--kepe', 'x'],
+    ['--keep'],
+    [''],
+    ['--keep', ''],
+    ['--port', '65536']
+  ]
+  wrong.push(['--port', 'x'], ['--port='], ['--port', '-1'], ['serve', 'a', 'b'])
+  wrong.push(['clone'], ['clone', hex], ['clone', hex, '--port', '0'], ['clone', hex, hex, '--port', '7'])
+  wrong.push(['clone', hex.slice(1), '--port', '7'], ['clone', `${hex.slice(1)}g`, '--port', '7'])
+  for (const words of wrong) {
     await fails(t, Promise.resolve(words).then(readArguments), 2, /\. See npm start -- --help\.$/)
   }
   const { code, out } = await start(t, ['--help'])
@@ -222,56 +248,24 @@ test('start: feeds that are not the beginning of the file', async (t) => {
   await source.close()
 })
 
-test('start: what a proof saves the next one', async (t) => {
-  const feed = new Feed(path.join(await temporaryFolder(t), 'feed'))
-  await feed.append(Array.from({ length: 16 }, (_, i) => Buffer.from(`block ${i}`)))
-  t.same(await proveBlocks(feed, [5, 4, 5]), [
-    // The path from a leaf to the root of 16 blocks has four siblings.
-    { block: 5, bytes: 7, nodes: 4, signed: true },
-    { block: 4, bytes: 7, nodes: 0, signed: false },
-    { block: 5, bytes: 7, nodes: 0, signed: false }
-  ])
-  await feed.close()
-})
-
 // A signal is delivered to a process of this system only on POSIX.
 if (process.platform !== 'win32') {
-  test('start: Ctrl-C leaves nothing broken', async (t) => {
+  test('start: Ctrl-C during the import leaves nothing broken', async (t) => {
     const { file } = await someFile(t, 0)
     // A hole: takes time to import, but no space here.
-    await truncate(file, 256 * 1024 * 1024)
+    await truncate(file, 128 * 1024 * 1024)
     const keep = await temporaryFolder(t)
-    let interrupted = false
-    const { code, error, left } = await start(t, [file, '--keep', keep], (_, pid) => {
-      if (!interrupted) process.kill(pid, 'SIGINT')
-      interrupted = true
-    })
+    const process = await begin(t, [file, '--keep', keep])
+    await process.says(/^file /m)
+    process.kill('SIGINT')
+    const { code, error, left } = await process.ended
     t.equal(code, 130, 'exit code')
     t.match(error, /^Interrupted\. .*\n$/, 'one sentence')
     t.same(left, [], 'no temporary folder')
 
     const feed = await openFeed(path.join(keep, 'feed'))
-    t.ok(feed.length < 4096, `${feed.length} blocks were stored`)
+    t.ok(feed.length < 2048, `${feed.length} blocks were stored`)
     t.same(await feed.audit(), { valid: feed.length, invalid: 0 }, 'all of them whole')
     await feed.close()
   })
-}
-
-async function fails(
-  t: Test,
-  work: Promise<unknown>,
-  exitCode: number,
-  sentence: RegExp,
-  name?: string
-): Promise<void> {
-  const error = await work.then(
-    () => null,
-    (reason: unknown) => reason
-  )
-  if (!(error instanceof Failure)) {
-    t.fail(`${name ?? String(sentence)}: ${String(error)}`)
-    return
-  }
-  t.equal(error.exitCode, exitCode, `${name ?? error.message}: exit code`)
-  t.match(error.message, sentence, name ?? 'sentence')
 }

@@ -104,7 +104,8 @@ forEach(BOTH, 'switches: setDownloading before the feed is open is not overridde
   t.equal(replicating(writer).downloading, true)
 })
 
-forEach(BOTH, 'switches: an eager replica follows the length', async (t, bench) => {
+forEach([OURS], 'switches: an eager replica follows the length', async (t, bench) => {
+  // The published packages never stop asking once such a feed is closed.
   const writer = await bench.writer(texts(3))
   const replica = await bench.sparse(writer, { eagerUpdate: true })
   const { cut } = connect(writer, replica, { live: true })

@@ -1,0 +1,121 @@
+/** `npm start` as processes, and what the tests of its parts share. */
+import { spawn } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { readdir, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { PassThrough } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tape'
+import { Failure } from '../../examples/start/failure.ts'
+import { Report } from '../../examples/start/report.ts'
+import { temporaryFolder } from '../helpers/folders.ts'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+/** How a process ended. */
+export interface Ended {
+  code: number | null
+  out: string
+  error: string
+  /** What is left in the folder for temporary files. */
+  left: string[]
+}
+
+/** A process that runs the command. */
+export interface Running {
+  /** Waits for some output, and answers what was found; rejects if the process ends without it. */
+  says(what: RegExp): Promise<RegExpExecArray>
+  kill(signal: NodeJS.Signals): void
+  ended: Promise<Ended>
+}
+
+/** Starts the command. It is killed at the end of the test if it still runs then. */
+export async function begin(t: Test, args: string[]): Promise<Running> {
+  const temporary = await temporaryFolder(t)
+  const env = { ...process.env, TMPDIR: temporary, TEMP: temporary, TMP: temporary }
+  const child = spawn(process.execPath, ['--import', 'tsx', 'examples/start.ts', ...args], { cwd: ROOT, env })
+  t.teardown(() => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+  })
+  const output = { out: '', error: '' }
+  const listeners = new Set<() => void>()
+  let over = false
+  const heard = (): void => {
+    for (const listener of [...listeners]) listener()
+  }
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output.out += text
+    heard()
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    output.error += text
+  })
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.on('error', reject).on('close', async (code) => {
+      over = true
+      heard()
+      // The loader keeps a cache of compiled files there.
+      const left = (await readdir(temporary)).filter((name) => !name.startsWith('tsx-'))
+      resolve({ ...output, code, left })
+    })
+  })
+  const says = (what: RegExp): Promise<RegExpExecArray> =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        const found = what.exec(output.out)
+        if (found === null && !over) return
+        listeners.delete(look)
+        if (found !== null) resolve(found)
+        else reject(new Error(`ended without saying ${what}: ${output.error}`))
+      }
+      listeners.add(look)
+      look()
+    })
+  return { says, ended, kill: (signal) => void child.kill(signal) }
+}
+
+/** Runs the command to its end. */
+export async function start(t: Test, args: string[]): Promise<Ended> {
+  return (await begin(t, args)).ended
+}
+
+/** A file of random bytes and its SHA-256. */
+export async function someFile(
+  t: Test,
+  size: number
+): Promise<{ file: string; bytes: Buffer; sha256: string }> {
+  const file = path.join(await temporaryFolder(t), 'some file')
+  const bytes = randomBytes(size)
+  await writeFile(file, bytes)
+  return { file, bytes, sha256: createHash('sha256').update(bytes).digest('hex') }
+}
+
+/** A report whose text can be read. */
+export function written(): { report: Report; text(): string } {
+  const output = new PassThrough()
+  let text = ''
+  output.setEncoding('utf8').on('data', (piece: string) => {
+    text += piece
+  })
+  return { report: new Report(output as unknown as NodeJS.WriteStream), text: () => text }
+}
+
+/** Asserts that some work ends with a sentence and an exit code. */
+export async function fails(
+  t: Test,
+  work: Promise<unknown>,
+  exitCode: number,
+  sentence: RegExp,
+  name?: string
+): Promise<void> {
+  const error = await work.then(
+    () => null,
+    (reason: unknown) => reason
+  )
+  if (!(error instanceof Failure)) {
+    t.fail(`${name ?? String(sentence)}: ${String(error)}`)
+    return
+  }
+  t.equal(error.exitCode, exitCode, `${name ?? error.message}: exit code`)
+  t.match(error.message, sentence, name ?? 'sentence')
+}

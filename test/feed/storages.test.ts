@@ -1,0 +1,195 @@
+/** What may be passed as storage, and how it is asked (spec API §1, FORMAT §10). */
+import { access, readdir } from 'node:fs/promises'
+import path from 'node:path'
+import RAM from 'random-access-memory'
+import test from 'tape'
+import ddatabase, { type Feed, type Storage } from '../../src/index.ts'
+import { temporaryFolder } from '../helpers/folders.ts'
+import { MemoryFiles, SIX_FILES } from '../helpers/memory-files.ts'
+import { within } from '../helpers/watchdog.ts'
+import { failure, memory, refusal, texts } from './feeds.ts'
+
+const IN_ORDER = ['key', 'secret_key', 'tree', 'data', 'bitfield', 'signatures']
+
+async function works(feed: Feed<unknown>): Promise<string[]> {
+  await within(feed.append(['a', 'b']), 'append')
+  return texts((await within(feed.getBatch(0, 2), 'getBatch')) as Uint8Array[])
+}
+
+test('storages: a directory', async (t) => {
+  const folder = path.join(await temporaryFolder(t), 'deep', 'er')
+  const feed = ddatabase<unknown>(folder)
+  t.deepEqual(await works(feed), ['a', 'b'])
+  await feed.close()
+  t.deepEqual((await readdir(folder)).sort(), [...SIX_FILES].sort(), 'the six files and nothing else')
+  const again = ddatabase<unknown>(folder)
+  await again.ready()
+  t.deepEqual([again.length, again.writable], [2, true])
+  await again.destroyStorage()
+  const left = await readdir(folder).catch(() => [])
+  t.deepEqual(left, [], 'destroyStorage removes them')
+})
+
+test('storages: opening to read creates no content', async (t) => {
+  const folder = path.join(await temporaryFolder(t), 'replica')
+  const feed = ddatabase(folder, Buffer.alloc(32, 1))
+  await feed.ready()
+  await feed.close()
+  t.deepEqual((await readdir(folder)).sort(), ['bitfield', 'key', 'signatures', 'tree'])
+  await access(path.join(folder, 'key'))
+})
+
+test('storages: a class', async (t) => {
+  const feed = ddatabase<unknown>(RAM as unknown as Storage)
+  t.deepEqual(await works(feed), ['a', 'b'])
+  await feed.close()
+})
+
+test('storages: a function, asked for the six names in order', async (t) => {
+  for (const kind of ['fresh', 'stored', 'replica'] as const) {
+    const files = new MemoryFiles()
+    if (kind === 'stored') {
+      const first = ddatabase<unknown>(memory(files))
+      await first.append('x')
+      await first.close()
+    }
+    const make = files.factory()
+    const asked: { name: string; options: Record<string, unknown>; rest: number }[] = []
+    const storage = (name: string, options: Record<string, unknown>, ...rest: unknown[]) => {
+      asked.push({ name, options: { ...options }, rest: rest.length })
+      return make(name)
+    }
+    const key = kind === 'replica' ? Buffer.alloc(32, 1) : null
+    const feed = ddatabase<unknown>(storage as unknown as Storage, key)
+    await feed.ready()
+    t.deepEqual(
+      asked.map(({ name }) => name),
+      IN_ORDER,
+      `${kind}: the names`
+    )
+    t.deepEqual(asked[0]!.options, {}, `${kind}: nothing is known yet when the key is asked for`)
+    for (const { name, options } of asked.slice(1)) {
+      t.deepEqual(
+        options,
+        { key: feed.key, discoveryKey: feed.discoveryKey },
+        `${kind}: ${name} gets the keys`
+      )
+    }
+    const count = asked.length
+    if (kind !== 'replica') await works(feed)
+    await feed.close()
+    t.ok(
+      asked.slice(count).every(({ name }) => !IN_ORDER.includes(name)),
+      `${kind}: each is asked for once`
+    )
+  }
+})
+
+test('storages: the keys given for a static feed are null', async (t) => {
+  const make = new MemoryFiles().factory()
+  const asked: unknown[] = []
+  const storage = (name: string, options: object) => {
+    if (name !== 'key') asked.push(options)
+    return make(name)
+  }
+  const feed = ddatabase(storage as unknown as Storage, { live: false })
+  await feed.ready()
+  t.deepEqual(asked, new Array(5).fill({ key: null, discoveryKey: null }))
+  await feed.close()
+})
+
+test('storages: an arrow function, a bound one and a method', async (t) => {
+  const make = new MemoryFiles()
+  const holder = {
+    files: make,
+    storage(name: string) {
+      return this.files.factory()(name)
+    }
+  }
+  const feed = ddatabase<unknown>(holder.storage.bind(holder) as unknown as Storage)
+  t.deepEqual(await works(feed), ['a', 'b'])
+  await feed.close()
+  function plain(name: string) {
+    return new MemoryFiles().factory()(name)
+  }
+  const another = ddatabase<unknown>(plain as unknown as Storage)
+  t.deepEqual(await works(another), ['a', 'b'])
+  await another.close()
+})
+
+test('storages: with a name in front of each file', async (t) => {
+  const files = new MemoryFiles()
+  const make = files.factory()
+  const two = ['content.', 'metadata.'].map((prefix) =>
+    ddatabase<unknown>(((name: string) => make(prefix + name)) as unknown as Storage)
+  )
+  for (const feed of two) t.deepEqual(await works(feed), ['a', 'b'])
+  t.notDeepEqual(two[0]!.key, two[1]!.key)
+  for (const feed of two) await feed.close()
+  t.deepEqual(
+    Object.keys(files.toHex()).sort(),
+    [...SIX_FILES].flatMap((name) => [`content.${name}`, `metadata.${name}`]).sort()
+  )
+})
+
+test('storages: one that can only read, for the keys', async (t) => {
+  const files = new MemoryFiles()
+  const first = ddatabase<unknown>(memory(files))
+  await first.append('x')
+  const { key } = first
+  await first.close()
+  const make = files.factory()
+  const storage = (name: string) => {
+    if (name !== 'key' && name !== 'secret_key') return make(name)
+    const stored = Buffer.from(files.read(name)!)
+    return {
+      read: (offset: number, size: number, callback: (error: null, data: Buffer) => void) =>
+        setImmediate(callback, null, stored.subarray(offset, offset + size)),
+      write: () => {
+        throw new Error('no write is needed')
+      },
+      close: (callback: (error: null) => void) => callback(null)
+    }
+  }
+  const feed = ddatabase<unknown>(storage as unknown as Storage, key)
+  t.equal(await within(feed.append('y'), 'append'), 1, 'keys that are stored are not written again')
+  await feed.close()
+})
+
+test('storages: a function whose storages are promises or nonsense', async (t) => {
+  const make = new MemoryFiles().factory()
+  const answers: Record<string, unknown> = {
+    'a promise': Promise.resolve(make('key')),
+    null: null,
+    'a number': 5,
+    'an object without methods': {}
+  }
+  for (const [what, answer] of Object.entries(answers)) {
+    const feed = ddatabase((() => answer) as unknown as Storage)
+    t.equal((await failure(feed.ready())).code, 'ERR_INVALID_ARG_TYPE', what)
+    await feed.close()
+  }
+  const boom = new Error('boom')
+  const feed = ddatabase(() => {
+    throw boom
+  })
+  const error = await failure(feed.ready())
+  t.equal(error.code, 'ERR_STORAGE', 'a function that throws')
+  t.equal(error.cause, boom, 'the cause is kept')
+  await feed.close()
+})
+
+test('storages: a failed opening can be tried again', async (t) => {
+  const make = new MemoryFiles().factory()
+  let ready = false
+  const feed = ddatabase<unknown>(((name: string) => {
+    if (!ready) throw new Error('not yet')
+    return make(name)
+  }) as Storage)
+  t.equal(await refusal(feed.ready()), 'ERR_STORAGE: The storage failed: not yet')
+  t.deepEqual([feed.opened, feed.opening, feed.closed], [false, false, false])
+  ready = true
+  t.deepEqual(await works(feed), ['a', 'b'], 'the next call opens')
+  t.equal(feed.opened, true)
+  await feed.close()
+})
