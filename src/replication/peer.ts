@@ -14,8 +14,8 @@ import type {
   StatusMessage
 } from './messages.ts'
 import { RemoteBlocks } from './remote-blocks.ts'
-import { type Replicator, URGENT } from './replicator.ts'
-import { type InflightRequest, sendRequest } from './requests.ts'
+import type { Replicator } from './replicator.ts'
+import { type InflightRequest, sendRequest, URGENT_REQUESTS } from './requests.ts'
 import type { ReplicationSource, TransferStats, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
 import { Timer } from './timer.ts'
@@ -362,14 +362,18 @@ export class Peer implements ChannelHandlers {
       this.settle(index, false)
       return
     }
-    const expected = this.inflightRequests.some(
-      (request) => request.index === index && !request.hash && !request.bytes
-    )
-    if (value === null && expected) this.remoteBitfield.setRange(index, index + 1, false)
+    // An honest peer answers what it was asked for, once; this bounds what a dishonest one can have us hold.
+    this.storing++
+    if (this.storing > (source.allowPush ? this.limits.queuedRequests : this.maxRequests + URGENT_REQUESTS)) {
+      throw new DDatabaseError('ERR_LIMIT', { message: 'Too many blocks at once that were not asked for' })
+    }
     source.content
       .put({ block: index, value, nodes: message.nodes, signature: message.signature }, this)
       .then(
-        () => this.received(index, value),
+        () => {
+          this.storing--
+          this.received(index, value)
+        },
         (error) => this.destroy(error)
       )
   }

@@ -1,11 +1,8 @@
 import { argumentTypeError } from '../errors.ts'
 import { Peer, type PeerOptions } from './peer.ts'
-import { type InflightRequest, Reservations } from './requests.ts'
+import { type InflightRequest, Reservations, URGENT_REQUESTS } from './requests.ts'
 import type { ReplicationSource, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
-
-// Calls that wait get this many requests more than downloads, so that a full download cannot hold them up.
-export const URGENT = 16
 
 /**
  * The peers of one feed, and who is asked for what (spec WIRE §11.4). A block is reserved while it is asked for, so
@@ -181,7 +178,7 @@ export class Replicator {
   }
 
   private fillWishes(peer: Peer): void {
-    const limit = peer.maxRequests + URGENT
+    const limit = peer.maxRequests + URGENT_REQUESTS
     for (const index of this.unasked) {
       if (peer.inflightRequests.length >= limit) return
       if (!peer.remoteBitfield.get(index) || !this.reserved.take(index)) continue

@@ -1,5 +1,8 @@
 import type { Channel } from './channel.ts'
 
+/** Calls that wait get this many requests more than downloads, so that a full download cannot hold them up. */
+export const URGENT_REQUESTS = 16
+
 /** A request that was sent and is not answered yet. */
 export interface InflightRequest {
   readonly index: number

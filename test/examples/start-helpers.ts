@@ -9,8 +9,12 @@ import type { Test } from 'tape'
 import { Failure } from '../../examples/start/failure.ts'
 import { Report } from '../../examples/start/report.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
+import { within } from '../helpers/watchdog.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+// Far above what the slowest machine needs: only a hang gets there.
+const PATIENCE = 120_000
 
 /** How a process ended. */
 export interface Ended {
@@ -55,11 +59,13 @@ export async function begin(t: Test, args: string[]): Promise<Running> {
       over = true
       heard()
       // The loader keeps a cache of compiled files there.
-      const left = (await readdir(temporary)).filter((name) => !name.startsWith('tsx-'))
-      resolve({ ...output, code, left })
+      const files = await readdir(temporary).catch(() => ['the folder itself is gone'])
+      resolve({ ...output, code, left: files.filter((name) => !name.startsWith('tsx-')) })
     })
   })
   const says = (what: RegExp): Promise<RegExpExecArray> =>
+    within(hears(what), `the process, with ${what},`, PATIENCE)
+  const hears = (what: RegExp): Promise<RegExpExecArray> =>
     new Promise((resolve, reject) => {
       const look = (): void => {
         const found = what.exec(output.out)
@@ -71,7 +77,11 @@ export async function begin(t: Test, args: string[]): Promise<Running> {
       listeners.add(look)
       look()
     })
-  return { says, ended, kill: (signal) => void child.kill(signal) }
+  return {
+    says,
+    ended: within(ended, `the process ${args.join(' ')}`, PATIENCE),
+    kill: (signal) => void child.kill(signal)
+  }
 }
 
 /** Runs the command to its end. */

@@ -2,7 +2,13 @@
 import test from 'tape'
 import { keyPair } from '../../src/crypto/keys.ts'
 import hypercore, { Feed as HypercoreFeed, ProtocolStream as HypercoreStream } from '../../src/hypercore.ts'
-import ddatabase, { Feed, type FeedOptions, ProtocolStream, type Storage } from '../../src/index.ts'
+import ddatabase, {
+  Feed,
+  type FeedFactory,
+  type FeedOptions,
+  ProtocolStream,
+  type Storage
+} from '../../src/index.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { published, publishedHypercore } from '../helpers/published.ts'
 import { memory, texts, thrown } from './feeds.ts'
@@ -10,16 +16,26 @@ import { memory, texts, thrown } from './feeds.ts'
 const PAIR = keyPair(Buffer.alloc(32, 7))
 const HEX = Buffer.from(PAIR.publicKey).toString('hex')
 
-const DIALECTS = [
+/** What both dialects' callables and classes have in common. */
+type Create = FeedFactory
+type FeedClass = typeof Feed
+
+const DIALECTS: {
+  name: string
+  create: Create
+  Class: FeedClass
+  Stream: typeof ProtocolStream
+  original: typeof published
+}[] = [
   { name: 'ddatabase', create: ddatabase, Class: Feed, Stream: ProtocolStream, original: published },
   {
     name: 'hypercore',
-    create: hypercore,
+    create: hypercore as Create,
     Class: HypercoreFeed,
     Stream: HypercoreStream,
     original: publishedHypercore
   }
-] as const
+]
 
 for (const { name, create, Class, Stream, original } of DIALECTS) {
   test(`ways in: ${name} is callable, constructible and a class`, async (t) => {
