@@ -140,7 +140,7 @@ export class FeedReplication implements ReplicationSource {
       const done = (error?: unknown): void => {
         if (answered) return
         answered = true
-        if (error) stream.close(this.host.key === null ? EMPTY : this.discoveryKey)
+        if (error) stream.close(this.discoveryKey)
         else this.attach(stream, settings)
       }
       try {
@@ -165,7 +165,7 @@ export class FeedReplication implements ReplicationSource {
       )
       return
     }
-    const peer = this.replicator.attach(stream, host.key, settings)
+    const peer = this.replicator.attach(stream, host.key, this.discoveryKey, settings)
     if (peer !== null && !host.tellsEachCall) host.emit('replicating', stream)
   }
 
@@ -239,8 +239,6 @@ export class FeedReplication implements ReplicationSource {
     this.host.emit(event, ...values)
   }
 }
-
-const EMPTY = new Uint8Array(0)
 
 function contentOf(core: Core, put: ReplicatedContent['put']): ReplicatedContent {
   const { tree } = core.storage

@@ -14,6 +14,9 @@ import type { MessageSink } from './transport.ts'
 
 const CLOSE = 10
 
+// Times that a remote may open one feed again while it is open.
+const MAX_REOPENED = 16
+
 /** All channels of a stream. */
 export class ChannelTable implements MessageSink {
   private readonly stream: ProtocolStream
@@ -111,7 +114,10 @@ export class ChannelTable implements MessageSink {
     const { stream } = this
     if (id === 0) throw new DDatabaseError('ERR_CHANNEL')
     const known = this.get(message.discoveryKey)
-    if (this.byRemoteId.has(id) || (known !== null && known.remoteId > -1)) {
+    const holder = this.byRemoteId.get(id)
+    if (holder !== undefined && holder !== known) throw new DDatabaseError('ERR_CHANNEL')
+    // The published packages take a feed that is opened again, under the same or one more number, for opened anew.
+    if (known !== null && known.remoteId > -1 && ++known.reopened > MAX_REOPENED) {
       throw new DDatabaseError('ERR_CHANNEL')
     }
     if (known === null && ++this.pending > stream.limits.pendingChannels) {
@@ -217,7 +223,8 @@ export class ChannelTable implements MessageSink {
   private forget(channel: Channel): void {
     if (channel.localId === -1) this.pending--
     this.byDiscoveryKey.delete(b4a.toString(channel.discoveryKey, 'hex'))
-    this.byRemoteId.delete(channel.remoteId)
+    if (channel.reopened === 0) this.byRemoteId.delete(channel.remoteId)
+    else for (const [id, other] of this.byRemoteId) if (other === channel) this.byRemoteId.delete(id)
     channel.remoteId = -1
   }
 

@@ -7,7 +7,7 @@ import type { Transport } from './transport.ts'
 /** Takes what arrives on a channel. All are called with `this` being the handlers. */
 export interface ChannelHandlers {
   /**
-   * Both sides have opened the channel. Called once, before any message: as soon as the remote's Open arrives, or, if it was
+   * Both sides have opened the channel. Called once (again only if the remote opens it once more), before any message: as soon as the remote's Open arrives, or, if it was
    * here before ours, after `stream.open` has returned (in a microtask, or at the end of the discovery key event).
    */
   onopen?(): void
@@ -45,6 +45,8 @@ export class Channel {
   readonly stream: ProtocolStream
   /** Whether `onopen` is still to be called though both sides have opened; see `ChannelTable`. */
   openPending = false
+  /** How often the remote opened it once more while it was open. */
+  reopened = 0
 
   /** Made by `stream.open` and by the remote's Open. */
   constructor(stream: ProtocolStream, discoveryKey: Uint8Array) {

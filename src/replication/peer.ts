@@ -3,6 +3,7 @@ import { DDatabaseError } from '../errors.ts'
 import type { Proof } from '../merkle/verify.ts'
 import type { Channel, ChannelHandlers } from './channel.ts'
 import type { RemoteExtensions } from './extensions.ts'
+import { limitsOf } from './foreign-stream.ts'
 import type { ReplicationLimits } from './limits.ts'
 import type {
   CancelMessage,
@@ -140,12 +141,12 @@ export class Peer implements ChannelHandlers {
 
   /** Bounds on what this peer may cost. */
   get limits(): Readonly<ReplicationLimits> {
-    return this.protocol.limits
+    return limitsOf(this.protocol)
   }
 
   /** Whether the remote does not keep up with reading. */
   get backedUp(): boolean {
-    return this.protocol.backedUp
+    return this.protocol.backedUp === true
   }
 
   private get protocol(): ProtocolStream {
@@ -157,8 +158,8 @@ export class Peer implements ChannelHandlers {
     if (downloading === this.downloading) return
     this.downloading = downloading
     this.sendStatus()
-    this.sendWants()
     this.update()
+    this.sendWants()
   }
 
   /** Chooses whether blocks are sent to this peer. */
@@ -219,10 +220,12 @@ export class Peer implements ChannelHandlers {
   // ---- what the remote says ----
 
   onopen(): void {
-    this.source.ifAvailable.continue()
+    const again = this.remoteOpened
     this.remoteOpened = true
     this.sendOptions()
     if (!this.uploading || !this.downloading) this.sendStatus()
+    if (again) return
+    this.source.ifAvailable.continue()
     this.sendWants()
     this.source.emit('peer-open', this)
   }
@@ -242,10 +245,9 @@ export class Peer implements ChannelHandlers {
     if (!message.uploading) {
       this.dropRequests()
       this.windowsAnswered(this.wants.reset())
-    } else {
-      this.sendWants()
     }
     this.update()
+    this.sendWants()
     if (message.downloading || this.live || this.closed) return
     if (this.downloading && this.source.checkDownloads()) return
     if (this.uploading && this.remoteDownloading) return

@@ -1,8 +1,12 @@
 import { argumentTypeError } from '../errors.ts'
+import { foreignHandlers, isForeign } from './foreign-stream.ts'
 import { Peer, type PeerOptions } from './peer.ts'
 import { type InflightRequest, Reservations, URGENT_REQUESTS } from './requests.ts'
 import type { ReplicationSource, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
+
+// Requests for one seek that may be out at a time.
+const SEEK_REQUESTS = 4
 
 /**
  * The peers of one feed, and who is asked for what (spec WIRE §11.4). A block is reserved while it is asked for, so
@@ -29,10 +33,20 @@ export class Replicator {
    * Opens the feed on a stream.
    * @returns the peer, or null if the feed is on this stream already or was refused, or the stream is gone
    */
-  attach(stream: ProtocolStream, key: Uint8Array, options: PeerOptions): Peer | null {
+  attach(
+    stream: ProtocolStream,
+    key: Uint8Array,
+    discoveryKey: Uint8Array,
+    options: PeerOptions
+  ): Peer | null {
     if (stream.destroyed || stream.opened(key)) return null
+    const foreign = isForeign(stream)
+    if (foreign && stream.noise && stream.remoteOpened(key) && !stream.remoteVerified(key)) {
+      stream.close(discoveryKey)
+      return null
+    }
     const peer = new Peer(this, options)
-    peer.stream = stream.open(key, peer)
+    peer.stream = stream.open(key, foreign ? foreignHandlers(peer) : peer)
     if (peer.stream.closed) {
       // The remote opened the feed with a wrong capability, so it was refused.
       peer.closed = true
@@ -41,6 +55,7 @@ export class Replicator {
     this.source.ifAvailable.wait() // until the remote opens the feed too, or the peer leaves
     this.peers.push(peer)
     this.source.emit('peer-add', peer)
+    if (foreign && peer.stream.remoteOpened) peer.onopen()
     return peer
   }
 
@@ -199,9 +214,20 @@ export class Replicator {
   }
 
   private fillSeek(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): void {
-    if (this.isAsked((request) => request.bytes === wish.bytes)) return
-    const index = this.seekTarget(peer, wish)
-    if (index !== -1 && this.reserved.take(index)) peer.request(index, wish.bytes, wish.hash)
+    // Like the published peers, a seek names several blocks of its range; whichever answer comes tells the place.
+    for (let asked = this.asked(wish.bytes); asked < SEEK_REQUESTS; asked++) {
+      const index = this.seekTarget(peer, wish)
+      if (index === -1 || !this.reserved.take(index)) return
+      peer.request(index, wish.bytes, wish.hash)
+    }
+  }
+
+  private asked(bytes: number): number {
+    let count = 0
+    for (const { inflightRequests } of this.peers) {
+      for (const request of inflightRequests) if (request.bytes === bytes) count++
+    }
+    return count
   }
 
   /** A block of the seek's range that the peer has, and whose hash would be news. */

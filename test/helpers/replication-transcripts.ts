@@ -7,7 +7,7 @@ import { decrypt, framesOf, recordOutput, type SentFrame } from './replication-f
 import { unwatched } from './replication-pipes.ts'
 import { type AnyStream, replicating } from './replication-subjects.ts'
 import { keyPair } from './vectors.ts'
-import { within } from './watchdog.ts'
+import { settle, within } from './watchdog.ts'
 
 /** Who began. */
 export type Side = 'initiator' | 'responder'
@@ -125,8 +125,10 @@ export async function play(transcript: Transcript, side: Side, part: Part): Prom
   }
   let sent = 0
   for (const [n, entry] of entries.entries()) {
-    // A step may wait for what comes only with the following chunks.
-    await Promise.resolve(steps[n]?.())
+    if (n in steps) {
+      await settle()
+      await steps[n]!()
+    }
     if (entry.from === side) {
       sent += entry.wire.length / 2
       // A digest that differs makes a frame shorter or longer, so the size is not waited for for ever.
@@ -137,7 +139,8 @@ export async function play(transcript: Transcript, side: Side, part: Part): Prom
       stream.write(hex(entry.wire))
     }
   }
-  await Promise.resolve(steps[entries.length]?.())
+  await settle()
+  await steps[entries.length]?.()
   if (!stream.destroyed && entries.at(-1)!.type === 10) {
     stream.end()
     await within(new Promise((resolve) => stream.on('close', resolve)), `${transcript.name}: the end of ${side}`)

@@ -191,9 +191,19 @@ function describe({ channel, type, hex, message }: SentFrame): string {
   return `${channel}: type ${type} ${hex}`
 }
 
+/** The published packages may ask several times for the same seek, and answer it once. Once is enough. */
+function withoutRepeatedSeeks(frames: readonly SentFrame[]): SentFrame[] {
+  const seen = new Set<string>()
+  return frames.filter(({ channel, type, message }) => {
+    if (type !== TYPES.request || message.bytes === 0) return true
+    const seek = `${channel} ${message.bytes}`
+    return !seen.has(seek) && seen.add(seek)
+  })
+}
+
 function compare(t: Test, ours: Output, theirs: Output): void {
   t.equal(ours.handshake, theirs.handshake, 'the handshake')
-  const [sent, recorded] = [sorted(ours.frames), sorted(theirs.frames)]
+  const [sent, recorded] = [sorted(ours.frames), sorted(withoutRepeatedSeeks(theirs.frames))]
   t.deepEqual(
     sent.filter((frame) => !recorded.includes(frame)),
     [],
