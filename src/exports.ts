@@ -5,7 +5,6 @@ export type { Dialect } from './dialect.ts'
 export { type ArgumentErrorCode, DDatabaseError, type ErrorCode } from './errors.ts'
 export { type Codec, type EncodingName, MAX_BLOCK_SIZE } from './feed/encoding.ts'
 export type { FeedFactory } from './feed/factory.ts'
-export type { GetOptions, HeadOptions, SeekCallback } from './feed/feed.ts'
 export type { SeekOptions, SeekPosition, UpdateOptions, WaitOptions } from './feed/finder.ts'
 export type { AuditReport, ClearOptions } from './feed/maintenance.ts'
 export type {
@@ -17,6 +16,7 @@ export type {
   WriteHook
 } from './feed/options.ts'
 export type { ProofOptions } from './feed/proofs.ts'
+export type { GetOptions, HeadOptions, SeekCallback } from './feed/reading.ts'
 export type { ReplicateOptions } from './feed/replication.ts'
 export type { DownloadRange, Selection } from './feed/selections.ts'
 export type { ReadStream, ReadStreamOptions, WriteStream, WriteStreamOptions } from './feed/streams.ts'

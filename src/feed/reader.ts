@@ -102,28 +102,42 @@ export async function readBlock(core: Core, block: number): Promise<Uint8Array> 
   return bytes
 }
 
+/** Blocks that are read together. */
+interface Run {
+  offset: number
+  size: number
+  /** Bytes of each block. */
+  sizes: number[]
+}
+
+// The thread pool has four threads; more reads at a time would only keep others waiting.
+const RUNS_AT_A_TIME = 4
+
 /**
  * The bytes of blocks `start` … `end` − 1, which all must be here, with as few reads as possible: pieces of up to
- * {@link RUN_BYTES}, in which the blocks are views.
+ * {@link RUN_BYTES}, some at a time, in which the blocks are views.
  */
 export async function readBlocks(core: Core, start: number, end: number): Promise<Uint8Array[]> {
-  const blocks: Uint8Array[] = []
-  if (start >= end) return blocks
-  let { offset } = await placeOf(core, start)
-  let sizes: number[] = []
-  let total = 0
+  if (start >= end) return []
+  const { tree } = core.storage
+  const { offset } = await placeOf(core, start)
+  let run: Run = { offset, size: 0, sizes: [] }
+  const runs = [run]
   for (let block = start; block < end; block++) {
-    const size = await leafSize(core, block)
-    if (sizes.length > 0 && total + size > RUN_BYTES) {
-      await readRun(core, offset, sizes, total, blocks)
-      offset += total
-      sizes = []
-      total = 0
+    let size = tree.sizeSync(2 * block)
+    if (size < 0) size = await loadLeafSize(core, block)
+    if (run.sizes.length > 0 && run.size + size > RUN_BYTES) {
+      run = { offset: run.offset + run.size, size: 0, sizes: [] }
+      runs.push(run)
     }
-    sizes.push(size)
-    total += size
+    run.sizes.push(size)
+    run.size += size
   }
-  await readRun(core, offset, sizes, total, blocks)
+  const blocks: Uint8Array[] = []
+  for (let at = 0; at < runs.length; at += RUNS_AT_A_TIME) {
+    const read = runs.slice(at, at + RUNS_AT_A_TIME).map((next) => readRun(core, next))
+    for (const part of await Promise.all(read)) for (const block of part) blocks.push(block)
+  }
   return blocks
 }
 
@@ -133,19 +147,20 @@ const RUN_BLOCKS = 2048
 /** End of the run of blocks from `start` that holds about `bytes` bytes, at least one block. All must be known. */
 export async function runEnd(core: Core, start: number, limit: number, bytes: number): Promise<number> {
   const last = Math.min(limit, start + RUN_BLOCKS)
-  let total = await leafSize(core, start)
-  let end = start + 1
-  while (end < last) {
-    total += await leafSize(core, end)
-    if (total > bytes) break
+  const { tree } = core.storage
+  let total = 0
+  let end = start
+  do {
+    const size = tree.sizeSync(2 * end)
+    total += size < 0 ? await loadLeafSize(core, end) : size
+    if (total > bytes && end > start) break
     end++
-  }
+  } while (end < last)
   return end
 }
 
-async function leafSize(core: Core, block: number): Promise<number> {
-  const size = core.storage.tree.sizeSync(2 * block)
-  if (size >= 0) return size
+/** Size of a leaf that `sizeSync` could not tell: it takes a read, or the leaf is missing. */
+async function loadLeafSize(core: Core, block: number): Promise<number> {
   try {
     return (await core.storage.tree.require(2 * block)).size
   } catch (error) {
@@ -153,19 +168,13 @@ async function leafSize(core: Core, block: number): Promise<number> {
   }
 }
 
-async function readRun(
-  core: Core,
-  offset: number,
-  sizes: readonly number[],
-  total: number,
-  into: Uint8Array[]
-): Promise<void> {
-  const bytes = await core.storage.readData(offset, total)
+async function readRun(core: Core, { offset, size, sizes }: Run): Promise<Uint8Array[]> {
+  const bytes = await core.storage.readData(offset, size)
   let at = 0
-  for (const size of sizes) {
-    into.push(bytes.subarray(at, at + size))
-    at += size
-  }
+  return sizes.map((length) => {
+    at += length
+    return bytes.subarray(at - length, at)
+  })
 }
 
 const hashScratch = new Uint8Array(HASH_SIZE)

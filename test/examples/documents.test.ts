@@ -4,10 +4,28 @@ import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test from 'tape'
 
-const DOCUMENTS = ['README.md', 'UPGRADING.md', 'CHANGELOG.md', 'docs/design.md', 'docs/errors.md']
+const DOCUMENTS = [
+  'README.md',
+  'UPGRADING.md',
+  'CHANGELOG.md',
+  'CONTRIBUTING.md',
+  'docs/design.md',
+  'docs/errors.md',
+  'docs/protocol.md'
+]
 
 function read(path: string): string {
   return readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
+}
+
+/** The headings of a document, as links name them. */
+function anchors(path: string): string[] {
+  return [...read(path).matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replace(/[^\w\s-]/g, '')
+      .replace(/\s/g, '-')
+  )
 }
 
 /** All codes of src/errors.ts: the keys of its table, and those of wrong arguments. */
@@ -52,11 +70,14 @@ test('documents: mention only error codes that exist', (t) => {
 test('documents: their links lead somewhere', (t) => {
   let links = 0
   for (const path of DOCUMENTS) {
-    for (const [, target] of read(path).matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)) {
+    for (const [, target, anchor] of read(path).matchAll(/\]\(([^)#]*)(?:#([^)]*))?\)/g)) {
       if (/^https?:/.test(target!)) continue
       links++
-      const url = new URL(`../../${dirname(path)}/${target}`, import.meta.url)
-      t.ok(existsSync(fileURLToPath(url)), `${path}: ${target}`)
+      const linked = target === '' ? path : `${dirname(path)}/${target}`
+      const exists = existsSync(fileURLToPath(new URL(`../../${linked}`, import.meta.url)))
+      t.ok(exists, `${path}: ${target}`)
+      if (exists && anchor !== undefined)
+        t.ok(anchors(linked).includes(anchor), `${path}: ${target}#${anchor}`)
     }
   }
   t.ok(links > 5, 'there are links')

@@ -49,7 +49,7 @@ test('presence: has, one block and ranges', async (t) => {
 
 test('presence: downloaded', async (t) => {
   const feed = await withHole()
-  const cases: [args: [number?, number?], count: number][] = [
+  const cases: [args: [number?, (number | undefined)?], count: number][] = [
     [[], 8],
     [[0], 8],
     [[2], 6],

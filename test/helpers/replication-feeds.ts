@@ -11,7 +11,7 @@ const RAM_3 = createRequire(import.meta.url)('random-access-memory-3') as () => 
 
 /** Storage in memory that the implementation can use. */
 export function memory(subject: Subject): unknown {
-  return subject.isOurs ? () => new RAM() : () => RAM_3()
+  return subject.isOurs ? () => new RAM({ pageSize: 4096 }) : () => RAM_3()
 }
 
 /** Makes feeds of one implementation in memory and closes them at the end of the test. */

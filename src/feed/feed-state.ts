@@ -1,0 +1,451 @@
+import type { Bitfield } from '../bitfield/bitfield.ts'
+import { discoveryKey, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
+import { DDATABASE, type Dialect } from '../dialect.ts'
+import { argumentTypeError, DDatabaseError } from '../errors.ts'
+import type { TreeSet } from '../merkle/tree-set.ts'
+import type { Claim } from '../merkle/verify.ts'
+import type { ExtensionRegistry } from '../replication/extensions.ts'
+import { Guard } from '../replication/guard.ts'
+import type { Peer } from '../replication/peer.ts'
+import type { TransferStats } from '../replication/source.ts'
+import { ProtocolStream } from '../replication/stream.ts'
+import { directoryStorage } from '../storage/directory.ts'
+import { type StorageFactory, toFactory } from '../storage/random-access.ts'
+import { promised } from '../util/callback.ts'
+import { Lifecycle } from '../util/lifecycle.ts'
+import { Appender } from './appender.ts'
+import type { Core } from './core.ts'
+import { type Codec, toCodec } from './encoding.ts'
+import { Finder, type WaitOptions } from './finder.ts'
+import { inspectFeed } from './inspect.ts'
+import { type FeedFiles, openFeed } from './open.ts'
+import {
+  type AvailabilityTimeouts,
+  type CryptoHooks,
+  DEFAULT_CRYPTO,
+  type FeedOptions,
+  type Key,
+  type ParsedArguments,
+  parseArguments,
+  type Storage,
+  type WriteHook
+} from './options.ts'
+import { RawStorage } from './raw-storage.ts'
+import { FeedReplication } from './replication.ts'
+import { Selections } from './selections.ts'
+import { Waiters } from './waiters.ts'
+
+/**
+ * What all parts of a feed share: its options, its state, its properties, and how it opens and closes.
+ * The public methods are in the classes built on it: `WritingFeed`, `ReadingFeed` and `Feed`.
+ */
+export abstract class FeedState<T> extends Lifecycle {
+  /** The strings that this class of feeds uses. */
+  static readonly dialect: Dialect = DDATABASE
+  /** The class of its replication streams. */
+  static readonly Protocol: typeof ProtocolStream = ProtocolStream
+
+  /** The discovery key of a public key: what peers find each other by without learning the key. */
+  static discoveryKey(key: Uint8Array): Uint8Array {
+    if (!(key instanceof Uint8Array)) throw argumentTypeError('key should be bytes')
+    return discoveryKey(key, this.dialect)
+  }
+
+  /** Public key, 32 bytes; null before a static feed is finalized. Final once the feed is open. */
+  key: Uint8Array | null
+  /** Name under which peers find each other, 32 bytes. */
+  discoveryKey: Uint8Array | null
+  /** Ed25519 secret key, 64 bytes, if this feed can be appended to. */
+  secretKey: Uint8Array | null
+  /** Whether blocks are fetched only when asked for. */
+  readonly sparse: boolean
+  /** Parallel requests per peer; read when a peer connects. */
+  maxRequests: number
+  /** Whether blocks are fetched from peers. */
+  downloading: boolean
+  /** Whether blocks are sent to peers. */
+  uploading: boolean
+  /** Whether blocks that were not asked for are accepted. */
+  allowPush: boolean
+  /** Holds "not available" decisions back while somebody is still looking for peers. */
+  readonly ifAvailable = new Guard()
+  /** When "not available" decisions may be made; may be replaced at any time. */
+  timeouts: AvailabilityTimeouts
+  /** The Ed25519 functions in use. */
+  readonly crypto: CryptoHooks
+  /** Extensions of this feed. */
+  readonly extensions: ExtensionRegistry<Peer>
+  /** Raw access to the files, for modules that reach into them. */
+  readonly _storage: RawStorage
+
+  protected readonly args: ParsedArguments
+  protected readonly create: StorageFactory
+  protected readonly codec: Codec
+  protected readonly onwrite: WriteHook | null
+  protected readonly appender: Appender
+  protected readonly finder: Finder
+  protected readonly waiters = new Waiters()
+  protected readonly selections = new Selections()
+  protected readonly replication: FeedReplication
+  protected readonly transfers: TransferStats | null
+  protected core: Core | null = null
+  protected files: FeedFiles | null = null
+  protected canWrite: boolean
+  protected isLive: boolean
+  protected noisePair: KeyPair | null
+  protected downloadingSet: boolean
+  protected expectedLength = -1
+  // No block before this one is missing: where the search for "everything is here" goes on.
+  protected syncedTo = 0
+
+  protected constructor(
+    storage: Storage,
+    key?: Key | FeedOptions<T> | null,
+    options?: FeedOptions<T> | null
+  ) {
+    super()
+    this.create = typeof storage === 'string' ? directoryStorage(storage) : toFactory(storage)
+    this.args = parseArguments(key, options)
+    const given = this.args.options
+    this.key = this.args.key
+    this.discoveryKey = this.key === null ? null : discoveryKey(this.key, this.dialect)
+    this.secretKey = this.args.secretKey
+    this.sparse = given.sparse === true
+    this.maxRequests = given.maxRequests || 16
+    this.downloading = given.downloading !== false
+    this.uploading = given.uploading !== false
+    this.allowPush = given.allowPush === true
+    this.crypto = given.crypto ?? DEFAULT_CRYPTO
+    this.timeouts = given.timeouts ?? {
+      get: (callback) => callback(null),
+      update: (callback) => callback(null)
+    }
+    this.codec = toCodec(given.valueEncoding)
+    this.onwrite = given.onwrite ?? null
+    this.canWrite = given.writable === true
+    this.isLive = given.live !== false
+    this.noisePair = given.noiseKeyPair ?? null
+    this.downloadingSet = typeof given.downloading === 'boolean'
+    this.transfers =
+      given.stats === undefined || given.stats
+        ? { uploadedBlocks: 0, uploadedBytes: 0, downloadedBlocks: 0, downloadedBytes: 0 }
+        : null
+    this.appender = new Appender(this.appendTarget())
+    this.finder = new Finder(this.finderSource())
+    this.replication = new FeedReplication(this.replicationHost())
+    this.extensions = this.replication.extensions
+    this._storage = new RawStorage(this.rawSource())
+  }
+
+  // ---- properties ----
+
+  /** Number of blocks. */
+  get length(): number {
+    return this.core?.length ?? 0
+  }
+
+  /** Number of bytes. */
+  get byteLength(): number {
+    return this.core?.byteLength ?? 0
+  }
+
+  /** Whether `append` works; false after closing. */
+  get writable(): boolean {
+    return this.canWrite && !this.closed
+  }
+
+  /** True until the feed is closed. */
+  get readable(): boolean {
+    return !this.closing && !this.closed
+  }
+
+  /** Whether the feed is signed as it grows; false for a static feed. */
+  get live(): boolean {
+    return this.core?.live ?? this.isLive
+  }
+
+  /** Which blocks are here; null before the feed is open. */
+  get bitfield(): Bitfield | null {
+    return this.core?.bits ?? null
+  }
+
+  /** Which nodes of the tree are known; null before the feed is open. */
+  get tree(): TreeSet | null {
+    return this.core?.tree ?? null
+  }
+
+  /** X25519 pair of this feed's replication streams; made when first asked for, if none was given. */
+  get noiseKeyPair(): KeyPair {
+    this.noisePair ??= noiseKeyPair()
+    return this.noisePair
+  }
+
+  /** The largest length that a connected peer claims to have. */
+  get remoteLength(): number {
+    return this.replication.replicator.remoteLength
+  }
+
+  /** Connected peers, in no particular order. */
+  get peers(): readonly Peer[] {
+    return this.replication.replicator.peers
+  }
+
+  /** Counters, or null if switched off; `totals` is the live object. */
+  get stats(): { peers: TransferStats[]; totals: TransferStats } | null {
+    if (this.transfers === null) return null
+    return { peers: this.peers.map((peer) => peer.stats!), totals: this.transfers }
+  }
+
+  /** @internal */
+  [Symbol.for('nodejs.util.inspect.custom')](_depth: number, options: object): string {
+    return inspectFeed(this.dialect.inspectName, this, options)
+  }
+
+  /** Closes the feed at the end of an `await using` block. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  /** Verifies and stores a block that came from somewhere else. */
+  protected abstract putClaim(core: Core, claim: Claim, peer: Peer | null): Promise<void>
+  /** Marks everything for download. */
+  protected abstract downloadEverything(): void
+
+  // ---- life cycle ----
+
+  protected override async openResource(): Promise<void> {
+    const opened = await openFeed(this.create, this.args, this.dialect, (key, secretKey) =>
+      this.setKeys(key, secretKey)
+    )
+    this.setKeys(opened.key, opened.secretKey)
+    this.core = opened.core
+    this.files = opened.files
+    this.canWrite = opened.writable
+    if (!this.downloadingSet) this.downloading = !opened.writable
+    this.selections.check(opened.core)
+  }
+
+  protected override openFailed(error: Error, told: boolean): void {
+    if (this.listenerCount('error') > 0 || !told) this.emit('error', error)
+  }
+
+  protected override async closeResource(): Promise<void> {
+    await this.appender.idle()
+    await this.core?.mutex.drained()
+    this.replication.replicator.close()
+    const closed = new DDatabaseError('ERR_FEED_CLOSED')
+    this.ifAvailable.destroy()
+    this.waiters.failAll(closed)
+    this.selections.failAll(closed)
+    this.canWrite = false
+    await this.core?.storage.close()
+  }
+
+  protected get dialect(): Dialect {
+    return (this.constructor as typeof FeedState).dialect
+  }
+
+  protected setKeys(key: Uint8Array | null, secretKey: Uint8Array | null): void {
+    this.key = key
+    this.discoveryKey = key === null ? null : discoveryKey(key, this.dialect)
+    this.secretKey = secretKey
+  }
+
+  /** The open feed. Errors: why opening failed, `ERR_FEED_CLOSED`. */
+  protected async whenReady(): Promise<Core> {
+    if (this.usable) return this.core!
+    if (this.closingBegun) throw new DDatabaseError('ERR_FEED_CLOSED')
+    await this.open()
+    if (this.closingBegun) throw new DDatabaseError('ERR_FEED_CLOSED')
+    return this.core!
+  }
+
+  protected openCore(): Core {
+    if (this.core === null) throw new DDatabaseError('ERR_FEED_NOT_OPEN')
+    return this.core
+  }
+
+  /** A storage that was closed under a call is no failure of the storage. */
+  protected async guarded<V>(call: Promise<V>): Promise<V> {
+    try {
+      return await call
+    } catch (error) {
+      const closedUnder = this.closingBegun && DDatabaseError.is(error) && error.code === 'ERR_STORAGE'
+      throw closedUnder ? new DDatabaseError('ERR_FEED_CLOSED', { cause: error }) : error
+    }
+  }
+
+  protected codecFor(valueEncoding: unknown): Codec {
+    return valueEncoding === undefined || valueEncoding === null ? this.codec : toCodec(valueEncoding)
+  }
+
+  protected withDefaults(options: WaitOptions): WaitOptions {
+    return {
+      wait: options.wait,
+      timeout: options.timeout,
+      ifAvailable:
+        typeof options.ifAvailable === 'boolean'
+          ? options.ifAvailable
+          : this.args.options.ifAvailable === true
+    }
+  }
+
+  protected async askHook(index: number, data: Uint8Array | null, peer: unknown): Promise<void> {
+    const { onwrite } = this
+    if (onwrite !== null) await promised((callback) => onwrite(index, data, peer, callback))
+  }
+
+  protected blockStored(
+    core: Core,
+    index: number,
+    data: Uint8Array | null,
+    isNew: boolean,
+    peer: unknown,
+    grew: boolean
+  ): void {
+    if (grew) this.notify('append')
+    if (data === null) {
+      this.waiters.changed(core.length)
+      this.selections.check(core)
+      return
+    }
+    this.replication.replicator.announce(index, 1, peer)
+    if (isNew) {
+      if (this.transfers !== null) {
+        this.transfers.downloadedBlocks++
+        this.transfers.downloadedBytes += data.byteLength
+      }
+      this.notify('download', index, data, peer)
+    }
+    this.waiters.stored(index, index + 1, core.length)
+    this.selections.check(core)
+    if (this.canWrite) return
+    const missing = core.bits.firstMissing(this.syncedTo, core.length)
+    this.syncedTo = missing === -1 ? core.length : missing
+    if (missing === -1) this.notify('sync')
+  }
+
+  protected blocksGone(): void {
+    this.syncedTo = 0
+    this.selections.rewind()
+  }
+
+  protected appendTarget(): ConstructorParameters<typeof Appender>[0] {
+    const feed = this
+    return {
+      // Appends that were accepted before closing are finished, so this does not ask whether the feed is closing.
+      ready: () => (feed.core !== null ? Promise.resolve(feed.core) : feed.whenReady()),
+      checkWritable: () => {
+        if (!feed.canWrite) throw new DDatabaseError('ERR_NOT_WRITABLE')
+      },
+      codec: feed.codec,
+      crypto: feed.crypto,
+      get secretKey() {
+        return feed.secretKey
+      },
+      onwrite: feed.onwrite,
+      indexing: feed.args.options.indexing === true,
+      appended: (start, count) => {
+        feed.notify('append')
+        feed.replication.replicator.announce(start, count, null)
+        feed.waiters.stored(start, start + count, feed.length)
+        feed.selections.check(feed.core!)
+      }
+    }
+  }
+
+  protected finderSource(): ConstructorParameters<typeof Finder>[0] {
+    const feed = this
+    return {
+      get core() {
+        return feed.usable && !feed.closingBegun ? feed.core : null
+      },
+      ready: () => feed.whenReady(),
+      get closed() {
+        return feed.closingBegun
+      },
+      get length() {
+        return feed.length
+      },
+      waiters: feed.waiters,
+      ifAvailable: feed.ifAvailable,
+      get timeouts() {
+        return feed.timeouts
+      },
+      get expectedLength() {
+        return feed.expectedLength
+      },
+      canHelp: (wish) => feed.replication.replicator.canHelp(wish),
+      wished: (wish) => feed.replication.replicator.wished(wish),
+      placed: (bytes) => feed.replication.replicator.foundBytes(bytes),
+      givenUp: () => feed.requestsChanged()
+    }
+  }
+
+  protected replicationHost(): ConstructorParameters<typeof FeedReplication>[0] {
+    const feed = this
+    return {
+      owner: feed,
+      sparse: feed.sparse,
+      get downloading() {
+        return feed.downloading
+      },
+      get uploading() {
+        return feed.uploading
+      },
+      get allowPush() {
+        return feed.allowPush
+      },
+      get maxRequests() {
+        return feed.maxRequests
+      },
+      stats: feed.transfers,
+      ifAvailable: feed.ifAvailable,
+      waiters: feed.waiters,
+      selections: feed.selections,
+      get core() {
+        return feed.core
+      },
+      get key() {
+        return feed.key
+      },
+      get noiseKeyPair() {
+        return feed.noiseKeyPair
+      },
+      Protocol: (feed.constructor as typeof FeedState).Protocol,
+      tellsEachCall: feed.dialect === DDATABASE,
+      ready: () => feed.whenReady(),
+      get usable() {
+        return feed.usable && !feed.closingBegun
+      },
+      put: (claim, peer) => feed.putClaim(feed.core!, claim, peer),
+      appending: () => (feed.appender.busy ? feed.appender.idle() : null),
+      downloadEverything: () => feed.downloadEverything(),
+      emit: (event, ...values) => feed.notify(event, ...values)
+    }
+  }
+
+  protected rawSource(): ConstructorParameters<typeof RawStorage>[0] {
+    const feed = this
+    return {
+      ready: () => feed.whenReady(),
+      get files() {
+        return feed.files
+      },
+      get core() {
+        return feed.core
+      },
+      get key() {
+        return feed.key
+      },
+      get secretKey() {
+        return feed.secretKey
+      }
+    }
+  }
+
+  /** Something is not wanted any more. */
+  protected requestsChanged(): void {
+    if (this.core !== null) this.replication.replicator.cancelled()
+  }
+}

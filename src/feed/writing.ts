@@ -1,0 +1,140 @@
+import { treeHash } from '../crypto/hash.ts'
+import { argumentTypeError } from '../errors.ts'
+import type { Claim, Proof } from '../merkle/verify.ts'
+import type { Peer } from '../replication/peer.ts'
+import { storageError } from '../storage/storage.ts'
+import { type Callback, settle } from '../util/callback.ts'
+import type { Core } from './core.ts'
+import { encodeBlock } from './encoding.ts'
+import { FeedState } from './feed-state.ts'
+import { type ClearOptions, clearBlocks, truncateFeed } from './maintenance.ts'
+import { checkBytes, checkIndex } from './options.ts'
+import { putBlock } from './proofs.ts'
+import { WriteStream, type WriteStreamOptions } from './streams.ts'
+
+/** The part of a feed that changes it. */
+export abstract class WritingFeed<T> extends FeedState<T> {
+  /**
+   * Appends a value, or an array of values as one batch. Calls made while an append is running become one batch.
+   * @returns the index of the first block
+   * Errors: `ERR_NOT_WRITABLE`, `ERR_ENCODING`, `ERR_BLOCK_TOO_LARGE`, `ERR_SIGNING`, `ERR_STORAGE`,
+   * `ERR_WRITE_REFUSED`, `ERR_FEED_CLOSED`, and what the `onwrite` hook says. A rejected append changes nothing.
+   */
+  append(data: T | readonly T[]): Promise<number>
+  append(data: T | readonly T[], callback: Callback<number> | undefined): Promise<number>
+  append(data: T | readonly T[], callback?: Callback<number>): Promise<number> {
+    const values: readonly unknown[] = Array.isArray(data) ? data : [data]
+    return settle(this.closingBegun ? this.whenReady().then(() => 0) : this.appender.append(values), callback)
+  }
+
+  /** Waits until everything appended so far is stored. */
+  flush(callback?: Callback<number>): Promise<number> {
+    return this.append([], callback)
+  }
+
+  /**
+   * Verifies a block against its proof and stores it.
+   * @param data - the value, or null to store its hash only
+   * Errors: `ERR_PROOF_MALFORMED`, `ERR_PROOF_CHECKSUM`, `ERR_PROOF_SIGNATURE`, `ERR_PROOF_NO_SIGNATURE`,
+   * `ERR_ROOTS_MISSING`, `ERR_DATA_SIZE`, `ERR_ENCODING`, `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
+   */
+  put(index: number, data: T | null, proof: Proof, callback?: Callback): Promise<void> {
+    return settle(this.putValue(index, data, proof), callback)
+  }
+
+  private async putValue(index: number, data: T | null, proof: Proof): Promise<void> {
+    const block = checkIndex(index)
+    if (typeof proof !== 'object' || proof === null || !Array.isArray(proof.nodes)) {
+      throw argumentTypeError('proof should be an object with nodes and a signature')
+    }
+    const value = data === null ? null : encodeBlock(this.codec, data)
+    const core = await this.whenReady()
+    // The nodes are used up, as they were in the published packages.
+    const claim = { block, value, nodes: proof.nodes.splice(0), signature: proof.signature ?? null }
+    await this.putClaim(core, claim, null)
+  }
+
+  protected override putClaim(core: Core, claim: Claim, peer: Peer | null): Promise<void> {
+    return putBlock(core, claim, peer, {
+      crypto: this.crypto,
+      key: this.key,
+      beforeWrite: (at, bytes, from) => this.askHook(at, bytes, from),
+      stored: (...stored) => this.blockStored(core, ...stored)
+    })
+  }
+
+  /**
+   * Forgets blocks `start` … `end` − 1 (by default one) and deletes their bytes; their hashes stay.
+   * Errors: `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
+   */
+  clear(start: number, callback?: Callback): Promise<void>
+  clear(start: number, end: number | null | undefined, callback?: Callback): Promise<void>
+  clear(
+    start: number,
+    end: number | null | undefined,
+    options: ClearOptions | null | undefined,
+    callback?: Callback
+  ): Promise<void>
+  clear(
+    start: number,
+    end?: number | null | Callback,
+    options?: ClearOptions | null | Callback,
+    callback?: Callback
+  ): Promise<void> {
+    if (typeof end === 'function') return this.clear(start, undefined, null, end)
+    if (typeof options === 'function') return this.clear(start, end, null, options)
+    return settle(this.clearRange(start, end ?? start + 1, options ?? {}), callback)
+  }
+
+  private async clearRange(start: number, end: number, options: ClearOptions): Promise<void> {
+    checkIndex(start, 'start')
+    checkIndex(end, 'end')
+    if (options.byteOffset !== undefined) checkBytes(options.byteOffset, 'byteOffset')
+    if (options.byteLength !== undefined) checkBytes(options.byteLength, 'byteLength')
+    const core = await this.whenReady()
+    const indexing = this.args.options.indexing === true
+    if (!(await core.mutex.run(() => clearBlocks(core, start, end, options, indexing)))) return
+    this.blocksGone()
+    this.replication.replicator.unannounce(start, end - start)
+    this.notify('clear', start, end)
+  }
+
+  /**
+   * Cuts the feed down to `newLength` blocks. Beware: whoever has copied the removed part sees a fork.
+   * Errors: `ERR_NODE_NOT_FOUND` if the feed is shorter, `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
+   */
+  truncate(newLength: number, callback?: Callback): Promise<void> {
+    return settle(this.truncateTo(newLength), callback)
+  }
+
+  private async truncateTo(newLength: number): Promise<void> {
+    checkIndex(newLength, 'newLength')
+    const core = await this.whenReady()
+    const sign = this.secretKey === null ? null : this.appender.signHead.bind(this.appender)
+    const oldLength = core.length
+    if (!(await core.mutex.run(() => truncateFeed(core, newLength, sign)))) return
+    this.blocksGone()
+    this.replication.replicator.unannounce(newLength, oldLength - newLength)
+  }
+
+  /** Makes the hash of a static feed its key and stores it; on other feeds it stores the key again. */
+  finalize(callback?: Callback): Promise<void> {
+    return settle(this.finalizeKey(), callback)
+  }
+
+  private async finalizeKey(): Promise<void> {
+    const core = await this.whenReady()
+    await core.mutex.run(async () => {
+      const key = this.key ?? treeHash(core.roots)
+      await this.files!.key.write(0, key).catch((error) => {
+        throw storageError(error)
+      })
+      this.setKeys(key, this.secretKey)
+    })
+  }
+
+  /** Appends what is written to it. */
+  createWriteStream(options: WriteStreamOptions = {}): WriteStream {
+    return new WriteStream({ append: (values) => this.append(values as T[]) }, options)
+  }
+}

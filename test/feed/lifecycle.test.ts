@@ -1,0 +1,177 @@
+/** Opening, closing, destroying, and the users that hold a feed open (spec API §5). */
+
+import { readdir } from 'node:fs/promises'
+import test from 'tape'
+import ddatabase from '../../src/index.ts'
+import { writeAll } from '../helpers/feed-face.ts'
+import { temporaryFolder } from '../helpers/folders.ts'
+import { MemoryFiles } from '../helpers/memory-files.ts'
+import { settle, within } from '../helpers/watchdog.ts'
+import { failure, feedOf, memory, refusal, settled, texts } from './feeds.ts'
+
+test('lifecycle: ready, often', async (t) => {
+  const feed = ddatabase<unknown>(memory())
+  const order: string[] = []
+  feed.on('ready', () => order.push('event'))
+  await Promise.all([feed.ready(() => order.push('one')), feed.ready(() => order.push('two')), feed.open()])
+  await feed.ready(() => order.push('three'))
+  await settle()
+  t.deepEqual(order, ['event', 'one', 'two', 'three'])
+  await feed.close()
+})
+
+test('lifecycle: appends that were accepted before close are stored', async (t) => {
+  for (const opened of [true, false]) {
+    const files = new MemoryFiles()
+    const feed = ddatabase<unknown>(memory(files))
+    if (opened) await feed.ready()
+    const appends = [feed.append('a'), feed.append(['b', 'c']), feed.append('d')]
+    const flushed = feed.flush()
+    const closed = feed.close()
+    const late = refusal(feed.append('too late'))
+    t.deepEqual(await Promise.all(appends), [0, 1, 3], `opened: ${opened}`)
+    await flushed
+    await closed
+    t.equal(await late, 'ERR_FEED_CLOSED: Feed is closed')
+    const again = ddatabase<unknown>(memory(files))
+    await again.ready()
+    t.deepEqual(texts((await again.getBatch(0, again.length)) as Uint8Array[]), ['a', 'b', 'c', 'd'])
+    await again.close()
+  }
+})
+
+test('lifecycle: a write stream that was ended before close', async (t) => {
+  const files = new MemoryFiles()
+  const feed = await feedOf<unknown>([], {}, files)
+  const written = writeAll(feed.createWriteStream(), ['a'])
+  await feed.flush()
+  await written
+  await feed.close()
+  const again = await feedOf<unknown>([], {}, files)
+  t.equal(again.length, 1)
+  await again.close()
+})
+
+test('lifecycle: flush answers after the appends before it', async (t) => {
+  const feed = await feedOf<unknown>([])
+  const order: string[] = []
+  await Promise.all([
+    feed.append('a').then(() => order.push('append')),
+    feed.flush().then((length) => order.push(`flush ${length}`)),
+    feed.append('b').then(() => order.push('append'))
+  ])
+  t.deepEqual(order.slice(0, 2), ['append', 'flush 1'])
+  t.equal(await feed.flush(), 2, 'the index of what would come next')
+  t.equal(await feed.append([]), 2)
+  await feed.close()
+})
+
+test('lifecycle: close often, and at the same time', async (t) => {
+  const feed = await feedOf<unknown>(['a'])
+  const seen: unknown[] = []
+  feed.on('close', () => seen.push('event'))
+  const first = feed.close((error) => seen.push(['one', error]))
+  t.equal(feed.readable, false, 'at once')
+  const second = feed.close((error) => seen.push(['two', error]))
+  await Promise.all([first, second])
+  await feed.close((error) => seen.push(['three', error]))
+  await settle()
+  t.deepEqual(seen, ['event', ['one', null], ['two', null], ['three', null]])
+})
+
+test('lifecycle: close while opening', async (t) => {
+  const feed = ddatabase<unknown>(memory())
+  const events: string[] = []
+  for (const name of ['ready', 'close', 'error']) feed.on(name, () => events.push(name))
+  const ready = feed.ready()
+  const get = refusal(feed.get(0))
+  const closed = feed.close()
+  await within(ready, 'ready')
+  await within(closed, 'close')
+  t.deepEqual(events, ['ready', 'close'], 'waits for the opening')
+  t.equal(await get, 'ERR_FEED_CLOSED: Feed is closed')
+  t.deepEqual([feed.opened, feed.closed, feed.closing, feed.opening], [true, true, false, false])
+  t.equal(await refusal(feed.ready()), 'ERR_RESOURCE_CLOSED: Resource is closed')
+})
+
+test('lifecycle: close a feed whose opening fails', async (t) => {
+  const feed = ddatabase<unknown>(memory(), { createIfMissing: false })
+  const failed = failure(feed.ready())
+  await within(feed.close(), 'close')
+  t.equal((await failed).code, 'ERR_NO_FEED')
+  t.deepEqual([feed.opened, feed.closed], [false, true])
+  await feed.close()
+})
+
+test('lifecycle: after close the storages are closed', async (t) => {
+  const files = new MemoryFiles()
+  const feed = await feedOf<unknown>(['a'], {}, files)
+  const storages = (['key', 'secretKey', 'tree', 'data', 'bitfield', 'signatures'] as const).map(
+    (name) => feed._storage[name] as unknown as { closed: boolean }
+  )
+  await feed.close()
+  t.ok(storages.every(({ closed }) => closed))
+})
+
+test('lifecycle: destroyStorage', async (t) => {
+  const folder = await temporaryFolder(t)
+  for (const state of ['opening', 'open', 'closed'] as const) {
+    const feed = ddatabase<unknown>(`${folder}/${state}`)
+    if (state !== 'opening') await feed.append('a')
+    if (state === 'closed') await feed.close()
+    let closes = 0
+    feed.on('close', () => closes++)
+    await within(feed.destroyStorage(), 'destroyStorage')
+    t.equal(closes, state === 'closed' ? 0 : 1, `${state}: close event`)
+    t.deepEqual(await readdir(`${folder}/${state}`).catch(() => []), [], `${state}: the files are gone`)
+    await within(feed.destroyStorage(), 'destroyStorage again')
+    const fresh = ddatabase<unknown>(`${folder}/${state}`)
+    await fresh.ready()
+    t.equal(fresh.length, 0, `${state}: and another feed can be made`)
+    await fresh.destroyStorage()
+  }
+})
+
+test('lifecycle: destroyStorage of storages that cannot be destroyed', async (t) => {
+  const feed = ddatabase<unknown>(new MemoryFiles().plainFactory() as never)
+  await feed.append('a')
+  await within(feed.destroyStorage(), 'destroyStorage')
+  t.equal(feed.closed, true)
+})
+
+test('lifecycle: users hold a feed open', async (t) => {
+  const feed = await feedOf<unknown>(['a'])
+  t.equal(feed.active(), true)
+  t.equal(feed.active(), true)
+  t.equal(feed.actives, 2)
+  const closed = feed.close()
+  t.equal(await settled(closed), false, 'close waits for them')
+  const told: unknown[] = []
+  t.equal(
+    feed.active((error) => told.push((error as { code?: unknown }).code)),
+    false,
+    'no new ones'
+  )
+  t.deepEqual(told, [], 'the callback is asynchronous')
+  feed.inactive()
+  t.equal(await settled(closed), false)
+  let passed: unknown[] = []
+  const boom = new Error('boom')
+  feed.inactive<number>((...args) => (passed = args), boom, 7)
+  t.deepEqual(passed, [boom, 7], 'the last one passes an answer on')
+  await within(closed, 'close')
+  t.deepEqual(told, ['ERR_RESOURCE_CLOSED'])
+  t.equal(feed.actives, 0)
+})
+
+test('lifecycle: close(true) lets users join while others hold the feed', async (t) => {
+  const feed = await feedOf<unknown>(['a'])
+  feed.active()
+  const closed = feed.close(true)
+  t.equal(feed.active(), true)
+  feed.inactive()
+  t.equal(await settled(closed), false)
+  feed.inactive()
+  await within(closed, 'close')
+  t.equal(feed.active(), false, 'not after closing')
+})
