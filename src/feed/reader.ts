@@ -119,12 +119,11 @@ const RUNS_AT_A_TIME = 4
  */
 export async function readBlocks(core: Core, start: number, end: number): Promise<Uint8Array[]> {
   if (start >= end) return []
-  const { tree } = core.storage
   const { offset } = await placeOf(core, start)
   let run: Run = { offset, size: 0, sizes: [] }
   const runs = [run]
   for (let block = start; block < end; block++) {
-    let size = tree.sizeSync(2 * block)
+    let size = leafSizeSync(core, block)
     if (size < 0) size = await loadLeafSize(core, block)
     if (run.sizes.length > 0 && run.size + size > RUN_BYTES) {
       run = { offset: run.offset + run.size, size: 0, sizes: [] }
@@ -147,11 +146,10 @@ const RUN_BLOCKS = 2048
 /** End of the run of blocks from `start` that holds about `bytes` bytes, at least one block. All must be known. */
 export async function runEnd(core: Core, start: number, limit: number, bytes: number): Promise<number> {
   const last = Math.min(limit, start + RUN_BLOCKS)
-  const { tree } = core.storage
   let total = 0
   let end = start
   do {
-    const size = tree.sizeSync(2 * end)
+    const size = leafSizeSync(core, end)
     total += size < 0 ? await loadLeafSize(core, end) : size
     if (total > bytes && end > start) break
     end++
@@ -159,7 +157,16 @@ export async function runEnd(core: Core, start: number, limit: number, bytes: nu
   return end
 }
 
-/** Size of a leaf that `sizeSync` could not tell: it takes a read, or the leaf is missing. */
+/** Size of a leaf; negative if it is missing or takes a read to tell. A promise per leaf would cost more than all else. */
+function leafSizeSync(core: Core, block: number): number {
+  try {
+    return core.storage.tree.sizeSync(2 * block)
+  } catch (error) {
+    throw storageError(error)
+  }
+}
+
+/** Size of a leaf that {@link leafSizeSync} could not tell. */
 async function loadLeafSize(core: Core, block: number): Promise<number> {
   try {
     return (await core.storage.tree.require(2 * block)).size

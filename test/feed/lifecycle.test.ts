@@ -3,6 +3,7 @@
 import { readdir } from 'node:fs/promises'
 import test from 'tape'
 import ddatabase from '../../src/index.ts'
+import { FaultPlan } from '../helpers/faulty-storage.ts'
 import { writeAll } from '../helpers/feed-face.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
@@ -137,6 +138,53 @@ test('lifecycle: destroyStorage of storages that cannot be destroyed', async (t)
   await feed.append('a')
   await within(feed.destroyStorage(), 'destroyStorage')
   t.equal(feed.closed, true)
+})
+
+test('lifecycle: destroyStorage that fails says so', async (t) => {
+  const plan = new FaultPlan()
+  const feed = ddatabase<unknown>(new MemoryFiles().factory(plan) as never)
+  await feed.append('a')
+  plan.arm('before', 1, (_file, operation) => operation === 'unlink')
+  t.equal((await failure(feed.destroyStorage())).code, 'ERR_STORAGE')
+  plan.disarm()
+  await within(feed.destroyStorage(), 'once more')
+  t.equal(feed.closed, true)
+})
+
+test('lifecycle: destroyStorage of a feed that cannot be opened deletes, or says that it did not', async (t) => {
+  const files = new MemoryFiles()
+  await (await feedOf<unknown>(['a'], {}, files)).close()
+  const feed = ddatabase(memory(files), Buffer.alloc(32, 1))
+  t.equal((await failure(feed.ready())).code, 'ERR_OTHER_FEED')
+  const code = await within(
+    feed.destroyStorage().then(
+      () => null,
+      (error) => error.code
+    ),
+    'destroyStorage'
+  )
+  const left = Object.keys(files.toHex()).length
+  t.ok(code !== null || left === 0, `${code}, ${left} files left`)
+  await feed.close()
+})
+
+test('lifecycle: close from within events and callbacks', async (t) => {
+  const files = new MemoryFiles()
+  const early = ddatabase<unknown>(memory(files))
+  const closed = within(new Promise((resolve) => early.on('close', () => resolve(null))), 'close in ready')
+  early.on('ready', () => early.close())
+  const get = refusal(early.get(0))
+  await closed
+  t.equal(await get, 'ERR_FEED_CLOSED: Feed is closed', 'in ready')
+
+  const feed = await feedOf<unknown>([], {}, files)
+  feed.on('append', () => feed.close())
+  t.equal(await within(feed.append(['a', 'b']), 'append'), 0, 'in append')
+  await feed.close()
+  const again = await feedOf<unknown>([], {}, files)
+  t.equal(again.length, 2, 'which is stored')
+  await within(new Promise((resolve) => again.get(0, () => again.close(resolve))), 'close in a callback')
+  t.equal(again.closed, true)
 })
 
 test('lifecycle: users hold a feed open', async (t) => {

@@ -138,6 +138,25 @@ test('read stream: a codec that fails', async (t) => {
   await feed.close()
 })
 
+test('read stream: a value that no stream can carry is the end, however blocks are read', async (t) => {
+  const feed = await feedOf<unknown>([1, null, 2, null, 3], { valueEncoding: 'json' })
+  const outcomes = new Set<unknown>()
+  for (const batch of [1, 2, 64]) {
+    const stream = feed.createReadStream({ batch })
+    const chunks: unknown[] = []
+    stream.on('data', (chunk: unknown) => chunks.push(chunk))
+    stream.on('end', () => outcomes.add('end'))
+    stream.on('error', (error: unknown) => outcomes.add((error as { code?: unknown }).code))
+    await within(new Promise((resolve) => stream.on('close', () => resolve(null))), 'closing')
+    t.ok(
+      chunks.every((chunk) => chunk === 1),
+      `batch: ${batch}: nothing that comes later: ${chunks}`
+    )
+  }
+  t.equal(outcomes.size, 1, `the same each time: ${[...outcomes]}`)
+  await feed.close()
+})
+
 test('read stream: is a streamx stream', async (t) => {
   const feed = await feedOf(VALUES)
   const chunks: unknown[] = []

@@ -200,6 +200,28 @@ test('waiting: setExpectedLength before opening', async (t) => {
   await close()
 })
 
+test('waiting: eagerUpdate', async (t) => {
+  const { source, close } = await remote()
+  const feed = ddatabase(memory(), source.key, { sparse: true, eagerUpdate: true, ifAvailable: true })
+  const errors: unknown[] = []
+  const third = within(
+    new Promise<void>((resolve) => {
+      feed.on('update-error', (error: { code?: unknown }) => {
+        errors.push(error.code)
+        if (errors.length === 3) resolve()
+      })
+    }),
+    'update-error'
+  )
+  await third
+  t.deepEqual(errors.slice(0, 3), new Array(3).fill('ERR_UPDATE_NOT_AVAILABLE'), 'goes on after a failure')
+  await feed.close()
+  const count = errors.length
+  t.equal(await settled(Promise.resolve()), true)
+  t.equal(errors.length, count, 'and ends with the feed')
+  await close()
+})
+
 test('waiting: head', async (t) => {
   const { source, replica, close } = await remote()
   t.equal(await refusal(replica.head()), 'ERR_FEED_EMPTY: feed is empty')

@@ -11,7 +11,7 @@ import ddatabase, {
 } from '../../src/index.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { published, publishedHypercore } from '../helpers/published.ts'
-import { memory, texts, thrown } from './feeds.ts'
+import { memory, refusal, texts, thrown } from './feeds.ts'
 
 const PAIR = keyPair(Buffer.alloc(32, 7))
 const HEX = Buffer.from(PAIR.publicKey).toString('hex')
@@ -128,7 +128,11 @@ test('ways in: only the hypercore dialect has getBlockInfo', async (t) => {
   t.deepEqual(Object.keys(info).sort(), ['hash', 'index', 'size'])
   t.deepEqual([info.index, info.size, info.hash.byteLength], [2, 3, 32])
   t.notOk('getBlockInfo' in ddatabase.prototype, 'not in ddatabase')
+  t.equal(await refusal(feed.getBlockInfo(2)), 'ERR_NODE_NOT_FOUND: No node found')
+  const told = await new Promise((resolve) => feed.getBlockInfo(0, (_error, node) => resolve(node?.size)))
+  t.equal(told, 2, 'with a callback')
   await feed.close()
+  t.equal(await refusal(feed.getBlockInfo(0)), 'ERR_FEED_CLOSED: Feed is closed')
 })
 
 type Arguments = [storage: Storage, key?: unknown, options?: unknown]

@@ -44,6 +44,8 @@ export interface AgentCommands {
   dial(name: string, ids: string[], port: number, initiator: boolean, options: object): Promise<void>
   /** Waits until all streams of a name have ended. */
   ended(name: string): Promise<StreamEnd[]>
+  /** Waits until all streams of a name have ended, or the feed has all of its `length` blocks. */
+  endedOrComplete(name: string, id: string, length: number): Promise<void>
   /** Breaks all sockets of a name off. */
   hangUp(name: string): Promise<void>
   /** Blocks acknowledged on the streams of a name. */
@@ -134,6 +136,15 @@ export class Agent implements AgentCommands {
     const line = this.#line(name)
     await until(() => line.streams.length > 0 && line.ends.length === line.streams.length, `the end of ${name}`)
     return line.ends
+  }
+
+  endedOrComplete(name: string, id: string, length: number) {
+    const line = this.#line(name)
+    const feed = this.#feed(id)
+    return until(
+      () => feed.downloaded() === length || (line.streams.length > 0 && line.ends.length === line.streams.length),
+      `the end of ${name}`
+    )
   }
 
   async hangUp(name: string) {
