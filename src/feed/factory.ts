@@ -28,6 +28,8 @@ export function feedFactory<Factory extends FeedStatics>(FeedClass: typeof Feed)
   factory.prototype = FeedClass.prototype
   return Object.assign(factory, {
     discoveryKey: (key: Uint8Array) => FeedClass.discoveryKey(key),
-    Protocol: FeedClass.Protocol
+    Protocol: FeedClass.Protocol,
+    // Classes that extend the callable inherit its statics, not those of the class.
+    dialect: FeedClass.dialect
   }) as unknown as Factory
 }

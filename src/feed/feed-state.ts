@@ -300,7 +300,7 @@ export abstract class FeedState<T> extends Lifecycle {
     index: number,
     data: Uint8Array | null,
     isNew: boolean,
-    peer: unknown,
+    peer: Peer | null,
     grew: boolean
   ): void {
     if (grew) this.notify('append')
@@ -311,9 +311,10 @@ export abstract class FeedState<T> extends Lifecycle {
     }
     this.replication.replicator.announce(index, 1, peer)
     if (isNew) {
-      if (this.transfers !== null) {
-        this.transfers.downloadedBlocks++
-        this.transfers.downloadedBytes += data.byteLength
+      for (const stats of [this.transfers, peer?.stats ?? null]) {
+        if (stats === null) continue
+        stats.downloadedBlocks++
+        stats.downloadedBytes += data.byteLength
       }
       this.notify('download', index, data, peer)
     }
@@ -334,7 +335,12 @@ export abstract class FeedState<T> extends Lifecycle {
     const feed = this
     return {
       // Appends that were accepted before closing are finished, so this does not ask whether the feed is closing.
-      ready: () => (feed.core !== null ? Promise.resolve(feed.core) : feed.whenReady()),
+      ready: async () => {
+        if (feed.core !== null) return feed.core
+        if (!feed.opening) return feed.whenReady()
+        await feed.open()
+        return feed.core!
+      },
       checkWritable: () => {
         if (!feed.canWrite) throw new DDatabaseError('ERR_NOT_WRITABLE')
       },

@@ -167,8 +167,14 @@ export class Feed<T = Uint8Array> extends ReadingFeed<T> {
   /** Closes the feed and deletes its files. Errors: `ERR_STORAGE`. */
   destroyStorage(callback?: Callback): Promise<void> {
     const run = async (): Promise<void> => {
+      const failure = await this.open().then(
+        () => null,
+        (error: unknown) => error
+      )
       await this.close()
-      await this.core?.storage.destroy()
+      // What could not be opened may be locked or somebody else's: it is not deleted.
+      if (this.core === null) throw failure
+      await this.core.storage.destroy()
     }
     return settle(run(), callback)
   }

@@ -12,6 +12,7 @@ import {
   type Verified,
   verifyBlock
 } from '../merkle/verify.ts'
+import type { Peer } from '../replication/peer.ts'
 import type { StoredSignature } from '../storage/signatures-file.ts'
 import { storageError } from '../storage/storage.ts'
 import { encodeNode } from '../storage/tree-file.ts'
@@ -122,9 +123,9 @@ export interface PutTarget {
   readonly crypto: CryptoHooks
   readonly key: Uint8Array | null
   /** Asks the application; resolves to go on. */
-  beforeWrite(block: number, data: Uint8Array | null, peer: unknown): Promise<void>
+  beforeWrite(block: number, data: Uint8Array | null, peer: Peer | null): Promise<void>
   /** A block, or its hash, was stored. */
-  stored(block: number, data: Uint8Array | null, isNew: boolean, peer: unknown, grew: boolean): void
+  stored(block: number, data: Uint8Array | null, isNew: boolean, peer: Peer | null, grew: boolean): void
 }
 
 /**
@@ -133,12 +134,17 @@ export interface PutTarget {
  * Errors: `ERR_PROOF_MALFORMED`, `ERR_PROOF_CHECKSUM`, `ERR_PROOF_SIGNATURE`, `ERR_PROOF_NO_SIGNATURE`,
  * `ERR_ROOTS_MISSING`, `ERR_DATA_SIZE`, `ERR_STORAGE`, `ERR_WRITE_REFUSED`, and what the hook says.
  */
-export async function putBlock(core: Core, claim: Claim, peer: unknown, target: PutTarget): Promise<void> {
+export async function putBlock(
+  core: Core,
+  claim: Claim,
+  peer: Peer | null,
+  target: PutTarget
+): Promise<void> {
   checkClaim(claim)
   await core.mutex.run(() => verifyAndStore(core, claim, peer, target))
 }
 
-async function verifyAndStore(core: Core, claim: Claim, peer: unknown, target: PutTarget): Promise<void> {
+async function verifyAndStore(core: Core, claim: Claim, peer: Peer | null, target: PutTarget): Promise<void> {
   const { block, value } = claim
   const wanted = nodesToRead(claim, core.tree)
   const stored = new Map((await requireNodes(core, wanted)).map((node) => [node.index, node]))

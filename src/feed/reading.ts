@@ -265,9 +265,13 @@ export abstract class ReadingFeed<T> extends WritingFeed<T> {
     callback?: Callback
   ): Selection {
     if (typeof range === 'function') return this.download(null, range)
-    const selection = new Selection(toRange(range), callback)
-    if (this.closingBegun) {
-      selection.finish(new DDatabaseError('ERR_FEED_CLOSED'))
+    const closed = this.closingBegun
+    const selection = new Selection(toRange(range), closed ? undefined : callback)
+    if (closed) {
+      const error = new DDatabaseError('ERR_FEED_CLOSED')
+      selection.finish(error)
+      // At once, as callers of the published packages know it.
+      callback?.(error)
       return selection
     }
     this.selections.add(selection)
@@ -289,6 +293,8 @@ export abstract class ReadingFeed<T> extends WritingFeed<T> {
    * blocks `start` … `end` − 1. Their callbacks get `ERR_REQUEST_CANCELLED`, downloads `ECANCELED`.
    */
   cancel(start: unknown, end?: number): void {
+    // What `get` returns if it cannot wait; calls without an id must not be meant by it.
+    if (start === undefined || start === null) return
     if (typeof start !== 'number') {
       this.waiters.cancel(start)
       this.requestsChanged()

@@ -163,6 +163,8 @@ export class Selections {
    */
   cancel(range: DownloadRange): boolean {
     let at = this.list.indexOf(range as Selection)
+    // A selection that has ended stands for no other one.
+    if (at === -1 && range instanceof Selection) return false
     if (at === -1) {
       const wanted = new Selection(range, undefined)
       at = this.list.findIndex(

@@ -1,5 +1,5 @@
 import { Readable, Writable } from 'streamx'
-import { argumentRangeError } from '../errors.ts'
+import { argumentRangeError, DDatabaseError } from '../errors.ts'
 import { checkIndex } from './options.ts'
 
 /** How a stream's hook answers. */
@@ -107,6 +107,11 @@ export class ReadStream extends Readable {
     if (values.length === 0) values.push(await this.next())
     for (const value of values) {
       if (this.destroying) return
+      if (value === null || value === undefined) {
+        throw new DDatabaseError('ERR_DECODING', {
+          message: `Block ${this.index} is ${value}, which a stream cannot carry`
+        })
+      }
       this.push(value)
       this.index++
     }

@@ -15,9 +15,9 @@ export const EXTENSION_TYPE = 15
 const TYPES = 16
 // 8 groups of 7 bits hold every safe integer.
 const VARINT_SIZE = 8
-// Bodies up to this size are allocated at once when they come in pieces. Larger ones grow with what has arrived,
-// because a frame's length is only a claim.
-const EAGER_SIZE = 64 * 1024
+// Bodies up to this size, such as a block of 64 KB with its proof, are allocated at once when they come in pieces. Larger
+// ones grow with what has arrived, at the cost of a copy, because a frame's length is only a claim.
+const EAGER_SIZE = 128 * 1024
 const EMPTY = b4a.alloc(0)
 
 /** Bytes of the frame of a body with `bodySize` bytes. */

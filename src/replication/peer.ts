@@ -384,10 +384,6 @@ export class Peer implements ChannelHandlers {
     if (this.closed) return
     // A Data without a block acknowledges nothing that was stored, but the published peers say it all the same.
     if (this.remoteAck) this.stream.have({ start: index, length: 1, ack: true })
-    if (value !== null && this.stats !== null) {
-      this.stats.downloadedBlocks++
-      this.stats.downloadedBytes += value.byteLength
-    }
     this.settle(index, value === null)
     this.replicator.endDownloads()
   }

@@ -71,14 +71,24 @@ function isSize(value: unknown, name: string): value is number | false {
   throw argumentTypeError(`${name} should be a number of bytes, false, or an object with get and set`)
 }
 
-function adapt<V>(cache: ExternalCache): {
+function adapt<V extends object>(
+  cache: ExternalCache
+): {
   get(key: number): V | null | undefined
   set(key: number, value: V): void
   delete(key: number): void
 } {
+  // An application may give one cache to several feeds; the keys are only block numbers and tree indexes.
+  const own = new WeakSet<object>()
   return {
-    get: (key) => cache.get(key) as V | null | undefined,
-    set: (key, value) => cache.set(key, value),
+    get: (key) => {
+      const value = cache.get(key) as V | null | undefined
+      return value && own.has(value) ? value : null
+    },
+    set: (key, value) => {
+      own.add(value)
+      cache.set(key, value)
+    },
     // A cache need not be able to forget; an entry of null counts as none.
     delete: (key) => (cache.del ? cache.del(key) : cache.set(key, null))
   }

@@ -138,7 +138,7 @@ export class FeedStorage {
 
   /** Deletes all files. */
   async destroy(): Promise<void> {
-    for (const file of this.files) await file.destroy()
+    for (const file of this.files) await file.destroy().catch(rethrowStorageError)
   }
 
   private maySync(size: number): boolean {
