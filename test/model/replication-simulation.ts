@@ -185,7 +185,7 @@ export class ReplicationSimulation {
     const bytes = this.random.below(total + 1)
     this.#note(`${member.name}: seek ${bytes}`)
     // A place is the same in every feed that is long enough: the first block that reaches beyond it.
-    this.#track(`${member.name}: seek ${bytes}`, null, () => replicating(member.feed).cancel(0, Infinity), async () => {
+    this.#track(`${member.name}: seek ${bytes}`, null, () => replicating(member.feed).cancel(0, 2 ** 40), async () => {
       const [index, offset] = await member.feed.seek(bytes, { ifAvailable: true })
       let before = 0
       for (let i = 0; i < index; i++) before += this.blocks[i]!.byteLength

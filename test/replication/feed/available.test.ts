@@ -48,17 +48,21 @@ for (const [name, [call, message, code]] of Object.entries(CALLS)) {
     for (const connection of connections) await connection.cut()
   })
 
-  forEach(BOTH, `available: ${name} asked while the only peer, which has nothing, connects`, async (t, bench) => {
-    const writer = await bench.writer(texts(3))
-    const replica = await bench.sparse(writer)
-    const empty = await bench.sparse(writer)
-    const stream = replicating(replica).replicate(true, { live: true })
-    const answer = refused(replica)
-    await settle(10)
-    const connection = connectStreams(stream, replicating(empty).replicate(false, { live: true }))
-    t.equal(await answer, bench.subject.isOurs ? code : undefined)
-    await connection.cut()
-  })
+  forEach(
+    BOTH,
+    `available: ${name} asked while the only peer, which has nothing, connects`,
+    async (t, bench) => {
+      const writer = await bench.writer(texts(3))
+      const replica = await bench.sparse(writer)
+      const empty = await bench.sparse(writer)
+      const stream = replicating(replica).replicate(true, { live: true })
+      const answer = refused(replica)
+      await settle(10)
+      const connection = connectStreams(stream, replicating(empty).replicate(false, { live: true }))
+      t.equal(await answer, bench.subject.isOurs ? code : undefined)
+      await connection.cut()
+    }
+  )
 
   forEach(BOTH, `available: ${name} asked while the only peer, which goes, connects`, async (t, bench) => {
     const writer = await bench.writer(texts(3))
@@ -144,15 +148,19 @@ forEach(BOTH, 'available: a hook may wait until a peer is there', async (t, benc
   await cut()
 })
 
-forEach(BOTH, 'available: get fails with Closed or Feed is closed if the feed closes meanwhile', async (t, bench) => {
-  const writer = await bench.writer(texts(3))
-  const replica = await bench.sparse(writer)
-  replicating(replica).ifAvailable.wait()
-  const error = rejection(replica.get(1, { ifAvailable: true }), 'get')
-  await settle()
-  await replica.close()
-  t.ok(['Closed', 'Feed is closed'].includes((await error).message))
-})
+forEach(
+  BOTH,
+  'available: get fails with Closed or Feed is closed if the feed closes meanwhile',
+  async (t, bench) => {
+    const writer = await bench.writer(texts(3))
+    const replica = await bench.sparse(writer)
+    replicating(replica).ifAvailable.wait()
+    const error = rejection(replica.get(1, { ifAvailable: true }), 'get')
+    await settle()
+    await replica.close()
+    t.ok(['Closed', 'Feed is closed'].includes((await error).message))
+  }
+)
 
 forEach(BOTH, 'available: a writer has no updates, unless forced to ask', async (t, bench) => {
   const writer = await bench.writer(texts(3))

@@ -4,7 +4,7 @@
  */
 import test, { type Test } from 'tape'
 import type { FeedFace } from '../../helpers/feed-face.ts'
-import { Bench, complete, connect, type Connection, texts, until } from '../../helpers/replication-feeds.ts'
+import { Bench, type Connection, complete, connect, texts, until } from '../../helpers/replication-feeds.ts'
 import { type CodedError, ending, join, unwatched } from '../../helpers/replication-pipes.ts'
 import { type AnyChannel, type AnyStream, OURS, replicating } from '../../helpers/replication-subjects.ts'
 import { settle } from '../../helpers/watchdog.ts'
@@ -19,7 +19,10 @@ class Stage {
   readonly #connections: Connection[] = []
   readonly #waiting: Promise<unknown>
 
-  private constructor(bench: Bench, feeds: Record<'writer' | 'half' | 'victim' | 'other' | 'copy', FeedFace>) {
+  private constructor(
+    bench: Bench,
+    feeds: Record<'writer' | 'half' | 'victim' | 'other' | 'copy', FeedFace>
+  ) {
     this.bench = bench
     this.writer = feeds.writer
     this.victim = feeds.victim
@@ -71,7 +74,10 @@ class Stage {
     t.equal(String(await this.#waiting), 'block 5', 'the waiting call is answered')
     await this.#others[0].append('more')
     await complete(this.#others[1], 3)
-    t.notOk(this.#connections.some(({ a, b }) => a.destroyed || b.destroyed), 'no other stream has ended')
+    t.notOk(
+      this.#connections.some(({ a, b }) => a.destroyed || b.destroyed),
+      'no other stream has ended'
+    )
     for (const connection of this.#connections) await connection.cut()
     t.deepEqual({ ...(await this.victim.audit()) }, { valid: this.victim.downloaded(), invalid: 0 }, 'audit')
     await this.bench.close()
@@ -108,7 +114,10 @@ type NodeLike = { index: number; hash: Uint8Array; size: number }
 const nodesOf = (message: Record<string, unknown>) => message.nodes as NodeLike[]
 const flipped = (bytes: Uint8Array) => Buffer.from(bytes).fill(bytes[0]! ^ 1, 0, 1)
 
-const DATA: Record<string, [change: (message: Record<string, unknown>, stage: Stage) => unknown, ...codes: string[]]> = {
+const DATA: Record<
+  string,
+  [change: (message: Record<string, unknown>, stage: Stage) => unknown, ...codes: string[]]
+> = {
   'another value': [
     (message) => ({ ...message, value: Buffer.from('block V') }),
     'ERR_PROOF_CHECKSUM',
@@ -130,7 +139,12 @@ const DATA: Record<string, [change: (message: Record<string, unknown>, stage: St
     'ERR_PROOF_CHECKSUM',
     'ERR_PROOF_SIGNATURE'
   ],
-  'no nodes': [(message) => ({ ...message, nodes: [] }), 'ERR_ROOTS_MISSING', 'ERR_PROOF_NO_SIGNATURE', 'ERR_PROOF_SIGNATURE'],
+  'no nodes': [
+    (message) => ({ ...message, nodes: [] }),
+    'ERR_ROOTS_MISSING',
+    'ERR_PROOF_NO_SIGNATURE',
+    'ERR_PROOF_SIGNATURE'
+  ],
   'nodes of another block': [
     (message) => ({
       ...message,
@@ -167,7 +181,10 @@ test('bad input: a longer feed with a false signature', async (t) => {
   await stage.goesOn(t)
 })
 
-const BROKEN: Record<string, [attack: (channel: AnyChannel, stream: AnyStream) => unknown, ...codes: string[]]> = {
+const BROKEN: Record<
+  string,
+  [attack: (channel: AnyChannel, stream: AnyStream) => unknown, ...codes: string[]]
+> = {
   'a bitfield that is not one': [
     (channel) => channel.have({ start: 0, length: 2 ** 20, bitfield: Buffer.from('140102', 'hex') }),
     'ERR_MALFORMED_RLE'
@@ -177,12 +194,17 @@ const BROKEN: Record<string, [attack: (channel: AnyChannel, stream: AnyStream) =
     'ERR_MESSAGE_INVALID'
   ],
   'a bitfield of more than a window': [
-    (channel) => channel.have({ start: 0, length: 2 ** 20, bitfield: Buffer.from([0xff, 0xff, 0xff, 0xff, 0x0f]) }),
+    (channel) =>
+      channel.have({ start: 0, length: 2 ** 20, bitfield: Buffer.from([0xff, 0xff, 0xff, 0xff, 0x0f]) }),
     'ERR_LIMIT',
     'ERR_MALFORMED_RLE'
   ],
   'a Have of too many blocks': [(channel) => channel.have({ start: 0, length: 2 ** 50 }), 'ERR_LIMIT'],
-  'a Have of a block that cannot be': [(channel) => channel.have({ start: 2 ** 52 }), 'ERR_LIMIT', 'ERR_MESSAGE_INVALID']
+  'a Have of a block that cannot be': [
+    (channel) => channel.have({ start: 2 ** 52 }),
+    'ERR_LIMIT',
+    'ERR_MESSAGE_INVALID'
+  ]
 }
 
 for (const [name, [attack, ...codes]] of Object.entries(BROKEN)) {
@@ -224,10 +246,7 @@ test('bad input: what is merely strange is ignored', async (t) => {
 test('bad input: a frame over the limit', async (t) => {
   const stage = await Stage.make(t)
   const limits = { frameSize: 100000 }
-  const error = await stage.attackedBy(
-    (channel) => channel.extension(0, Buffer.alloc(100001)),
-    { limits }
-  )
+  const error = await stage.attackedBy((channel) => channel.extension(0, Buffer.alloc(100001)), { limits })
   t.equal(error?.code, 'ERR_FRAME_SIZE')
   await stage.goesOn(t)
 })
@@ -247,10 +266,17 @@ test('bad input: bytes that are no frames', async (t) => {
     const remote = new OURS.Protocol(true, options)
     remote.open(stage.writer.key)
     remote.on('data', (chunk: Uint8Array) => stream.destroying || stream.write(chunk))
-    await until(() => replicating(stage.victim).peers.some((peer) => peer.stream.stream === stream && peer.remoteOpened), 'the Open')
+    await until(
+      () =>
+        replicating(stage.victim).peers.some((peer) => peer.stream.stream === stream && peer.remoteOpened),
+      'the Open'
+    )
     stream.write(Buffer.from(bytes, 'hex'))
     const found = (await end)?.code
-    t.ok(found === code || found?.startsWith('ERR_MESSAGE') === code.startsWith('ERR_MESSAGE'), `${bytes}: ${found}`)
+    t.ok(
+      found === code || found?.startsWith('ERR_MESSAGE') === code.startsWith('ERR_MESSAGE'),
+      `${bytes}: ${found}`
+    )
     remote.destroy()
   }
   await stage.goesOn(t)

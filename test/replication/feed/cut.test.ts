@@ -41,12 +41,15 @@ async function replicateUpTo(
   }
   const errors = await ends
   await settle(2)
-  if (replicating(writer).peers.length + replicating(replica).peers.length > 0) throw new Error('a peer was left behind')
+  if (replicating(writer).peers.length + replicating(replica).peers.length > 0)
+    throw new Error('a peer was left behind')
   const again = await connect(writer, replica, { encrypted: false, noise: false }).ends
   if (again.some((error) => error !== null)) throw new Error(`the next connection: ${again.join()}`)
-  if ((await blocksOf(replica)).join() !== BLOCKS.join()) throw new Error('the blocks are not those of the writer')
+  if ((await blocksOf(replica)).join() !== BLOCKS.join())
+    throw new Error('the blocks are not those of the writer')
   const { totals } = replicating(replica).stats!
-  if (totals.downloadedBlocks !== BLOCKS.length) throw new Error(`${totals.downloadedBlocks} blocks were fetched`)
+  if (totals.downloadedBlocks !== BLOCKS.length)
+    throw new Error(`${totals.downloadedBlocks} blocks were fetched`)
   await replica.close()
   return { passed, errors }
 }

@@ -1,6 +1,15 @@
 /** How replications end that are not live (spec WIRE §14). */
 import test from 'tape'
-import { Bench, blocksOf, complete, connect, connectStreams, forEach, texts, until } from '../../helpers/replication-feeds.ts'
+import {
+  Bench,
+  blocksOf,
+  complete,
+  connect,
+  connectStreams,
+  forEach,
+  texts,
+  until
+} from '../../helpers/replication-feeds.ts'
 import { OURS, PUBLISHED, replicating } from '../../helpers/replication-subjects.ts'
 import { settle } from '../../helpers/watchdog.ts'
 
@@ -83,7 +92,10 @@ forEach(BOTH, 'ending: one live side keeps the stream open', async (t, bench) =>
     const { a, b, cut } = connect(writer, replica, optionsOfWriter, optionsOfReplica)
     await complete(replica, 10)
     await settle(20)
-    t.notOk(a.destroyed || b.destroyed, `${JSON.stringify(optionsOfWriter)} and ${JSON.stringify(optionsOfReplica)}`)
+    t.notOk(
+      a.destroyed || b.destroyed,
+      `${JSON.stringify(optionsOfWriter)} and ${JSON.stringify(optionsOfReplica)}`
+    )
     await cut()
   }
 })
@@ -167,9 +179,7 @@ test('ending: an uploader that does not upload says so when it ends (ours)', asy
   const said = new Promise<boolean>((resolve) => {
     replicating(writer).once('peer-open', () => {
       const peer = replicating(writer).peers[0]!
-      void until(() => !peer.remoteDownloading, 'the end').then(() =>
-        resolve(peer.remoteUploading)
-      )
+      void until(() => !peer.remoteDownloading, 'the end').then(() => resolve(peer.remoteUploading))
     })
   })
   t.equal(await said, false)

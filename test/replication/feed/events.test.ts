@@ -1,6 +1,12 @@
 /** Events of a feed that come from replicating (spec API §4), and acknowledgements. */
 import { complete, connect, forEach, texts, until } from '../../helpers/replication-feeds.ts'
-import { OURS, OURS_HYPERCORE, PUBLISHED, PUBLISHED_HYPERCORE, replicating } from '../../helpers/replication-subjects.ts'
+import {
+  OURS,
+  OURS_HYPERCORE,
+  PUBLISHED,
+  PUBLISHED_HYPERCORE,
+  replicating
+} from '../../helpers/replication-subjects.ts'
 import { settle } from '../../helpers/watchdog.ts'
 
 const BOTH = [OURS, PUBLISHED]
@@ -58,22 +64,26 @@ forEach(BOTH, 'events: a replica says append and sync', async (t, bench) => {
   await cut()
 })
 
-forEach(BOTH, 'events: a writer never says sync, a sparse replica when it has everything', async (t, bench) => {
-  const writer = await bench.writer(texts(2))
-  const sparse = await bench.sparse(writer)
-  let ofWriter = 0
-  let ofSparse = 0
-  replicating(writer).on('sync', () => ofWriter++)
-  replicating(sparse).on('sync', () => ofSparse++)
-  const { cut } = connect(writer, sparse, { live: true })
-  await sparse.get(1)
-  await settle()
-  t.equal(ofSparse, 0)
-  await sparse.get(0)
-  await until(() => ofSparse === 1, 'sync')
-  t.equal(ofWriter, 0)
-  await cut()
-})
+forEach(
+  BOTH,
+  'events: a writer never says sync, a sparse replica when it has everything',
+  async (t, bench) => {
+    const writer = await bench.writer(texts(2))
+    const sparse = await bench.sparse(writer)
+    let ofWriter = 0
+    let ofSparse = 0
+    replicating(writer).on('sync', () => ofWriter++)
+    replicating(sparse).on('sync', () => ofSparse++)
+    const { cut } = connect(writer, sparse, { live: true })
+    await sparse.get(1)
+    await settle()
+    t.equal(ofSparse, 0)
+    await sparse.get(0)
+    await until(() => ofSparse === 1, 'sync')
+    t.equal(ofWriter, 0)
+    await cut()
+  }
+)
 
 forEach(BOTH, 'events: every Have is a peer-ack', async (t, bench) => {
   const writer = await bench.writer(texts(3))
@@ -150,16 +160,20 @@ forEach(BOTH, 'events: replicating comes with each replicate call (ddatabase)', 
   stream.destroy()
 })
 
-forEach([OURS_HYPERCORE, PUBLISHED_HYPERCORE], 'events: replicating comes with each peer (hypercore)', async (t, bench) => {
-  const writer = await bench.writer(texts(1))
-  const streams: unknown[] = []
-  replicating(writer).on('replicating', (stream) => streams.push(stream))
-  const stream = replicating(writer).replicate(true)
-  t.deepEqual(streams, [stream])
-  replicating(writer).replicate(stream)
-  t.deepEqual(streams, [stream], 'not for a stream that carries the feed already')
-  stream.destroy()
-})
+forEach(
+  [OURS_HYPERCORE, PUBLISHED_HYPERCORE],
+  'events: replicating comes with each peer (hypercore)',
+  async (t, bench) => {
+    const writer = await bench.writer(texts(1))
+    const streams: unknown[] = []
+    replicating(writer).on('replicating', (stream) => streams.push(stream))
+    const stream = replicating(writer).replicate(true)
+    t.deepEqual(streams, [stream])
+    replicating(writer).replicate(stream)
+    t.deepEqual(streams, [stream], 'not for a stream that carries the feed already')
+    stream.destroy()
+  }
+)
 
 forEach(BOTH, 'events: clear tells the peers', async (t, bench) => {
   const writer = await bench.writer(texts(6))

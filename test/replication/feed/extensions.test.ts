@@ -42,7 +42,10 @@ forEach(BOTH, 'extensions: registered after connecting', async (t, bench) => {
   const { cut } = connect(writer, replica, { live: true })
   await complete(replica, 1)
   const heard: unknown[] = []
-  replicating(replica).registerExtension('late', { encoding: 'json', onmessage: (message: unknown) => heard.push(message) })
+  replicating(replica).registerExtension('late', {
+    encoding: 'json',
+    onmessage: (message: unknown) => heard.push(message)
+  })
   const late = replicating(writer).registerExtension('late', { encoding: 'json' })
   late.broadcast(1)
   replicating(writer).registerExtension('before', {})
@@ -56,7 +59,9 @@ forEach(BOTH, 'extensions: as a function of the extension', async (t, bench) => 
   const writer = await bench.writer(texts(1))
   const replica = await bench.replica(writer)
   const heard: unknown[] = []
-  replicating(replica).registerExtension('echo', ((echo: { send(message: unknown, peer: AnyPeer): void }) => ({
+  replicating(replica).registerExtension('echo', ((echo: {
+    send(message: unknown, peer: AnyPeer): void
+  }) => ({
     encoding: 'json',
     onmessage: (message: number, peer: AnyPeer) => echo.send(message + 1, peer)
   })) as object)
@@ -103,7 +108,8 @@ forEach(BOTH, 'extensions: a message that cannot be decoded', async (t, bench) =
   replicating(replica).registerExtension('careful', {
     encoding: 'json',
     onmessage: (message: unknown) => heard.push(message),
-    onerror: (error: unknown, peer: AnyPeer) => errors.push([error instanceof Error, peer.feed === replica.feed])
+    onerror: (error: unknown, peer: AnyPeer) =>
+      errors.push([error instanceof Error, peer.feed === replica.feed])
   })
   replicating(replica).registerExtension('careless', {
     encoding: 'json',
@@ -135,7 +141,9 @@ forEach([OURS], 'extensions: destroying one renumbers the others', async (t, ben
       onmessage: (message: unknown) => heard.push([name, message])
     })
   }
-  const [a, b, c] = ['a', 'b', 'c'].map((name) => replicating(writer).registerExtension(name, { encoding: 'json' }))
+  const [a, b, c] = ['a', 'b', 'c'].map((name) =>
+    replicating(writer).registerExtension(name, { encoding: 'json' })
+  )
   const { cut } = connect(writer, replica, { live: true })
   await complete(replica, 1)
   c!.broadcast(1)

@@ -1,5 +1,13 @@
 /** Peers as feeds show them (spec API §8.3), and the events of their coming and going (spec API §4). */
-import { complete, connect, connectStreams, forEach, recordEvents, texts, until } from '../../helpers/replication-feeds.ts'
+import {
+  complete,
+  connect,
+  connectStreams,
+  forEach,
+  recordEvents,
+  texts,
+  until
+} from '../../helpers/replication-feeds.ts'
 import { nextEvent, OURS, PUBLISHED, replicating } from '../../helpers/replication-subjects.ts'
 import { settle } from '../../helpers/watchdog.ts'
 
@@ -28,7 +36,10 @@ forEach(BOTH, 'peers: what a peer says about itself', async (t, bench) => {
   t.deepEqual([ofSparse.remoteDownloading, ofSparse.remoteUploading], [false, true])
   t.deepEqual([ofWriter.remoteDownloading, ofWriter.remoteUploading], [true, true])
   t.deepEqual([ofSparse.remoteOpened, ofWriter.remoteOpened], [true, true])
-  t.deepEqual([ofSparse.ack, ofSparse.remoteAck, ofWriter.ack, ofWriter.remoteAck], [false, true, true, false])
+  t.deepEqual(
+    [ofSparse.ack, ofSparse.remoteAck, ofWriter.ack, ofWriter.remoteAck],
+    [false, true, true, false]
+  )
   t.deepEqual([ofSparse.live, ofSparse.sparse, ofWriter.sparse], [true, true, false])
   t.deepEqual([ofSparse.maxRequests, ofWriter.maxRequests], [3, 16])
   t.deepEqual([ofSparse.inflightRequests.length, ofSparse.inflightWants], [0, 0])
@@ -168,16 +179,20 @@ forEach(BOTH, 'peers: what the remote knows follows what it announces', async (t
   await cut()
 })
 
-forEach(BOTH, 'peers: end() of a live peer stops its downloads but keeps the connection', async (t, bench) => {
-  const writer = await bench.writer(texts(3))
-  const replica = await bench.replica(writer)
-  const { a, b, cut } = connect(writer, replica, { live: true })
-  await complete(replica, 3)
-  replicating(replica).peers[0]!.end()
-  await until(() => !replicating(writer).peers[0]!.remoteDownloading, 'the status')
-  await writer.append('not for you')
-  await settle(20)
-  t.equal(replica.length, 3)
-  t.notOk(a.destroyed || b.destroyed)
-  await cut()
-})
+forEach(
+  BOTH,
+  'peers: end() of a live peer stops its downloads but keeps the connection',
+  async (t, bench) => {
+    const writer = await bench.writer(texts(3))
+    const replica = await bench.replica(writer)
+    const { a, b, cut } = connect(writer, replica, { live: true })
+    await complete(replica, 3)
+    replicating(replica).peers[0]!.end()
+    await until(() => !replicating(writer).peers[0]!.remoteDownloading, 'the status')
+    await writer.append('not for you')
+    await settle(20)
+    t.equal(replica.length, 3)
+    t.notOk(a.destroyed || b.destroyed)
+    await cut()
+  }
+)

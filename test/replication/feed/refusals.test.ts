@@ -1,9 +1,25 @@
 /** Remotes that are not let in: wrong roles, keys and capabilities, and what the application says about them. */
 import { DDATABASE } from '../../../src/dialect.ts'
-import { Bench, complete, connect, connectStreams, forEach, texts, until } from '../../helpers/replication-feeds.ts'
-import { ending, join, unwatched } from '../../helpers/replication-pipes.ts'
-import { type AnyFeed, type AnyStream, OURS, OURS_HYPERCORE, PUBLISHED, PUBLISHED_HYPERCORE, replicating } from '../../helpers/replication-subjects.ts'
 import type { FeedFace } from '../../helpers/feed-face.ts'
+import {
+  type Bench,
+  complete,
+  connect,
+  connectStreams,
+  forEach,
+  texts,
+  until
+} from '../../helpers/replication-feeds.ts'
+import { ending, join, unwatched } from '../../helpers/replication-pipes.ts'
+import {
+  type AnyFeed,
+  type AnyStream,
+  OURS,
+  OURS_HYPERCORE,
+  PUBLISHED,
+  PUBLISHED_HYPERCORE,
+  replicating
+} from '../../helpers/replication-subjects.ts'
 import { settle } from '../../helpers/watchdog.ts'
 
 const BOTH = [OURS, PUBLISHED]
@@ -71,24 +87,28 @@ forEach([OURS], 'refusals: a remote that does not know the key', async (t, bench
   t.ok(await bystander.goesOn())
 })
 
-forEach([OURS], 'refusals: a remote without capability opens first, the feed is refused and the stream stays', async (t, bench) => {
-  const bystander = await Bystander.make(bench)
-  const other = await bench.writer(['x'])
-  const otherReplica = await bench.replica(other)
-  const a = new OURS.Protocol(true, { live: true, dialect: { ...DDATABASE, capability: 'guessed' } })
-  a.open(bystander.writer.key)
-  const b = new OURS.Protocol(false, { live: true })
-  const connection = connectStreams(a, b)
-  await until(() => b.remoteOpened(bystander.writer.key), 'the Open')
-  replicating(bystander.replica).replicate(b, { live: true })
-  await until(() => a.channelCount === 0, 'the refusal')
-  t.equal(b.remoteVerified(bystander.writer.key), false)
-  t.notOk(a.destroyed || b.destroyed)
-  await connection.cut()
-  await connect(other, otherReplica).ends
-  t.equal(otherReplica.downloaded(), 1)
-  t.ok(await bystander.goesOn())
-})
+forEach(
+  [OURS],
+  'refusals: a remote without capability opens first, the feed is refused and the stream stays',
+  async (t, bench) => {
+    const bystander = await Bystander.make(bench)
+    const other = await bench.writer(['x'])
+    const otherReplica = await bench.replica(other)
+    const a = new OURS.Protocol(true, { live: true, dialect: { ...DDATABASE, capability: 'guessed' } })
+    a.open(bystander.writer.key)
+    const b = new OURS.Protocol(false, { live: true })
+    const connection = connectStreams(a, b)
+    await until(() => b.remoteOpened(bystander.writer.key), 'the Open')
+    replicating(bystander.replica).replicate(b, { live: true })
+    await until(() => a.channelCount === 0, 'the refusal')
+    t.equal(b.remoteVerified(bystander.writer.key), false)
+    t.notOk(a.destroyed || b.destroyed)
+    await connection.cut()
+    await connect(other, otherReplica).ends
+    t.equal(otherReplica.downloaded(), 1)
+    t.ok(await bystander.goesOn())
+  }
+)
 
 forEach(BOTH, 'refusals: two feeds that are not the same', async (t, bench) => {
   const writer = await bench.writer(texts(3))
@@ -159,42 +179,50 @@ forEach([OURS], 'refusals: onauthenticate never answers', async (t, bench) => {
 
 for (const later of [false, true]) {
   // An initiator of the published packages that is let in later never sends its last handshake message.
-  forEach(later ? [OURS] : BOTH, `refusals: onauthenticate lets in ${later ? 'later' : 'at once'}`, async (t, bench) => {
-    const writer = await bench.writer(texts(3))
-    const replica = await bench.replica(writer)
-    const log: string[] = []
-    const options = (name: string) => ({
-      onauthenticate: (_key: Uint8Array, done: () => void) => {
-        log.push(name)
-        if (later) setImmediate(done)
-        else done()
-      },
-      onhandshake: () => log.push(`${name} handshake`)
-    })
-    t.deepEqual(await connect(writer, replica, options('a'), options('b')).ends, [null, null])
-    t.deepEqual(log.sort(), ['a', 'a handshake', 'b', 'b handshake'])
-    t.equal(replica.downloaded(), 3)
-  })
+  forEach(
+    later ? [OURS] : BOTH,
+    `refusals: onauthenticate lets in ${later ? 'later' : 'at once'}`,
+    async (t, bench) => {
+      const writer = await bench.writer(texts(3))
+      const replica = await bench.replica(writer)
+      const log: string[] = []
+      const options = (name: string) => ({
+        onauthenticate: (_key: Uint8Array, done: () => void) => {
+          log.push(name)
+          if (later) setImmediate(done)
+          else done()
+        },
+        onhandshake: () => log.push(`${name} handshake`)
+      })
+      t.deepEqual(await connect(writer, replica, options('a'), options('b')).ends, [null, null])
+      t.deepEqual(log.sort(), ['a', 'a handshake', 'b', 'b handshake'])
+      t.equal(replica.downloaded(), 3)
+    }
+  )
 }
 
-forEach([OURS_HYPERCORE, PUBLISHED_HYPERCORE], 'refusals: onfeedauthenticate is asked per feed', async (t, bench) => {
-  const [good, bad] = [await bench.writer(texts(3)), await bench.writer(texts(3))]
-  const replicas = [await bench.replica(good), await bench.replica(bad)]
-  const a = replicating(good).replicate(true, { live: true })
-  replicating(bad).replicate(a, { live: true })
-  const asked: unknown[] = []
-  const onfeedauthenticate = (feed: unknown, key: Uint8Array, done: (error?: Error) => void) => {
-    asked.push(feed, Buffer.from(key).toString('hex'))
-    done(feed === replicas[1]!.feed ? new Error('not this one') : undefined)
+forEach(
+  [OURS_HYPERCORE, PUBLISHED_HYPERCORE],
+  'refusals: onfeedauthenticate is asked per feed',
+  async (t, bench) => {
+    const [good, bad] = [await bench.writer(texts(3)), await bench.writer(texts(3))]
+    const replicas = [await bench.replica(good), await bench.replica(bad)]
+    const a = replicating(good).replicate(true, { live: true })
+    replicating(bad).replicate(a, { live: true })
+    const asked: unknown[] = []
+    const onfeedauthenticate = (feed: unknown, key: Uint8Array, done: (error?: Error) => void) => {
+      asked.push(feed, Buffer.from(key).toString('hex'))
+      done(feed === replicas[1]!.feed ? new Error('not this one') : undefined)
+    }
+    const b = replicating(replicas[0]!).replicate(false, { live: true, onfeedauthenticate })
+    replicating(replicas[1]!).replicate(b, { live: true, onfeedauthenticate })
+    const connection = connectStreams(a, b)
+    await complete(replicas[0]!, 3)
+    await until(() => replicating(bad).peers.length === 0, 'the refusal')
+    const key = Buffer.from(a.publicKey!).toString('hex')
+    t.deepEqual(asked, [replicas[0]!.feed, key, replicas[1]!.feed, key])
+    t.notOk(a.destroyed || b.destroyed)
+    t.equal(replicas[1]!.length, 0)
+    await connection.cut()
   }
-  const b = replicating(replicas[0]!).replicate(false, { live: true, onfeedauthenticate })
-  replicating(replicas[1]!).replicate(b, { live: true, onfeedauthenticate })
-  const connection = connectStreams(a, b)
-  await complete(replicas[0]!, 3)
-  await until(() => replicating(bad).peers.length === 0, 'the refusal')
-  const key = Buffer.from(a.publicKey!).toString('hex')
-  t.deepEqual(asked, [replicas[0]!.feed, key, replicas[1]!.feed, key])
-  t.notOk(a.destroyed || b.destroyed)
-  t.equal(replicas[1]!.length, 0)
-  await connection.cut()
-})
+)

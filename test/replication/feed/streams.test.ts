@@ -4,7 +4,14 @@ import hypercore, * as hypercoreExports from '../../../src/hypercore.ts'
 import ddatabase, * as ddatabaseExports from '../../../src/index.ts'
 import { complete, connect, connectStreams, forEach, texts, until } from '../../helpers/replication-feeds.ts'
 import { ending, unwatched } from '../../helpers/replication-pipes.ts'
-import { nextEvent, OURS, OURS_HYPERCORE, PUBLISHED, PUBLISHED_HYPERCORE, replicating } from '../../helpers/replication-subjects.ts'
+import {
+  nextEvent,
+  OURS,
+  OURS_HYPERCORE,
+  PUBLISHED,
+  PUBLISHED_HYPERCORE,
+  replicating
+} from '../../helpers/replication-subjects.ts'
 import { rejection, settle, within } from '../../helpers/watchdog.ts'
 
 const BOTH = [OURS, PUBLISHED]
@@ -38,7 +45,10 @@ forEach(ALL, 'streams: what replicate can be given', async (t, bench) => {
 
 forEach(BOTH, 'streams: extensions per peer are refused', async (t, bench) => {
   const writer = await bench.writer(texts(1))
-  t.throws(() => replicating(writer).replicate(true, { extensions: ['a'] }), /Per peer extensions is not supported/)
+  t.throws(
+    () => replicating(writer).replicate(true, { extensions: ['a'] }),
+    /Per peer extensions is not supported/
+  )
 })
 
 forEach([OURS], 'streams: the options stay as they were', async (t, bench) => {
@@ -144,7 +154,11 @@ forEach(ALL, 'streams: feeds opened when the remote asks for them', async (t, be
 })
 
 forEach(BOTH, 'streams: feeds that the remote refuses or does not know', async (t, bench) => {
-  const [shared, refused, ignored] = [await bench.writer(texts(2)), await bench.writer(texts(2)), await bench.writer()]
+  const [shared, refused, ignored] = [
+    await bench.writer(texts(2)),
+    await bench.writer(texts(2)),
+    await bench.writer()
+  ]
   const replica = await bench.replica(shared)
   const a = replicating(shared).replicate(true, { live: true })
   replicating(refused).replicate(a, { live: true })

@@ -1,5 +1,13 @@
 /** What can be switched: uploading, downloading, pushing, following the length, and the hook before writes. */
-import { Bench, complete, connect, connectStreams, forEach, texts, until } from '../../helpers/replication-feeds.ts'
+import {
+  type Bench,
+  complete,
+  connect,
+  connectStreams,
+  forEach,
+  texts,
+  until
+} from '../../helpers/replication-feeds.ts'
 import { unwatched } from '../../helpers/replication-pipes.ts'
 import { type AnyPeer, OURS, PUBLISHED, replicating } from '../../helpers/replication-subjects.ts'
 import { settle } from '../../helpers/watchdog.ts'
@@ -33,7 +41,10 @@ forEach(BOTH, 'switches: options of the feed', async (t, bench) => {
   t.deepEqual([replicating(writer).uploading, replicating(replica).downloading], [false, false])
   const { cut } = connect(writer, replica, { live: true })
   await until(() => replicating(replica).peers[0]?.remoteUploading === false, 'the status')
-  t.deepEqual([replicating(replica).peers[0]!.downloading, replicating(writer).peers[0]!.uploading], [false, false])
+  t.deepEqual(
+    [replicating(replica).peers[0]!.downloading, replicating(writer).peers[0]!.uploading],
+    [false, false]
+  )
   await settle(10)
   t.equal(replica.length, 0)
   replicating(replica).setDownloading(true)
@@ -65,26 +76,30 @@ forEach(BOTH, 'switches: stopping and going on', async (t, bench) => {
   await cut()
 })
 
-forEach(BOTH, 'switches: requests in flight are given up when the remote stops uploading', async (t, bench) => {
-  const writer = await bench.writer(texts(40))
-  const other = await bench.replica(writer)
-  await connect(writer, other).ends
-  const replica = await bench.replica(writer)
-  let uploads = 0
-  replicating(writer).on('upload', () => {
-    if (++uploads === 3) replicating(writer).setUploading(false)
-  })
-  const first = connect(writer, replica, { live: true })
-  await until(() => uploads >= 3, 'some uploads')
-  await until(() => !replicating(replica).peers[0]!.remoteUploading, 'the status')
-  await settle(10)
-  t.equal(replicating(replica).peers[0]!.inflightRequests.length, 0)
-  t.ok(replica.downloaded() < 40)
-  const second = connect(other, replica, { live: true })
-  await complete(replica, 40)
-  await first.cut()
-  await second.cut()
-})
+forEach(
+  BOTH,
+  'switches: requests in flight are given up when the remote stops uploading',
+  async (t, bench) => {
+    const writer = await bench.writer(texts(40))
+    const other = await bench.replica(writer)
+    await connect(writer, other).ends
+    const replica = await bench.replica(writer)
+    let uploads = 0
+    replicating(writer).on('upload', () => {
+      if (++uploads === 3) replicating(writer).setUploading(false)
+    })
+    const first = connect(writer, replica, { live: true })
+    await until(() => uploads >= 3, 'some uploads')
+    await until(() => !replicating(replica).peers[0]!.remoteUploading, 'the status')
+    await settle(10)
+    t.equal(replicating(replica).peers[0]!.inflightRequests.length, 0)
+    t.ok(replica.downloaded() < 40)
+    const second = connect(other, replica, { live: true })
+    await complete(replica, 40)
+    await first.cut()
+    await second.cut()
+  }
+)
 
 forEach(BOTH, 'switches: a peer connected later gets the new state', async (t, bench) => {
   const writer = await bench.writer(texts(4))
@@ -96,13 +111,17 @@ forEach(BOTH, 'switches: a peer connected later gets the new state', async (t, b
   await cut()
 })
 
-forEach(BOTH, 'switches: setDownloading before the feed is open is not overridden by opening', async (t, bench) => {
-  const writer = bench.opening()
-  replicating(writer).setDownloading(true)
-  await writer.ready()
-  t.equal(writer.writable, true)
-  t.equal(replicating(writer).downloading, true)
-})
+forEach(
+  BOTH,
+  'switches: setDownloading before the feed is open is not overridden by opening',
+  async (t, bench) => {
+    const writer = bench.opening()
+    replicating(writer).setDownloading(true)
+    await writer.ready()
+    t.equal(writer.writable, true)
+    t.equal(replicating(writer).downloading, true)
+  }
+)
 
 forEach([OURS], 'switches: an eager replica follows the length', async (t, bench) => {
   // The published packages never stop asking once such a feed is closed.
@@ -131,7 +150,9 @@ async function push(bench: Bench, allowPush: boolean): Promise<{ has: boolean; u
     const channel = stream.open(writer.key, {
       onopen: () => {
         channel.want({ start: 0, length: 2 ** 20 })
-        void writer.proof(2).then((proof) => channel.data({ index: 2, value: Buffer.from('block 2'), ...proof }))
+        void writer
+          .proof(2)
+          .then((proof) => channel.data({ index: 2, value: Buffer.from('block 2'), ...proof }))
       },
       onunhave: () => {
         unhaves++
@@ -145,10 +166,14 @@ async function push(bench: Bench, allowPush: boolean): Promise<{ has: boolean; u
   return { has, unhaves }
 }
 
-forEach(BOTH, 'switches: blocks that nobody asked for are refused, or taken with allowPush', async (t, bench) => {
-  t.deepEqual(await push(bench, false), { has: false, unhaves: 1 })
-  t.deepEqual(await push(bench, true), { has: true, unhaves: 0 })
-})
+forEach(
+  BOTH,
+  'switches: blocks that nobody asked for are refused, or taken with allowPush',
+  async (t, bench) => {
+    t.deepEqual(await push(bench, false), { has: false, unhaves: 1 })
+    t.deepEqual(await push(bench, true), { has: true, unhaves: 0 })
+  }
+)
 
 forEach(BOTH, 'switches: onwrite sees received blocks', async (t, bench) => {
   const writer = await bench.writer(['a', 'b'])
@@ -182,7 +207,11 @@ forEach(BOTH, 'switches: a veto of onwrite ends the stream with its error', asyn
   t.equal((await first.ends)[1]?.message, 'not in my house')
   t.notOk(replica.has(1))
   const second = connect(writer, replica, { live: true })
-  t.equal((await second.ends)[1]?.message, 'not in my house', 'the call goes on waiting and the next peer is tried')
+  t.equal(
+    (await second.ends)[1]?.message,
+    'not in my house',
+    'the call goes on waiting and the next peer is tried'
+  )
   await replica.close()
 })
 

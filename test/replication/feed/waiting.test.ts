@@ -52,25 +52,32 @@ forEach(BOTH, 'waiting: several calls for one block are one request', async (t, 
   await cut()
 })
 
-forEach(BOTH, 'waiting: onwait is called once, at once, and only if there is something to wait for', async (t, bench) => {
-  const writer = await bench.writer(texts(5))
-  const replica = await bench.sparse(writer)
-  const { cut } = connect(writer, replica, { live: true })
-  const waits: number[] = []
-  const first = get(replica, 2, { onwait: (index: number) => waits.push(index) })
-  t.deepEqual(waits, [2], 'synchronously')
-  t.equal(String(await first.answer), 'block 2')
-  await replica.get(2, { onwait: (index: number) => waits.push(index) })
-  t.deepEqual(waits, [2])
-  await cut()
-})
+forEach(
+  BOTH,
+  'waiting: onwait is called once, at once, and only if there is something to wait for',
+  async (t, bench) => {
+    const writer = await bench.writer(texts(5))
+    const replica = await bench.sparse(writer)
+    const { cut } = connect(writer, replica, { live: true })
+    const waits: number[] = []
+    const first = get(replica, 2, { onwait: (index: number) => waits.push(index) })
+    t.deepEqual(waits, [2], 'synchronously')
+    t.equal(String(await first.answer), 'block 2')
+    await replica.get(2, { onwait: (index: number) => waits.push(index) })
+    t.deepEqual(waits, [2])
+    await cut()
+  }
+)
 
 forEach(BOTH, 'waiting: wait: false', async (t, bench) => {
   const writer = await bench.writer(texts(5))
   const replica = await bench.sparse(writer)
   const { cut } = connect(writer, replica, { live: true })
   t.equal((await rejection(replica.get(2, { wait: false }), 'get')).message, 'Block not downloaded')
-  t.equal((await rejection(replica.getBatch(0, 2, { wait: false }), 'getBatch')).message, 'Block not downloaded')
+  t.equal(
+    (await rejection(replica.getBatch(0, 2, { wait: false }), 'getBatch')).message,
+    'Block not downloaded'
+  )
   t.equal((await rejection(replica.seek(3, { wait: false }), 'seek')).message, 'Out of bounds')
   t.equal(replica.downloaded(), 0)
   await cut()
@@ -114,7 +121,7 @@ forEach(BOTH, 'waiting: cancelling by range', async (t, bench) => {
   const wider = replica.call('download', { start: 3, end: 6 })
   replicating(replica).cancel(4, 6)
   for (const { answer } of inside) t.equal((await rejection(answer, 'get')).message, 'Request cancelled')
-  t.equal((await range as { code?: string }).code, 'ECANCELED')
+  t.equal(((await range) as { code?: string }).code, 'ECANCELED')
   const { cut } = connect(writer, replica, { live: true })
   t.equal(String(await outside.answer), 'block 6')
   await wider
@@ -138,20 +145,24 @@ forEach(BOTH, 'waiting: undownload', async (t, bench) => {
   await cut()
 })
 
-forEach(BOTH, 'waiting: a request that was cancelled may still be answered, nothing breaks', async (t, bench) => {
-  const writer = await bench.writer(texts(10))
-  const replica = await bench.sparse(writer)
-  const { a, b, cut } = connect(writer, replica, { live: true })
-  await until(() => replicating(replica).remoteLength === 10, 'the peer')
-  const { id, answer } = get(replica, 7)
-  replicating(replica).cancel(id)
-  t.equal((await rejection(answer, 'get')).message, 'Request cancelled')
-  t.equal(String(await replica.get(8)), 'block 8')
-  await settle(10)
-  t.notOk(a.destroyed || b.destroyed)
-  t.equal(String(await replica.get(7)), 'block 7', 'and can be asked for again')
-  await cut()
-})
+forEach(
+  BOTH,
+  'waiting: a request that was cancelled may still be answered, nothing breaks',
+  async (t, bench) => {
+    const writer = await bench.writer(texts(10))
+    const replica = await bench.sparse(writer)
+    const { a, b, cut } = connect(writer, replica, { live: true })
+    await until(() => replicating(replica).remoteLength === 10, 'the peer')
+    const { id, answer } = get(replica, 7)
+    replicating(replica).cancel(id)
+    t.equal((await rejection(answer, 'get')).message, 'Request cancelled')
+    t.equal(String(await replica.get(8)), 'block 8')
+    await settle(10)
+    t.notOk(a.destroyed || b.destroyed)
+    t.equal(String(await replica.get(7)), 'block 7', 'and can be asked for again')
+    await cut()
+  }
+)
 
 forEach(BOTH, 'waiting: linear downloads come in order', async (t, bench) => {
   const writer = await bench.writer(texts(64))
