@@ -22,10 +22,13 @@ export interface Plan {
   progress(text: string): void
 }
 
-/** Prepares feeds, measures rows and has the written files checked, one process at a time. */
+/**
+ * Prepares feeds, measures rows and has the written files checked, one process at a time; in a smoke run, whose figures
+ * mean nothing, also at the same time where no feed is shared.
+ */
 export class Schedule {
   readonly #plan: Plan
-  readonly #prepared = new Set<string>()
+  readonly #prepared = new Map<string, Promise<unknown>>()
   #measurements = 0
 
   constructor(plan: Plan) {
@@ -41,14 +44,22 @@ export class Schedule {
     for (let round = 0; round < profile.rounds; round++) {
       // A B B A: what drifts over time (heat, neighbours) meets the subjects evenly.
       const order = round % 2 === 0 ? subjects : [...subjects].reverse()
-      for (const subject of order) {
-        if (errors.has(subject.name)) continue
+      const measure = async (subject: Subject): Promise<void> => {
+        if (errors.has(subject.name)) return
         this.#plan.progress(`${row.name} ${round + 1}/${profile.rounds} ${subject.name}`)
         try {
           measured.get(subject.name)!.push(await this.#measure(row, subject, round))
         } catch (error) {
           errors.set(subject.name, (error as Error).message)
         }
+      }
+      const inTurn = async (some: readonly Subject[]): Promise<void> => {
+        for (const subject of some) await measure(subject)
+      }
+      if (profile.name !== 'smoke') await inTurn(order)
+      else {
+        const writers = new Set(order.map(writerOf))
+        await Promise.all([...writers].map((name) => inTurn(order.filter((one) => writerOf(one) === name))))
       }
     }
     return summarise(row, measured, errors)
@@ -65,7 +76,7 @@ export class Schedule {
         kind: 'measure',
         root,
         subject: subject.name,
-        source: subject.source ?? subject.name,
+        source: writerOf(subject),
         row: row.name,
         dir,
         fixtureDir,
@@ -88,16 +99,17 @@ export class Schedule {
   /** The folder of the subject's feed for `fixture`, made at first use. */
   async #prepare(fixture: Fixture, subject: Subject): Promise<string> {
     const { root, program, folder, progress } = this.#plan
-    const writer = subject.source ?? subject.name
+    const writer = writerOf(subject)
     const dir = join(folder, `${fixture.name}-${writer}`)
-    if (!this.#prepared.has(dir)) {
+    let prepared = this.#prepared.get(dir)
+    if (prepared === undefined) {
       progress(`prepare ${fixture.name} ${writer}`)
-      removeFolder(dir)
       const blocks = this.#blocks(fixture)
       const { blockSize } = fixture
-      await runJob(program, { kind: 'prepare', root, subject: writer, dir, blockSize, blocks })
-      this.#prepared.add(dir)
+      prepared = runJob(program, { kind: 'prepare', root, subject: writer, dir, blockSize, blocks })
+      this.#prepared.set(dir, prepared)
     }
+    await prepared
     return dir
   }
 
@@ -105,4 +117,9 @@ export class Schedule {
     if (!fixture) return 0
     return this.#plan.profile.name === 'smoke' ? fixture.smokeBlocks : fixture.blocks
   }
+}
+
+/** Name of the subject whose feeds this one reads and, in a pair, downloads from. */
+function writerOf({ name, source }: Subject): string {
+  return source ?? name
 }

@@ -6,7 +6,14 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import type { FeedFace } from './feed-face.ts'
 import { until } from './replication-feeds.ts'
 import type { CodedError } from './replication-pipes.ts'
-import { type AnyExtension, type AnyPeer, type AnyStream, type Counters, replicating, SUBJECTS } from './replication-subjects.ts'
+import {
+  type AnyExtension,
+  type AnyPeer,
+  type AnyStream,
+  type Counters,
+  replicating,
+  SUBJECTS
+} from './replication-subjects.ts'
 
 /** What is known of a feed without waiting. */
 export interface FeedInfo {
@@ -16,7 +23,13 @@ export interface FeedInfo {
   downloaded: number
   totals: Counters
   remoteLength: number
-  peers: { remoteLength: number; uploading: boolean; downloading: boolean; type: string | null; totals: Counters | null }[]
+  peers: {
+    remoteLength: number
+    uploading: boolean
+    downloading: boolean
+    type: string | null
+    totals: Counters | null
+  }[]
 }
 
 /** How a stream ended. */
@@ -28,7 +41,13 @@ export interface StreamEnd {
 /** What both kinds of agents do. All values can travel between processes. */
 export interface AgentCommands {
   /** Opens feed `id`; answers its keys. */
-  open(id: string, subject: string, storage: string, key: Uint8Array | null, options: object): Promise<Uint8Array>
+  open(
+    id: string,
+    subject: string,
+    storage: string,
+    key: Uint8Array | null,
+    options: object
+  ): Promise<Uint8Array>
   /** Calls an asynchronous method of a feed. */
   call(id: string, method: string, ...args: unknown[]): Promise<unknown>
   /** Calls a synchronous method of a feed. */
@@ -112,12 +131,18 @@ export class Agent implements AgentCommands {
 
   reach(id: string, length: number, blocks: number) {
     const feed = this.#feed(id)
-    return until(() => feed.length === length && feed.downloaded() === blocks, `${id}: ${blocks} of ${length} blocks`)
+    return until(
+      () => feed.length === length && feed.downloaded() === blocks,
+      `${id}: ${blocks} of ${length} blocks`
+    )
   }
 
   peers(id: string, count: number) {
     const feed = replicating(this.#feed(id))
-    return until(() => feed.peers.filter((peer) => peer.remoteOpened).length === count, `${id}: ${count} peers`)
+    return until(
+      () => feed.peers.filter((peer) => peer.remoteOpened).length === count,
+      `${id}: ${count} peers`
+    )
   }
 
   async listen(name: string, ids: string[], initiator: boolean, options: object) {
@@ -134,7 +159,10 @@ export class Agent implements AgentCommands {
 
   async ended(name: string) {
     const line = this.#line(name)
-    await until(() => line.streams.length > 0 && line.ends.length === line.streams.length, `the end of ${name}`)
+    await until(
+      () => line.streams.length > 0 && line.ends.length === line.streams.length,
+      `the end of ${name}`
+    )
     return line.ends
   }
 
@@ -142,7 +170,8 @@ export class Agent implements AgentCommands {
     const line = this.#line(name)
     const feed = this.#feed(id)
     return until(
-      () => feed.downloaded() === length || (line.streams.length > 0 && line.ends.length === line.streams.length),
+      () =>
+        feed.downloaded() === length || (line.streams.length > 0 && line.ends.length === line.streams.length),
       `the end of ${name}`
     )
   }

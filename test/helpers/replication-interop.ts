@@ -159,7 +159,8 @@ export function interop(scenarios: Record<string, (scene: Scene) => Promise<void
             dialerInitiates,
             same: async (...checked) => {
               await sameContent(t, checked)
-              for (const one of checked) await openedByTheOther(t, one, one.agent === local ? remote : local, ours, published)
+              for (const one of checked)
+                await openedByTheOther(t, one, one.agent === local ? remote : local, ours, published)
               for (const one of checked) opened.splice(opened.indexOf(one), 1)
             }
           })
@@ -203,8 +204,16 @@ async function openedByTheOther(
   const other = new Place(agent, place.subject === ours ? published : ours, `${place.id} again`, place.folder)
   await other.open()
   const after = await other.info()
-  t.deepEqual([after.length, after.byteLength], [length, byteLength], `a folder of ${place.subject} elsewhere`)
+  t.deepEqual(
+    [after.length, after.byteLength],
+    [length, byteLength],
+    `a folder of ${place.subject} elsewhere`
+  )
   t.deepEqual(await other.content(), before, 'with the same blocks')
-  t.deepEqual(await other.call('audit'), { valid: Object.keys(before).length, invalid: 0 }, 'and a clean audit')
+  t.deepEqual(
+    await other.call('audit'),
+    { valid: Object.keys(before).length, invalid: 0 },
+    'and a clean audit'
+  )
   await other.close()
 }

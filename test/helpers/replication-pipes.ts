@@ -1,7 +1,8 @@
 /** Connections in memory between two protocol streams: whole, in pieces, delayed, cut. */
+
+import type { AnyStream } from './replication-subjects.ts'
 import type { SeededRandom } from './seeded-random.ts'
 import { within } from './watchdog.ts'
-import type { AnyStream } from './replication-subjects.ts'
 
 /** An error with whatever code it has. */
 export type CodedError = Error & { code?: string }

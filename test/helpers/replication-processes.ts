@@ -35,7 +35,8 @@ export async function startAgent(): Promise<RemoteAgent> {
     })
     child.once('exit', (code) => {
       reject(new Error(`the process ended with ${code}`))
-      for (const answer of waiting.values()) answer({ id: 0, error: { message: `the process ended with ${code}` } })
+      for (const answer of waiting.values())
+        answer({ id: 0, error: { message: `the process ended with ${code}` } })
     })
   })
   await within(ready, 'the start of a process')
@@ -82,7 +83,11 @@ export class CuttingProxy {
    * @param random - decides where connections break
    * @param largest - bytes that pass at most, in both directions together; it grows a little with each connection
    */
-  static async start(target: number, random: SeededRandom, largest: number): Promise<[proxy: CuttingProxy, port: number]> {
+  static async start(
+    target: number,
+    random: SeededRandom,
+    largest: number
+  ): Promise<[proxy: CuttingProxy, port: number]> {
     const server = createServer((socket) => proxy.#pass(socket, target, random, largest))
     const proxy = new CuttingProxy(server)
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

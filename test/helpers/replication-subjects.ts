@@ -117,7 +117,11 @@ export interface AnyFeed extends RawFeed {
   download(range?: unknown, callback?: (error: Error | null) => void): object
   undownload(range: object): void
   cancel(start: unknown, end?: number): void
-  readonly get: (index: number, options: object, callback: (error: Error | null, value: unknown) => void) => unknown
+  readonly get: (
+    index: number,
+    options: object,
+    callback: (error: Error | null, value: unknown) => void
+  ) => unknown
 }
 
 /** One implementation in one dialect. */

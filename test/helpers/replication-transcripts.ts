@@ -21,7 +21,10 @@ export interface Entry {
   type: number
 }
 
-type Keys = Record<'staticPublicKey' | 'staticSecretKey' | 'ephemeralPublicKey' | 'ephemeralSecretKey' | 'nonce', string>
+type Keys = Record<
+  'staticPublicKey' | 'staticSecretKey' | 'ephemeralPublicKey' | 'ephemeralSecretKey' | 'nonce',
+  string
+>
 
 /** A recorded replication. */
 export interface Transcript {
@@ -46,7 +49,9 @@ export interface Part {
 
 /** Names of all transcripts. */
 export function transcriptNames(): string[] {
-  return readdirSync(new URL('../vectors/transcripts/', import.meta.url)).map((file) => file.replace('.json', ''))
+  return readdirSync(new URL('../vectors/transcripts/', import.meta.url)).map((file) =>
+    file.replace('.json', '')
+  )
 }
 
 /** A transcript. */
@@ -143,7 +148,10 @@ export async function play(transcript: Transcript, side: Side, part: Part): Prom
   await steps[entries.length]?.()
   if (!stream.destroyed && entries.at(-1)!.type === 10) {
     stream.end()
-    await within(new Promise((resolve) => stream.on('close', resolve)), `${transcript.name}: the end of ${side}`)
+    await within(
+      new Promise((resolve) => stream.on('close', resolve)),
+      `${transcript.name}: the end of ${side}`
+    )
   }
   return read()
 }

@@ -1,7 +1,7 @@
 /** Connections between the feeds of a simulation. */
 import { type CodedError, join, RoughPipe } from '../helpers/replication-pipes.ts'
 import { type AnyStream, replicating } from '../helpers/replication-subjects.ts'
-import type { SeededRandom } from '../helpers/seeded-random.ts'
+import { SeededRandom } from '../helpers/seeded-random.ts'
 import { settle } from '../helpers/watchdog.ts'
 import type { Member } from './replication-simulation.ts'
 
@@ -46,7 +46,9 @@ export class Network {
     const [a, b] = this.#random.shuffle(this.#members) as [Member, Member]
     const budget = this.#random.chance(0.5) ? Infinity : this.#random.between(1, 8000)
     this.#note(`connect ${a.name} and ${b.name} for ${budget} bytes`)
-    this.#connect(a, b, (x, y) => new RoughPipe(x, y, this.#random, budget))
+    // A source of its own: how often it is asked depends on the machine.
+    const own = new SeededRandom(this.#random.below(2 ** 32))
+    this.#connect(a, b, (x, y) => new RoughPipe(x, y, own, budget))
   }
 
   /** Connects everybody with everybody, well. */
@@ -63,10 +65,10 @@ export class Network {
 
   /** Cuts a random connection. */
   cutOne(): void {
-    if (this.#connections.length === 0) return
-    const { name, pipe } = this.#random.pick(this.#connections)
-    this.#note(`cut ${name}`)
-    pipe?.cut()
+    const connection = this.#random.pick(this.#connections)
+    if (connection === undefined) return
+    this.#note(`cut ${connection.name}`)
+    connection.pipe?.cut()
   }
 
   /** Cuts all connections and waits until they are gone. */
@@ -92,7 +94,11 @@ export class Network {
   }
 
   #connect(a: Member, b: Member, pipe: (x: AnyStream, y: AnyStream) => RoughPipe | null): void {
-    const options = { live: true, encrypted: this.#random.chance(0.5), maxRequests: this.#random.pick([1, 4, 16]) }
+    const options = {
+      live: true,
+      encrypted: this.#random.chance(0.5),
+      maxRequests: this.#random.pick([1, 4, 16])
+    }
     const streams = [
       replicating(a.feed).replicate(true, options),
       replicating(b.feed).replicate(false, options)

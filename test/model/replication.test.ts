@@ -19,7 +19,9 @@ test('random replication between several feeds', async (t) => {
       await simulation.run(STEPS)
       blocks += simulation.blocks.length
     } catch (error) {
-      const members = simulation.members.map(({ name, feed }) => `${name}: ${feed.downloaded()} of ${feed.length}`)
+      const members = simulation.members.map(
+        ({ name, feed }) => `${name}: ${feed.downloaded()} of ${feed.length}`
+      )
       t.fail(
         `seed ${seed}: ${(error as Error).stack}\n${members.join(', ')}\nlast operations:\n  ${simulation.trace.slice(-30).join('\n  ')}`
       )

@@ -138,6 +138,11 @@ test('frames: a large body that arrives byte by byte costs a bounded number of c
   t.end()
 })
 
+/** What was scheduled for the end of this tick is done. */
+function endOfTick(): Promise<void> {
+  return new Promise((resolve) => process.nextTick(resolve))
+}
+
 test('frames: what is sent in one tick leaves in few chunks, in order and unmixed', async (t) => {
   const chunks: Uint8Array[] = []
   const output = new Output((chunk) => chunks.push(chunk))
@@ -159,7 +164,7 @@ test('frames: what is sent in one tick leaves in few chunks, in order and unmixe
     const before = chunks.length
     for (const size of sizes) send(size)
     t.ok(output.waiting > 0, 'something waits for the end of the tick')
-    await null
+    await endOfTick()
     t.equal(output.waiting, 0, 'nothing after it')
     t.ok(
       chunks.length - before <= sizes.length,
@@ -172,7 +177,7 @@ test('frames: what is sent in one tick leaves in few chunks, in order and unmixe
   send(10)
   output.clear()
   sent.pop()
-  await null
+  await endOfTick()
   t.ok(Buffer.concat(chunks).equals(Buffer.concat(sent)), 'flushed at once, and nothing after clear')
   t.end()
 })

@@ -42,7 +42,11 @@ test('interop: chains of three', async (t) => {
     t.equal((await links[0]!.acksOfServer(64)).length, 64, `${chain}: every block was acknowledged`)
     t.equal((await links[1]!.acksOfServer(64)).length, 64)
     await sparse.call('get', 63)
-    t.deepEqual(await sparse.call('seek', 300), await first.call('seek', 300), 'a place found through the middle')
+    t.deepEqual(
+      await sparse.call('seek', 300),
+      await first.call('seek', 300),
+      'a place found through the middle'
+    )
     t.equal((await first.info()).totals.uploadedBlocks, 64, 'the source sent each block once')
 
     // The source leaves; the middle still serves.
@@ -83,7 +87,11 @@ test('interop: a process that is killed half way', async (t) => {
   t.deepEqual(await again.call('audit'), { valid: downloaded, invalid: 0 })
   const link = await Link.between([writer], [again], false)
   t.equal(await link.ended(), null)
-  t.equal((await again.info()).totals.downloadedBlocks, 400 - downloaded, 'what was there was not fetched again')
+  t.equal(
+    (await again.info()).totals.downloadedBlocks,
+    400 - downloaded,
+    'what was there was not fetched again'
+  )
   t.deepEqual(await again.call('audit'), { valid: 400, invalid: 0 })
   for (const agent of [server, successor]) {
     await agent.stop()

@@ -48,7 +48,7 @@ interop({
     await same(replica)
   },
 
-  'acknowledgements': async ({ t, a, b, dialerInitiates }) => {
+  acknowledgements: async ({ t, a, b, dialerInitiates }) => {
     const writer = await a().open()
     await writer.append(texts(10))
     const replica = await b().open(writer.key)
@@ -59,7 +59,7 @@ interop({
     await link.cut()
   },
 
-  'extensions': async ({ t, a, b, dialerInitiates }) => {
+  extensions: async ({ t, a, b, dialerInitiates }) => {
     const writer = await a().open()
     await writer.append(texts(1))
     const replica = await b().open(writer.key)
@@ -84,7 +84,7 @@ interop({
     await link.cut()
   },
 
-  'counters': async ({ t, a, b, dialerInitiates }) => {
+  counters: async ({ t, a, b, dialerInitiates }) => {
     const writer = await a().open()
     await writer.append(['a', 'bb', 'ccc'])
     const replica = await b().open(writer.key, { sparse: true })

@@ -39,7 +39,10 @@ interop({
       t.equal(String(Buffer.from((await replica.call('get', i)) as Uint8Array)), `block ${i}`)
     }
     const batch = (await replica.call('getBatch', 20, 25)) as Uint8Array[]
-    t.deepEqual(batch.map((block) => String(Buffer.from(block))), texts(5, 20))
+    t.deepEqual(
+      batch.map((block) => String(Buffer.from(block))),
+      texts(5, 20)
+    )
     await replica.call('download', { start: 90, end: 100 })
     await replica.call('download', [3, 200])
     const { downloaded, totals } = await replica.info()

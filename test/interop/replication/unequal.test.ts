@@ -67,7 +67,13 @@ interop({
     const halves = [await a().open(writer.key), await b().open(writer.key)]
     const links = []
     for (const [i, half] of halves.entries()) {
-      const link = await Link.between([writer], [half], dialerInitiates, { live: true, upload: true }, { live: true, download: false })
+      const link = await Link.between(
+        [writer],
+        [half],
+        dialerInitiates,
+        { live: true, upload: true },
+        { live: true, download: false }
+      )
       links.push(link)
       for (let block = 0; block < 64; block++) {
         if (block % 4 !== (i === 0 ? 0 : 2) && block % 4 !== 3) continue
@@ -111,7 +117,13 @@ interop({
     const writer = await a().open()
     await writer.append(texts(15))
     const replica = await b().open(writer.key)
-    const link = await Link.between([writer], [replica], dialerInitiates, { download: false }, { upload: false })
+    const link = await Link.between(
+      [writer],
+      [replica],
+      dialerInitiates,
+      { download: false },
+      { upload: false }
+    )
     await replica.reach(15)
     t.equal(await link.ended(), null)
     await same(writer, replica)
@@ -143,10 +155,12 @@ interop({
 
 /** Byte arrays from another process, as feeds want them. */
 function buffers(proof: { nodes: unknown[]; signature: Uint8Array }): object {
-  const nodes = (proof.nodes as { index: number; hash: Uint8Array; size: number }[]).map(({ index, hash, size }) => ({
-    index,
-    hash: Buffer.from(hash),
-    size
-  }))
+  const nodes = (proof.nodes as { index: number; hash: Uint8Array; size: number }[]).map(
+    ({ index, hash, size }) => ({
+      index,
+      hash: Buffer.from(hash),
+      size
+    })
+  )
   return { nodes, signature: Buffer.from(proof.signature) }
 }

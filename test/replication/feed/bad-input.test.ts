@@ -331,6 +331,6 @@ test('bad input: a handler of the application that throws', async (t) => {
     channel.extension(0, Buffer.from('x'))
   })
   t.equal(error?.code, 'ERR_STREAM_HANDLER')
-  t.equal((error?.cause as Error).message, 'the application failed')
+  t.equal((error?.cause as Error | undefined)?.message, 'the application failed')
   await stage.goesOn(t)
 })

@@ -46,7 +46,7 @@ forEach(ALL, 'streams: what replicate can be given', async (t, bench) => {
 forEach(BOTH, 'streams: extensions per peer are refused', async (t, bench) => {
   const writer = await bench.writer(texts(1))
   t.throws(
-    () => replicating(writer).replicate(true, { extensions: ['a'] }),
+    () => replicating(writer).replicate(true, { extensions: ['a'], timeout: 0 }),
     /Per peer extensions is not supported/
   )
 })

@@ -240,6 +240,18 @@ forEach(BOTH, 'waiting: seek in a range without blocks', async (t, bench) => {
   await cut()
 })
 
+forEach(BOTH, 'waiting: blocks that a seek is asking with', async (t, bench) => {
+  const writer = await bench.writer(texts(200))
+  const replica = await bench.sparse(writer)
+  const { cut } = connect(writer, replica, { live: true })
+  await replica.call('update')
+  const place = replica.seek(1200, { start: 20, end: 190 })
+  const answers = await Promise.all(Array.from({ length: 12 }, (_, i) => replica.get(20 + i)))
+  t.deepEqual(answers.map(String), texts(12, 20))
+  t.deepEqual(await place, await writer.seek(1200))
+  await cut()
+})
+
 forEach(BOTH, 'waiting: seek beyond the end waits for it', async (t, bench) => {
   const writer = await bench.writer(['0123456789'])
   const replica = await bench.sparse(writer)
