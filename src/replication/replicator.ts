@@ -169,7 +169,6 @@ export class Replicator {
   /** Ends a reservation; a block that is still waited for can be asked for again. */
   release(request: InflightRequest): void {
     this.reserved.release(request.index)
-    if (request.bytes > 0) return
     if (this.source.isWished(request.index) && !this.source.content.bits.get(request.index)) {
       this.unasked.add(request.index)
     }
