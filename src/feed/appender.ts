@@ -1,11 +1,10 @@
-import b4a from 'b4a'
 import { signable, treeHash } from '../crypto/hash.ts'
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
 import { DDatabaseError } from '../errors.ts'
 import { MerkleBatch } from '../merkle/batch.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import { encodeNode } from '../storage/tree-file.ts'
-import { type Deferred, deferred, promised } from '../util/callback.ts'
+import { type Callback, promised } from '../util/callback.ts'
 import type { Core } from './core.ts'
 import { type Codec, encodeBlock } from './encoding.ts'
 import { type CryptoHooks, DEFAULT_CRYPTO, type WriteHook } from './options.ts'
@@ -28,7 +27,15 @@ export interface AppendTarget {
 /** One call of append. */
 interface Call {
   values: readonly unknown[]
-  answer: Deferred<number>
+  answer: Callback<number>
+  answered: boolean
+}
+
+/** Answers a call, once: when a batch fails, those that were refused before have their answer already. */
+function reply(call: Call, error: Error | null, seq?: number): void {
+  if (call.answered) return
+  call.answered = true
+  call.answer(error, seq)
 }
 
 /**
@@ -45,12 +52,13 @@ export class Appender {
     this.target = target
   }
 
-  /** Appends `values` as part of a batch; resolves with the index of the first one when they are stored. */
-  append(values: readonly unknown[]): Promise<number> {
-    const answer = deferred<number>()
-    this.waiting.push({ values, answer })
+  /**
+   * Appends `values` as part of a batch; `answer` gets the index of the first one when they are stored. A callback and
+   * no promise: with many small appends at once, promises cost more than all the rest.
+   */
+  append(values: readonly unknown[], answer: Callback<number>): void {
+    this.waiting.push({ values, answer, answered: false })
     this.running ??= this.run()
-    return answer.promise
   }
 
   /** Whether an append is under way. */
@@ -71,7 +79,7 @@ export class Appender {
         const core = await this.target.ready()
         await core.mutex.run(() => this.commit(core, calls))
       } catch (error) {
-        for (const { answer } of calls) answer.reject(error as Error)
+        for (const call of calls) reply(call, error as Error)
       }
     }
     this.running = null
@@ -84,11 +92,14 @@ export class Appender {
     const blocks: Uint8Array[] = []
     for (const call of calls) {
       try {
-        const encoded = await this.prepare(call.values, core.length + blocks.length)
+        // Awaiting nothing would cost more than the rest of a small append that is one of many.
+        if (target.onwrite !== null) await this.ask(target.onwrite, call.values, core.length + blocks.length)
+        // All are encoded before any is taken: nothing is staged unless all are good.
+        const encoded = call.values.map((value) => encodeBlock(target.codec, value))
         for (const block of encoded) blocks.push(block)
         accepted.push(call)
       } catch (error) {
-        call.answer.reject(error as Error)
+        reply(call, error as Error)
       }
     }
     const start = core.length
@@ -101,26 +112,20 @@ export class Appender {
       await core.storage.createData()
     }
     let seq = start
-    for (const { values, answer } of accepted) {
-      answer.resolve(seq)
-      seq += values.length
+    for (const call of accepted) {
+      reply(call, null, seq)
+      seq += call.values.length
     }
   }
 
-  /** Asks the hook about every value, then encodes them all: nothing is staged unless all are good. */
-  private async prepare(values: readonly unknown[], start: number): Promise<Uint8Array[]> {
-    const { onwrite, codec } = this.target
-    if (onwrite !== null) {
-      const asked = values.map((value, i) =>
-        promised((callback) => onwrite(start + i, value, null, callback))
-      )
-      let failure: unknown = null
-      for (const result of await Promise.allSettled(asked)) {
-        if (result.status === 'rejected') failure = result.reason
-      }
-      if (failure !== null) throw failure
+  /** Asks the hook about every value. */
+  private async ask(onwrite: WriteHook, values: readonly unknown[], start: number): Promise<void> {
+    const asked = values.map((value, i) => promised((callback) => onwrite(start + i, value, null, callback)))
+    let failure: unknown = null
+    for (const result of await Promise.allSettled(asked)) {
+      if (result.status === 'rejected') failure = result.reason
     }
-    return values.map((value) => encodeBlock(codec, value))
+    if (failure !== null) throw failure
   }
 
   private async store(core: Core, blocks: readonly Uint8Array[]): Promise<void> {
@@ -141,12 +146,7 @@ export class Appender {
     }
     await core.commit(
       {
-        data: this.target.indexing
-          ? null
-          : {
-              offset: core.byteLength,
-              bytes: blocks.length === 1 ? blocks[0]! : b4a.concat(blocks as Uint8Array[])
-            },
+        data: this.target.indexing ? null : { offset: core.byteLength, blocks },
         slots,
         signature: signature === null ? null : { block: batch.length - 1, signature }
       },

@@ -1,5 +1,5 @@
 import flat from 'flat-tree'
-import { DDatabaseError } from '../errors.ts'
+import { DDatabaseError, type ErrorCode } from '../errors.ts'
 import { seek } from '../merkle/seek.ts'
 import type { Guard } from '../replication/guard.ts'
 import type { Wish } from '../replication/source.ts'
@@ -84,8 +84,7 @@ export class Finder {
     options: WaitOptions,
     onwait?: ((index: number) => void) | null
   ): Promise<Uint8Array> {
-    const here = (core: Core): Core | Error =>
-      core.bits.get(index) ? core : new DDatabaseError('ERR_BLOCK_NOT_DOWNLOADED')
+    const here = (core: Core): Core | ErrorCode => (core.bits.get(index) ? core : 'ERR_BLOCK_NOT_DOWNLOADED')
     const core = await this.find({ kind: 'block', index }, token, options, here, () => onwait?.(index))
     return readBlock(core, index)
   }
@@ -93,8 +92,8 @@ export class Finder {
   /** Waits until the feed has `length` blocks. */
   async length(length: number, options: UpdateOptions, token?: unknown): Promise<void> {
     const wish: Wish = { kind: 'update', length, hash: options.hash !== false }
-    const reached = (core: Core): Core | Error =>
-      core.length >= length ? core : new DDatabaseError('ERR_UPDATE_NOT_AVAILABLE')
+    const reached = (core: Core): Core | ErrorCode =>
+      core.length >= length ? core : 'ERR_UPDATE_NOT_AVAILABLE'
     await this.find(wish, token, options, reached)
   }
 
@@ -105,14 +104,14 @@ export class Finder {
     const place = await this.find<SeekPosition>(wish, token, options, async (core, waiter) => {
       if (bytes === core.byteLength) return { index: core.length, offset: 0 }
       const found = await this.look(core, bytes)
-      if (found instanceof Error) {
+      if (typeof found === 'string') {
         // Nothing that may be asked for: waiting would be in vain.
         if (options.wait !== false && end > -1 && end <= start) throw new DDatabaseError('ERR_SEEK_NOT_FOUND')
         return found
       }
       if (found.treeIndex % 2 === 0) return { index: found.treeIndex / 2, offset: found.offset }
       waiter.wish = { ...wish, ...narrow(wish, found.treeIndex) }
-      return new DDatabaseError('ERR_SEEK_NOT_FOUND')
+      return 'ERR_SEEK_NOT_FOUND'
     })
     this.source.placed(bytes)
     return place
@@ -120,13 +119,14 @@ export class Finder {
 
   /**
    * Tries until it works, each time something changes that the wish depends on. The call is known to `cancel` from
-   * the start, also while the feed is still opening. An error that `attempt` answers (not throws) means "not yet".
+   * the start, also while the feed is still opening. An error code that `attempt` answers means "not yet": no error is
+   * made unless it is thrown, because its stack would cost more than the rest of a wait.
    */
-  private async find<V>(
+  private async find<V extends object>(
     wish: Wish,
     token: unknown,
     options: WaitOptions,
-    attempt: (core: Core, waiter: Waiter) => V | Error | Promise<V | Error>,
+    attempt: (core: Core, waiter: Waiter) => V | ErrorCode | Promise<V | ErrorCode>,
     onwait?: () => void
   ): Promise<V> {
     const { waiters } = this.source
@@ -139,8 +139,8 @@ export class Finder {
         let result = attempt(core, waiter)
         if (result instanceof Promise) result = await result
         if (waiter.failure !== null) throw waiter.failure
-        if (!(result instanceof Error)) return result
-        if (options.wait === false) throw result
+        if (typeof result !== 'string') return result
+        if (options.wait === false) throw new DDatabaseError(result)
         if (options.timeout && timer === null) {
           timer = setTimeout(() => waiters.finish(waiter, new DDatabaseError('ETIMEDOUT')), options.timeout)
         }
@@ -160,10 +160,7 @@ export class Finder {
     }
   }
 
-  private async look(
-    core: Core,
-    bytes: number
-  ): Promise<{ treeIndex: number; offset: number } | DDatabaseError> {
+  private async look(core: Core, bytes: number): Promise<{ treeIndex: number; offset: number } | ErrorCode> {
     const { tree } = core.storage
     try {
       return await seek(
@@ -173,7 +170,7 @@ export class Finder {
         async (index) => tree.getSync(index) ?? tree.require(index)
       )
     } catch (error) {
-      if (DDatabaseError.is(error) && error.code === 'ERR_SEEK_OUT_OF_BOUNDS') return error
+      if (DDatabaseError.is(error) && error.code === 'ERR_SEEK_OUT_OF_BOUNDS') return error.code
       throw storageError(error)
     }
   }

@@ -163,7 +163,7 @@ async function verifyAndStore(core: Core, claim: Claim, peer: Peer | null, targe
   const grew = head !== null && head.length > core.length
   await core.commit(
     {
-      data: value === null || value.byteLength === 0 ? null : { offset, bytes: value },
+      data: value === null || value.byteLength === 0 ? null : { offset, blocks: [value] },
       slots: verified.nodes.map((node) => ({ treeIndex: node.index, bytes: encodeNode(node) })),
       signature:
         head === null || claim.signature === null

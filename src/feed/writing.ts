@@ -1,9 +1,9 @@
 import { treeHash } from '../crypto/hash.ts'
-import { argumentTypeError } from '../errors.ts'
+import { argumentTypeError, DDatabaseError } from '../errors.ts'
 import type { Claim, Proof } from '../merkle/verify.ts'
 import type { Peer } from '../replication/peer.ts'
 import { storageError } from '../storage/storage.ts'
-import { type Callback, settle } from '../util/callback.ts'
+import { type Callback, ignore, settle } from '../util/callback.ts'
 import type { Core } from './core.ts'
 import { encodeBlock } from './encoding.ts'
 import { FeedState } from './feed-state.ts'
@@ -21,14 +21,32 @@ export abstract class WritingFeed<T> extends FeedState<T> {
    * `ERR_WRITE_REFUSED`, `ERR_FEED_CLOSED`, and what the `onwrite` hook says. A rejected append changes nothing.
    */
   append(data: T | readonly T[]): Promise<number>
-  append(data: T | readonly T[], callback: Callback<number> | undefined): Promise<number>
-  append(data: T | readonly T[], callback?: Callback<number>): Promise<number> {
+  append(data: T | readonly T[], callback: Callback<number>): undefined
+  append(data: T | readonly T[], callback?: Callback<number>): Promise<number> | undefined
+  append(data: T | readonly T[], callback?: Callback<number>): Promise<number> | undefined {
     const values: readonly unknown[] = Array.isArray(data) ? data : [data]
-    return settle(this.closingBegun ? this.whenReady().then(() => 0) : this.appender.append(values), callback)
+    if (callback === undefined) {
+      const promise = new Promise<number>((resolve, reject) => {
+        this.appendValues(values, (error, seq) => (error === null ? resolve(seq!) : reject(error)))
+      })
+      promise.catch(ignore)
+      return promise
+    }
+    this.appendValues(values, (error, seq) =>
+      queueMicrotask(() => (error === null ? callback(null, seq) : callback(error)))
+    )
+    return undefined
+  }
+
+  private appendValues(values: readonly unknown[], answer: Callback<number>): void {
+    if (this.closingBegun) answer(new DDatabaseError('ERR_FEED_CLOSED'))
+    else this.appender.append(values, answer)
   }
 
   /** Waits until everything appended so far is stored. */
-  flush(callback?: Callback<number>): Promise<number> {
+  flush(): Promise<number>
+  flush(callback: Callback<number>): undefined
+  flush(callback?: Callback<number>): Promise<number> | undefined {
     return this.append([], callback)
   }
 

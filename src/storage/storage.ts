@@ -11,8 +11,8 @@ import type { TreeFile } from './tree-file.ts'
 
 /** Everything that one operation changes on disk. */
 export interface Commit {
-  /** Bytes for the `data` file, null for none. An empty piece still creates the file. */
-  data: { offset: number; bytes: Uint8Array } | null
+  /** Blocks for the `data` file, one after the other from `offset` on; null for none. No bytes still create the file. */
+  data: { offset: number; blocks: readonly Uint8Array[] } | null
   /** Pieces of the `tree` file: whole slots, the first one for `treeIndex`. */
   slots: { treeIndex: number; bytes: Uint8Array }[]
   /** A signature for the slot of `block`, null for none. */
@@ -27,7 +27,7 @@ export interface Commit {
 
 // Above this many bytes a write or read goes through the thread pool: it would hold up the event loop for longer
 // than the trip costs.
-const SYNC_LIMIT = 32 * 1024
+const SYNC_LIMIT = 128 * 1024
 // Bytes that may be read and written synchronously in one turn of the event loop, every call counting at least
 // SYNC_CALL: some two milliseconds of work.
 const SYNC_PER_TURN = 2 * 1024 * 1024
@@ -149,12 +149,7 @@ export class FeedStorage {
     const { data, slots, signature } = change
     const pending: Promise<void>[] = []
     try {
-      if (data !== null && (data.bytes.byteLength > 0 || !this.dataExists)) {
-        const { offset, bytes } = data
-        const done = this.maySync(bytes.byteLength) && this.data.writeSync(offset, bytes)
-        if (!done) pending.push(this.data.write(offset, bytes))
-        this.dataExists = true
-      }
+      if (data !== null) this.writeData(data.offset, data.blocks, pending)
       for (const { treeIndex, bytes } of slots) {
         const done = this.maySync(bytes.byteLength) && this.tree.writeSync(treeIndex, bytes)
         if (!done) pending.push(this.tree.write(treeIndex, bytes))
@@ -168,6 +163,29 @@ export class FeedStorage {
       // Nothing may be under way any more when a failure is being undone.
       if (pending.length > 0) await allSettled(pending)
     }
+  }
+
+  private writeData(offset: number, blocks: readonly Uint8Array[], pending: Promise<void>[]): void {
+    let size = 0
+    for (const block of blocks) size += block.byteLength
+    if (size === 0 && this.dataExists) return
+    this.dataExists = true
+    if (this.maySync(size) && this.data.writeSync(offset, joinInto(scratch, blocks))) return
+    let at = offset
+    let piece: Uint8Array[] = []
+    let pieceSize = 0
+    for (const block of blocks) {
+      const alone = block.byteLength >= LARGE_BLOCK || pieceSize + block.byteLength > PIECE_SIZE
+      if (pieceSize > 0 && alone) {
+        pending.push(this.data.write(at, join(piece)))
+        at += pieceSize
+        piece = []
+        pieceSize = 0
+      }
+      piece.push(block)
+      pieceSize += block.byteLength
+    }
+    pending.push(this.data.write(at, join(piece)))
   }
 
   /** How to put the slot of a commit's signature back: empty beyond the end of the feed, else what was there. */
@@ -184,6 +202,28 @@ export class FeedStorage {
       this.refusal = cause as Error
     }
   }
+}
+
+// Large blocks are written as they are, several at a time: a copy of all of them would double the memory of an append.
+const LARGE_BLOCK = 64 * 1024
+// Small ones are joined into pieces of this size.
+const PIECE_SIZE = 1024 * 1024
+
+// Synchronous writes are done with it when they return.
+const scratch = b4a.allocUnsafeSlow(SYNC_LIMIT)
+
+function joinInto(target: Uint8Array, blocks: readonly Uint8Array[]): Uint8Array {
+  if (blocks.length === 1) return blocks[0]!
+  let at = 0
+  for (const block of blocks) {
+    target.set(block, at)
+    at += block.byteLength
+  }
+  return target.subarray(0, at)
+}
+
+function join(blocks: readonly Uint8Array[]): Uint8Array {
+  return blocks.length === 1 ? blocks[0]! : b4a.concat(blocks as Uint8Array[])
 }
 
 /** Closes every file, also when one fails, and then fails with the first error. */
