@@ -87,9 +87,10 @@ export class Pages implements PageAccess {
 
   /**
    * @param pageSize - bytes of a page, {@link PAGE_SIZE} or {@link LEGACY_PAGE_SIZE}
-   * @param content - the bitfield file after its header; a partial last page is padded with zeros. Copied.
+   * @param content - the bitfield file after its header; a partial last page is padded with zeros
+   * @param owned - the content is ours to keep and change: whole pages become views on it instead of copies
    */
-  constructor(pageSize: number, content?: Uint8Array) {
+  constructor(pageSize: number, content?: Uint8Array, owned = false) {
     this.pageSize = pageSize
     const size = content?.byteLength ?? 0
     this.#length = Math.ceil(size / pageSize)
@@ -99,8 +100,11 @@ export class Pages implements PageAccess {
     for (let page = 0; page < this.#length; page++) {
       const part = content.subarray(page * pageSize, (page + 1) * pageSize)
       if (isZero(part)) continue
-      const bytes = b4a.alloc(pageSize)
-      bytes.set(part)
+      let bytes = part
+      if (!owned || part.byteLength < pageSize) {
+        bytes = b4a.alloc(pageSize)
+        bytes.set(part)
+      }
       this.#put(page, { bytes, dirty: false, version: 0 })
     }
   }

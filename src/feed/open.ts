@@ -281,7 +281,7 @@ class Opening {
 
   private assemble(found: Found): Core {
     const caches = createCaches(this.args.options)
-    const pages = new Pages(found.pageSize, found.bitfield)
+    const pages = new Pages(found.pageSize, found.bitfield, true)
     const { sizes } = found
     const headed = (name: 'tree' | 'signatures'): number | null => {
       const size = sizes[name]
