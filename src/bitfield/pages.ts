@@ -55,6 +55,8 @@ export interface PageAccess {
 
 interface Slot {
   bytes: Uint8Array
+  /** Other slots have the same `bytes`: not to be changed, only replaced. */
+  shared: boolean
   dirty: boolean
   /** Raised by every `write` and every adoption, so that a stage notices a copy that has become stale. */
   version: number
@@ -64,6 +66,9 @@ type Chunk = (Slot | undefined)[]
 
 // Pages of a chunk, a power of two.
 const CHUNK_PAGES = 512
+
+// Arrays kept for the copies of the next stages.
+const MAX_SPARE = 4
 
 /** A page copied into a stage, and the page (in that version) it is a copy of. */
 interface StagedPage {
@@ -75,9 +80,9 @@ interface StagedPage {
 /** The committed pages of a feed. */
 export class Pages implements PageAccess {
   readonly pageSize: number
-  dataBytes: number
-  treeBytes: number
-  #length: number
+  dataBytes = 0
+  treeBytes = 0
+  #length = 0
   // Slots in chunks of neighbouring pages, so that all bits of up to four million blocks are found without a
   // look into the map: that look costs three times as much as all the rest of reading a bit.
   #chunks = new Map<number, Chunk>()
@@ -85,28 +90,44 @@ export class Pages implements PageAccess {
   #recentChunkNumber = -1
   #dirty = new Set<number>()
 
+  // The last page that was loaded, which the next one may be equal to.
+  #lastLoaded: Slot | null = null
+  // Arrays of replaced pages, for the next stages: each commit copies a page or two, and would otherwise leave as
+  // many behind as garbage.
+  readonly #spare: Uint8Array[] = []
+
   /**
    * @param pageSize - bytes of a page, {@link PAGE_SIZE} or {@link LEGACY_PAGE_SIZE}
-   * @param content - the bitfield file after its header; a partial last page is padded with zeros
-   * @param owned - the content is ours to keep and change: whole pages become views on it instead of copies
+   * @param content - what to {@link load}
    */
-  constructor(pageSize: number, content?: Uint8Array, owned = false) {
+  constructor(pageSize: number, content?: Uint8Array) {
     this.pageSize = pageSize
-    const size = content?.byteLength ?? 0
-    this.#length = Math.ceil(size / pageSize)
+    if (content !== undefined) this.load(content)
+  }
+
+  /**
+   * Appends pages as they are in the file, which are copied; a partial last page is padded with zeros. Equal
+   * neighbours share their memory, as do the pages of all blocks that are present.
+   */
+  load(content: Uint8Array): void {
+    const { pageSize } = this
+    for (let offset = 0; offset < content.byteLength; offset += pageSize) {
+      const part = content.subarray(offset, offset + pageSize)
+      const page = this.#length++
+      const last = this.#lastLoaded
+      if (last !== null && b4a.equals(last.bytes, part)) {
+        last.shared = true
+        this.#lastLoaded = { bytes: last.bytes, shared: true, dirty: false, version: 0 }
+        this.#put(page, this.#lastLoaded)
+      } else if (!isZero(part)) {
+        const bytes = part.byteLength < pageSize ? b4a.alloc(pageSize) : b4a.allocUnsafeSlow(pageSize)
+        bytes.set(part)
+        this.#lastLoaded = { bytes, shared: false, dirty: false, version: 0 }
+        this.#put(page, this.#lastLoaded)
+      }
+    }
     this.dataBytes = this.#length * DATA_BYTES
     this.treeBytes = this.#length * TREE_BYTES
-    if (content === undefined) return
-    for (let page = 0; page < this.#length; page++) {
-      const part = content.subarray(page * pageSize, (page + 1) * pageSize)
-      if (isZero(part)) continue
-      let bytes = part
-      if (!owned || part.byteLength < pageSize) {
-        bytes = b4a.alloc(pageSize)
-        bytes.set(part)
-      }
-      this.#put(page, { bytes, dirty: false, version: 0 })
-    }
   }
 
   get length(): number {
@@ -121,8 +142,11 @@ export class Pages implements PageAccess {
     let slot = this.#slot(page)
     if (slot === undefined) {
       this.touch(page)
-      slot = { bytes: b4a.alloc(this.pageSize), dirty: false, version: 0 }
+      slot = { bytes: b4a.alloc(this.pageSize), shared: false, dirty: false, version: 0 }
       this.#put(page, slot)
+    } else if (slot.shared) {
+      slot.bytes = this.#copy(slot.bytes)
+      slot.shared = false
     }
     if (!slot.dirty) {
       slot.dirty = true
@@ -151,7 +175,17 @@ export class Pages implements PageAccess {
 
   /** A stage over these pages: changes made in it are invisible here until {@link adopt}. */
   stage(): PageStage {
-    return new PageStage(this, (page) => this.#slot(page))
+    return new PageStage(
+      this,
+      (page) => this.#slot(page),
+      (bytes) => this.#copy(bytes)
+    )
+  }
+
+  #copy(bytes: Uint8Array): Uint8Array {
+    const copy = this.#spare.pop() ?? b4a.allocUnsafeSlow(this.pageSize)
+    copy.set(bytes)
+    return copy
   }
 
   /**
@@ -172,9 +206,11 @@ export class Pages implements PageAccess {
     for (const [page, { bytes }] of staged) {
       const slot = this.#slot(page)
       if (slot === undefined) {
-        this.#put(page, { bytes, dirty: false, version: 0 })
+        this.#put(page, { bytes, shared: false, dirty: false, version: 0 })
       } else {
+        if (!slot.shared && this.#spare.length < MAX_SPARE) this.#spare.push(slot.bytes)
         slot.bytes = bytes
+        slot.shared = false
         slot.dirty = false
         slot.version++
         this.#dirty.delete(page)
@@ -191,6 +227,7 @@ export class Pages implements PageAccess {
     this.#recentChunk = []
     this.#recentChunkNumber = -1
     this.#dirty.clear()
+    this.#lastLoaded = null
     this.#length = 0
     this.dataBytes = 0
     this.treeBytes = 0
@@ -231,12 +268,18 @@ export class PageStage implements PageAccess {
   #length: number
   #base: Pages
   #slotOf: (page: number) => Slot | undefined
+  #copy: (bytes: Uint8Array) => Uint8Array
   #staged = new Map<number, StagedPage>()
 
   /** @internal use {@link Pages.stage} */
-  constructor(base: Pages, slotOf: (page: number) => Slot | undefined) {
+  constructor(
+    base: Pages,
+    slotOf: (page: number) => Slot | undefined,
+    copy: (bytes: Uint8Array) => Uint8Array
+  ) {
     this.#base = base
     this.#slotOf = slotOf
+    this.#copy = copy
     this.#length = base.length
     this.pageSize = base.pageSize
     this.dataBytes = base.dataBytes
@@ -273,8 +316,7 @@ export class PageStage implements PageAccess {
       bytes = b4a.alloc(this.pageSize)
       this.touch(page)
     } else {
-      bytes = b4a.allocUnsafe(this.pageSize)
-      bytes.set(origin.bytes)
+      bytes = this.#copy(origin.bytes)
     }
     this.#staged.set(page, { bytes, origin, version: origin?.version ?? 0 })
     return bytes

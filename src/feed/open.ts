@@ -74,9 +74,8 @@ export async function openFeed(
 interface Found {
   key: Uint8Array | null
   secretKey: Uint8Array | null
-  pageSize: number
-  /** The bitfield's pages. */
-  bitfield: Uint8Array
+  /** The bitfield. */
+  pages: Pages
   missingHeaders: HeadedFile[]
   /** A header is cut short: a creation that did not get far, or damage. */
   tornHeader: boolean
@@ -122,7 +121,7 @@ class Opening {
     if (overwrite) {
       found.key = null
       found.secretKey = null
-      found.bitfield = b4a.alloc(0)
+      found.pages = new Pages(found.pages.pageSize)
     } else {
       await this.judge(found, identity.key)
     }
@@ -188,12 +187,11 @@ class Opening {
         return null
       }
     }
-    const pageSize = await header('bitfield', [PAGE_SIZE, LEGACY_PAGE_SIZE])
+    const pages = new Pages((await header('bitfield', [PAGE_SIZE, LEGACY_PAGE_SIZE])) ?? PAGE_SIZE)
     const size = await this.file('bitfield').size()
-    const bitfield =
-      overwrite || missingHeaders.includes('bitfield')
-        ? b4a.alloc(0)
-        : await readPages(this.file('bitfield'), size, pageSize ?? PAGE_SIZE)
+    if (!overwrite && !missingHeaders.includes('bitfield')) {
+      await loadPages(pages, this.file('bitfield'), size)
+    }
     await header('tree', [NODE_SIZE])
     await header('signatures', [SIGNATURE_SIZE])
     const sizes = {
@@ -209,8 +207,7 @@ class Opening {
       secretKey: overwrite
         ? null
         : nonBlank(await readWhole(this.file('secret_key'), SECRET_KEY_SIZE, 'ERR_SECRET_KEY_DAMAGED')),
-      pageSize: pageSize ?? PAGE_SIZE,
-      bitfield,
+      pages,
       missingHeaders,
       tornHeader: headers.some((bytes) => bytes !== null && bytes > 0 && bytes < HEADER_SIZE),
       sizes
@@ -264,7 +261,7 @@ class Opening {
   }
 
   private async holdsContent(found: Found): Promise<boolean> {
-    if (found.bitfield.byteLength > 0) return true
+    if (found.pages.length > 0) return true
     for (const [name, start] of [
       ['tree', HEADER_SIZE],
       ['signatures', HEADER_SIZE],
@@ -281,8 +278,7 @@ class Opening {
 
   private assemble(found: Found): Core {
     const caches = createCaches(this.args.options)
-    const pages = new Pages(found.pageSize, found.bitfield, true)
-    const { sizes } = found
+    const { pages, sizes } = found
     const headed = (name: 'tree' | 'signatures'): number | null => {
       const size = sizes[name]
       return size === null ? null : Math.max(size, HEADER_SIZE)
@@ -332,7 +328,7 @@ class Opening {
   }
 
   private async writeHeaders(found: Found): Promise<void> {
-    const entrySizes = { bitfield: found.pageSize, tree: NODE_SIZE, signatures: SIGNATURE_SIZE }
+    const entrySizes = { bitfield: found.pages.pageSize, tree: NODE_SIZE, signatures: SIGNATURE_SIZE }
     for (const name of found.missingHeaders) {
       await this.file(name).write(0, encodeHeader(name, entrySizes[name]))
       // The first write of a new bitfield takes the lock; whoever was faster has stored a key by then.
@@ -403,20 +399,30 @@ async function readWhole(
   size: number,
   code: 'ERR_KEY_DAMAGED' | 'ERR_SECRET_KEY_DAMAGED'
 ): Promise<Uint8Array | null> {
-  const stored = await file.size()
-  if (stored !== null && stored > 0 && stored < size) throw new DDatabaseError(code)
-  return file.readIfPresent(0, size)
+  const stored = await file.sizeIfTold()
+  if (stored === 0) return null
+  if (stored === null) return file.readOrAbsent(0, size)
+  if (stored < size) throw new DDatabaseError(code)
+  return file.read(0, size)
 }
 
-async function readPages(file: StorageFile, size: number | null, pageSize: number): Promise<Uint8Array> {
-  if (size !== null) {
-    return size > HEADER_SIZE ? await file.read(HEADER_SIZE, size - HEADER_SIZE) : b4a.alloc(0)
+// Bytes of the bitfield read at a time, and where to, as loading copies what it keeps. Only a synchronous read uses it.
+const PIECE_PAGES = 32
+const piece = b4a.allocUnsafeSlow(PIECE_PAGES * PAGE_SIZE)
+
+async function loadPages(pages: Pages, file: StorageFile, size: number | null): Promise<void> {
+  const { pageSize } = pages
+  if (size === null) {
+    for (let offset = HEADER_SIZE; ; offset += pageSize) {
+      const page = await file.readIfPresent(offset, pageSize)
+      if (page === null) return
+      pages.load(page)
+    }
   }
-  const pages: Uint8Array[] = []
-  while (true) {
-    const page = await file.readIfPresent(HEADER_SIZE + pages.length * pageSize, pageSize)
-    if (page === null) return b4a.concat(pages)
-    pages.push(page)
+  for (let offset = HEADER_SIZE; offset < size; ) {
+    const length = Math.min(PIECE_PAGES * pageSize, size - offset)
+    pages.load(file.readSync(offset, length, piece) ?? (await file.read(offset, length)))
+    offset += length
   }
 }
 

@@ -122,10 +122,10 @@ class DirectoryFile extends RandomAccessFile {
    * Reads at once, or answers null while the file is not open or something is queued: what was asked for earlier
    * comes first. Requests that already run have no order among themselves, so overtaking them breaks none.
    */
-  readSync(offset: number, size: number): Uint8Array | null {
+  readSync(offset: number, size: number, target?: Uint8Array): Uint8Array | null {
     if (!this.#immediate()) return null
     requireOffset(offset)
-    const data = Buffer.allocUnsafe(size)
+    const data = target?.subarray(0, size) ?? Buffer.allocUnsafe(size)
     for (let done = 0; done < size; ) {
       const read = fs.readSync(this.fd, data, done, size - done, offset + done)
       if (read === 0) throw partialRead(this.filename, offset, size)

@@ -28,8 +28,11 @@ export interface RandomAccess {
   /** … and its name since 2. */
   unlink?(callback: StorageCallback): void
 
-  /** Extra of the directory storage: reads at once. Null: not possible right now, use `read`. Throws on failure. */
-  readSync?(offset: number, size: number): Uint8Array | null
+  /**
+   * Extra of the directory storage: reads at once, into the first `size` bytes of `target` if that is given. Null: not
+   * possible right now, use `read`. Throws on failure.
+   */
+  readSync?(offset: number, size: number, target?: Uint8Array): Uint8Array | null
   /** Extra of the directory storage: writes at once. False: not possible right now, use `write`. Throws on failure. */
   writeSync?(offset: number, data: Uint8Array): boolean
   /** Extra of the directory storage: makes all finished writes survive a power failure. */
@@ -94,9 +97,9 @@ export class StorageFile {
    * Exactly `size` bytes at `offset` without waiting, or null if the storage cannot do that now. Throws like `read`
    * rejects.
    */
-  readSync(offset: number, size: number): Uint8Array | null {
+  readSync(offset: number, size: number, target?: Uint8Array): Uint8Array | null {
     if (this.raw.readSync === undefined) return null
-    const data = this.raw.readSync(offset, size)
+    const data = this.raw.readSync(offset, size, target)
     if (data !== null && data.byteLength !== size) throw wrongSize(size, data)
     return data
   }
@@ -109,7 +112,7 @@ export class StorageFile {
   async readIfPresent(offset: number, size: number): Promise<Uint8Array | null> {
     const stored = await this.size()
     if (stored === 0) return null
-    if (stored === null) return this.#readOrAbsent(offset, size)
+    if (stored === null) return this.readOrAbsent(offset, size)
     if (offset + size <= stored) return this.read(offset, size)
     // Said here because the errors of some storages have no code.
     throw new DDatabaseError('ERR_STORAGE', {
@@ -117,7 +120,8 @@ export class StorageFile {
     })
   }
 
-  #readOrAbsent(offset: number, size: number): Promise<Uint8Array | null> {
+  /** Like `readIfPresent` where sizes cannot be told: ENOENT, or an error without a code, means absent. */
+  readOrAbsent(offset: number, size: number): Promise<Uint8Array | null> {
     return new Promise((resolve, reject) => {
       this.#retryOpening()
       // Only what the storage answers can mean absence. What it throws is a defect of the storage.
@@ -182,6 +186,19 @@ export class StorageFile {
           reject(new DDatabaseError('ERR_STORAGE', { message: 'The storage answered a stat without a size' }))
       })
     })
+  }
+
+  /**
+   * Like `size`, but also null if the storage fails to tell, without saying why by a code. Stores of many feeds derive
+   * the key files while they are asked for them, and answer that way what they do not have.
+   */
+  async sizeIfTold(): Promise<number | null> {
+    try {
+      return await this.size()
+    } catch (error) {
+      if (codeOf(error) === undefined) return null
+      throw error
+    }
   }
 
   /** Makes all finished writes survive a power failure, if the storage offers that. */

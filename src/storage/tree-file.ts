@@ -1,10 +1,10 @@
 import b4a from 'b4a'
 import { DDatabaseError } from '../errors.ts'
 import { HASH_SIZE, NODE_SIZE, type TreeNode } from '../merkle/node.ts'
-import { GenerationCache } from '../util/lru.ts'
 import { readUint64, writeUint64 } from '../util/uint64.ts'
 import type { NodeCache } from './caches.ts'
 import { isBlank, treePosition } from './layout.ts'
+import { PageCache } from './page-cache.ts'
 import type { StorageFile } from './random-access.ts'
 
 /**
@@ -15,6 +15,8 @@ import type { StorageFile } from './random-access.ts'
 const PAGE_SLOTS = 32
 const PAGE_BYTES = PAGE_SLOTS * NODE_SIZE
 const EMPTY_PAGE = b4a.alloc(PAGE_BYTES)
+// Synchronous reads are copied out at once.
+const scratch = b4a.allocUnsafeSlow(PAGE_BYTES)
 
 /** {@link TreeFile.sizeSync}: no node is stored in this slot. */
 export const NO_NODE = -1
@@ -28,15 +30,17 @@ export const NOT_LOADED = -2
  */
 export class TreeFile {
   private readonly file: StorageFile
-  private readonly pages: GenerationCache<Uint8Array> | null
+  private readonly pages: PageCache | null
   private readonly nodes: NodeCache | null
   // Bytes known to exist, or null if the storage cannot tell: then slots are read one by one and not cached,
   // because nobody could say which part of a short page is real.
   private end: number | null
   // Raised by every write: a page that was being read meanwhile is not put into the cache.
   private epoch = 0
-  private lastPage = -1
-  private lastBytes: Uint8Array = EMPTY_PAGE
+  // The page in hand: its number (−1 for none), where it is, and the offset there. Good until the next page is taken.
+  private page = -1
+  private bytes: Uint8Array = EMPTY_PAGE
+  private start = 0
 
   /**
    * @param file - the `tree` storage
@@ -49,7 +53,7 @@ export class TreeFile {
     this.end = size
     this.nodes = nodes
     this.pages =
-      cacheBytes > 0 && nodes === null ? new GenerationCache(Math.ceil(cacheBytes / PAGE_BYTES)) : null
+      cacheBytes > 0 && nodes === null ? new PageCache(PAGE_BYTES, Math.ceil(cacheBytes / PAGE_BYTES)) : null
   }
 
   /** The cache in use, null if there is none. */
@@ -61,18 +65,15 @@ export class TreeFile {
   async get(treeIndex: number): Promise<TreeNode | null> {
     const cached = this.nodes?.get(treeIndex)
     if (cached) return cached
-    const page = Math.floor(treeIndex / PAGE_SLOTS)
-    let bytes = this.pageSync(page)
-    let offset = (treeIndex - page * PAGE_SLOTS) * NODE_SIZE
-    if (bytes === null) {
-      if (this.end === null) {
-        bytes = (await this.file.readIfPresent(treePosition(treeIndex), NODE_SIZE)) ?? b4a.alloc(NODE_SIZE)
-        offset = 0
-      } else {
-        bytes = await this.loadPage(page)
-      }
+    let node: TreeNode | null
+    if (this.takeSync(treeIndex)) {
+      node = decodeNode(treeIndex, this.bytes, this.offsetOf(treeIndex))
+    } else if (this.end === null) {
+      const slot = await this.file.readIfPresent(treePosition(treeIndex), NODE_SIZE)
+      node = slot === null ? null : decodeNode(treeIndex, slot, 0)
+    } else {
+      node = decodeNode(treeIndex, await this.load(treeIndex), (treeIndex % PAGE_SLOTS) * NODE_SIZE)
     }
-    const node = decodeNode(treeIndex, bytes, offset)
     if (node !== null) this.nodes?.set(treeIndex, node)
     return node
   }
@@ -101,27 +102,21 @@ export class TreeFile {
       const cached = this.nodes.get(treeIndex)
       if (cached) return cached
     }
-    const page = Math.floor(treeIndex / PAGE_SLOTS)
-    const bytes = this.pageSync(page)
-    if (bytes === null) return undefined
-    return decodeNode(treeIndex, bytes, (treeIndex - page * PAGE_SLOTS) * NODE_SIZE)
+    return this.takeSync(treeIndex) ? decodeNode(treeIndex, this.bytes, this.offsetOf(treeIndex)) : undefined
   }
 
   /** Size of the node in a slot, {@link NO_NODE} or {@link NOT_LOADED}. */
   sizeSync(treeIndex: number): number {
-    const page = Math.floor(treeIndex / PAGE_SLOTS)
-    const bytes = page === this.lastPage ? this.lastBytes : this.pageSync(page)
-    if (bytes === null) return NOT_LOADED
-    const offset = (treeIndex - page * PAGE_SLOTS) * NODE_SIZE
-    return isEmptySlot(bytes, offset) ? NO_NODE : readUint64(bytes, offset + HASH_SIZE)
+    if (!this.takeSync(treeIndex)) return NOT_LOADED
+    const offset = this.offsetOf(treeIndex)
+    return isEmptySlot(this.bytes, offset) ? NO_NODE : readUint64(this.bytes, offset + HASH_SIZE)
   }
 
   /** Whether the stored hash of a slot equals `hash`; undefined if the slot is not in memory. */
   hashEqualsSync(treeIndex: number, hash: Uint8Array): boolean | undefined {
-    const page = Math.floor(treeIndex / PAGE_SLOTS)
-    const bytes = this.pageSync(page)
-    if (bytes === null) return undefined
-    const offset = (treeIndex - page * PAGE_SLOTS) * NODE_SIZE
+    if (!this.takeSync(treeIndex)) return undefined
+    const { bytes } = this
+    const offset = this.offsetOf(treeIndex)
     for (let i = 0; i < HASH_SIZE; i++) {
       if (bytes[offset + i] !== hash[i]) return false
     }
@@ -156,41 +151,65 @@ export class TreeFile {
     return true
   }
 
-  private pageSync(page: number): Uint8Array | null {
-    if (page === this.lastPage) return this.lastBytes
-    if (this.end === null) return null
-    const cached = this.pages?.get(page)
-    if (cached !== undefined) return this.remember(page, cached)
+  /** Takes the page of a slot in hand, if that needs no asynchronous read. */
+  private takeSync(treeIndex: number): boolean {
+    const page = Math.floor(treeIndex / PAGE_SLOTS)
+    if (page === this.page) return true
+    if (this.end === null) return false
+    const cached = this.pages?.find(page) ?? -1
+    if (cached >= 0) {
+      this.take(page, this.pages!.memory, cached)
+      return true
+    }
     const size = this.pageSize(page)
-    if (size === 0) return EMPTY_PAGE
-    const read = this.file.readSync(treePosition(page * PAGE_SLOTS), size)
-    if (read === null) return null
-    return this.keep(page, read)
+    if (size === 0) {
+      this.take(page, EMPTY_PAGE, 0)
+      return true
+    }
+    const read = this.file.readSync(treePosition(page * PAGE_SLOTS), size, scratch)
+    if (read === null) return false
+    this.keep(page, read)
+    return true
   }
 
-  private async loadPage(page: number): Promise<Uint8Array> {
-    const size = this.pageSize(page)
-    if (size === 0) return EMPTY_PAGE
+  /** The page of a slot, whole. */
+  private async load(treeIndex: number): Promise<Uint8Array> {
+    const page = Math.floor(treeIndex / PAGE_SLOTS)
     const epoch = this.epoch
-    const read = await this.file.read(treePosition(page * PAGE_SLOTS), size)
-    return epoch === this.epoch ? this.keep(page, read) : wholePage(read)
+    const read = await this.file.read(treePosition(page * PAGE_SLOTS), this.pageSize(page))
+    const bytes = wholePage(read)
+    if (epoch === this.epoch && this.pages !== null && this.pages.find(page) < 0) this.keep(page, bytes)
+    return bytes
+  }
+
+  /** Where the page in hand has a slot. */
+  private offsetOf(treeIndex: number): number {
+    return this.start + (treeIndex % PAGE_SLOTS) * NODE_SIZE
   }
 
   private pageSize(page: number): number {
     return Math.max(0, Math.min(PAGE_BYTES, this.end! - treePosition(page * PAGE_SLOTS)))
   }
 
-  private keep(page: number, read: Uint8Array): Uint8Array {
-    const bytes = wholePage(read)
-    if (this.pages === null) return bytes
-    this.pages.set(page, bytes)
-    return this.remember(page, bytes)
+  /** Takes a page that was read in hand, and caches a copy. The rest of a short page is empty. */
+  private keep(page: number, read: Uint8Array): void {
+    if (this.pages === null) {
+      this.take(page, wholePage(read), 0)
+      // Not for the next time: there is to be no cache.
+      this.page = -1
+      return
+    }
+    const start = this.pages.add(page)
+    const { memory } = this.pages
+    memory.set(read, start)
+    memory.fill(0, start + read.byteLength, start + PAGE_BYTES)
+    this.take(page, memory, start)
   }
 
-  private remember(page: number, bytes: Uint8Array): Uint8Array {
-    this.lastPage = page
-    this.lastBytes = bytes
-    return bytes
+  private take(page: number, bytes: Uint8Array, start: number): void {
+    this.page = page
+    this.bytes = bytes
+    this.start = start
   }
 
   private wrote(position: number, slots: Uint8Array): void {
@@ -199,7 +218,7 @@ export class TreeFile {
 
   private forget(treeIndex: number, slots: Uint8Array): void {
     this.epoch++
-    this.lastPage = -1
+    this.page = -1
     const last = treeIndex + Math.ceil(slots.byteLength / NODE_SIZE) - 1
     for (let page = Math.floor(treeIndex / PAGE_SLOTS); page * PAGE_SLOTS <= last; page++)
       this.pages?.delete(page)
@@ -212,17 +231,17 @@ export class TreeFile {
   // a feed that is appended to stays in memory.
   private patch(treeIndex: number, slots: Uint8Array): void {
     this.epoch++
-    this.lastPage = -1
+    this.page = -1
     const count = slots.byteLength / NODE_SIZE
     const last = treeIndex + count - 1
     for (let page = Math.floor(treeIndex / PAGE_SLOTS); page * PAGE_SLOTS <= last; page++) {
-      const bytes = this.pages?.get(page)
-      if (bytes === undefined) continue
+      const start = this.pages?.find(page) ?? -1
+      if (start < 0) continue
       const from = Math.max(treeIndex, page * PAGE_SLOTS)
       const to = Math.min(last + 1, (page + 1) * PAGE_SLOTS)
-      bytes.set(
+      this.pages!.memory.set(
         slots.subarray((from - treeIndex) * NODE_SIZE, (to - treeIndex) * NODE_SIZE),
-        (from - page * PAGE_SLOTS) * NODE_SIZE
+        start + (from - page * PAGE_SLOTS) * NODE_SIZE
       )
     }
     if (this.nodes !== null) {
