@@ -23,9 +23,13 @@ const MESSAGES = {
   ERR_HEADER_INVALID: 'A storage file has a foreign or damaged header',
   ERR_FEED_DAMAGED: 'The stored feed is damaged',
   ERR_STORAGE: 'The storage failed',
+  ERR_DURABILITY: 'The storage cannot be synchronised, so durability "disk" is out of its reach',
+  ERR_STORAGE_WORKER: 'The worker of the storage failed',
+  ERR_UNSUPPORTED_RUNTIME: 'This runtime has no persistent storage',
 
   // writing
   ERR_NOT_WRITABLE: 'This feed is not writable. Did you create it?',
+  ERR_BEHIND: 'A longer history of this feed is signed than is here; appending would sign it a second time',
   ERR_BLOCK_TOO_LARGE: 'Individual blocks has be less than 8MB',
   ERR_ENCODING: 'The value could not be encoded',
   ERR_DECODING: 'The block could not be decoded',
@@ -68,9 +72,11 @@ const MESSAGES = {
   ERR_HANDSHAKE_PAYLOAD_MISSING: 'Remote did not include a handshake payload',
   ERR_HANDSHAKE_PAYLOAD: 'Could not parse remote payload',
   ERR_AUTHENTICATION_REFUSED: 'Noise handshake error',
+  ERR_NOT_AUTHENTICATED: 'The remote does not speak the authenticated transport',
   ERR_KEY_PAIR: 'The key pair of the stream could not be had',
   ERR_CAPABILITY: 'Invalid remote channel capability',
   ERR_CHANNEL: 'The remote opened a channel in a way the protocol forbids',
+  ERR_RECORD: 'What was received is not what the remote sent',
   ERR_FRAME_SIZE: 'Incoming message is larger than max size',
   ERR_VARINT: 'Incoming varint is invalid',
   ERR_MESSAGE_INVALID: 'Decoded message is not valid',
@@ -95,23 +101,41 @@ const BRAND = Symbol.for('ddatabase.error')
 
 const CANCELLATIONS: ReadonlySet<ErrorCode> = new Set(['ECANCELED', 'ERR_REQUEST_CANCELLED'])
 
+/** Something stored that does not hold. */
+export interface Damage {
+  /** The file that is damaged. */
+  file: 'data' | 'tree' | 'signatures' | 'bitfield'
+  /** What is wrong with it. */
+  problem: string
+  /** The blocks it concerns: from the first … */
+  start: number
+  /** … to one more than the last. */
+  end: number
+}
+
 /** An error with a stable `code`; `cause` is the underlying error if there is one. */
 export class DDatabaseError extends Error {
   /** Stable code, one of {@link ErrorCode}. */
   readonly code: ErrorCode
   /** Only with `ECANCELED`: the number the published packages gave, −11. */
   declare readonly errno?: number
+  /** Only with `ERR_FEED_DAMAGED`: what is damaged, as far as it is known. */
+  declare readonly damage?: readonly Damage[]
 
   /**
    * @param code - what went wrong
-   * @param detail - `message` replaces the default text, `cause` is the underlying error
+   * @param detail - `message` replaces the default text, `cause` is the underlying error, `damage` see {@link damage}
    */
-  constructor(code: ErrorCode, detail: { message?: string | undefined; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    detail: { message?: string | undefined; cause?: unknown; damage?: readonly Damage[] } = {}
+  ) {
     const cause = detail.cause === undefined ? undefined : { cause: detail.cause }
     super(detail.message ?? MESSAGES[code], cause)
     this.name = CANCELLATIONS.has(code) ? 'AbortError' : 'DDatabaseError'
     this.code = code
     if (code === 'ECANCELED') this.errno = -11
+    if (detail.damage !== undefined) this.damage = detail.damage
     Object.defineProperty(this, BRAND, { value: true })
   }
 

@@ -1,6 +1,6 @@
 /** Declarations for the dependencies that ship none: only what this package uses. */
 
-declare module 'sodium-universal' {
+declare module 'sodium-native' {
   interface Sodium {
     crypto_generichash(out: Uint8Array, input: Uint8Array, key?: Uint8Array): void
     crypto_generichash_batch(out: Uint8Array, inputs: Uint8Array[], key?: Uint8Array): void
@@ -9,11 +9,30 @@ declare module 'sodium-universal' {
     crypto_sign_detached(signature: Uint8Array, message: Uint8Array, secretKey: Uint8Array): void
     crypto_sign_verify_detached(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean
     crypto_scalarmult_base(publicKey: Uint8Array, secretKey: Uint8Array): void
+    /** Throws for points of low order. */
+    crypto_scalarmult(out: Uint8Array, secretKey: Uint8Array, publicKey: Uint8Array): void
     randombytes_buf(out: Uint8Array): void
     crypto_stream_xor_STATEBYTES: number
     crypto_stream_xor_init(state: Uint8Array, nonce: Uint8Array, key: Uint8Array): void
     crypto_stream_xor_update(state: Uint8Array, out: Uint8Array, input: Uint8Array): void
     crypto_stream_xor_final(state: Uint8Array): void
+    crypto_aead_chacha20poly1305_ietf_encrypt(
+      out: Uint8Array,
+      plaintext: Uint8Array,
+      ad: Uint8Array | null,
+      unused: null,
+      nonce: Uint8Array,
+      key: Uint8Array
+    ): number
+    /** Throws if the tag is wrong. */
+    crypto_aead_chacha20poly1305_ietf_decrypt(
+      out: Uint8Array,
+      unused: null,
+      ciphertext: Uint8Array,
+      ad: Uint8Array | null,
+      nonce: Uint8Array,
+      key: Uint8Array
+    ): number
   }
   const sodium: Sodium
   export default sodium

@@ -3,8 +3,8 @@
  * bound to the session by the handshake's split keys, so it can be neither made by an eavesdropper nor replayed.
  */
 import b4a from 'b4a'
+import { blake2bBatch } from '#crypto/backend'
 import type { Dialect } from '../dialect.ts'
-import { blake2bBatch } from './backend.ts'
 
 /** Bytes of a capability. */
 export const CAPABILITY_SIZE = 32

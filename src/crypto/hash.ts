@@ -3,9 +3,9 @@
  * leaf can never pass for a parent or a root set (second preimage; compare RFC 6962 §2.1).
  */
 import b4a from 'b4a'
+import { blake2b, blake2bBatch } from '#crypto/backend'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
 import { readUint64, writeUint64 } from '../util/uint64.ts'
-import { blake2b, blake2bBatch } from './backend.ts'
 
 const LEAF = 0
 const PARENT = 1

@@ -1,6 +1,5 @@
 /** Keys of a feed: its Ed25519 pair, the discovery key derived from it, and the X25519 pair of a stream. */
 import b4a from 'b4a'
-import type { Dialect } from '../dialect.ts'
 import {
   blake2b,
   ed25519KeyPair,
@@ -8,7 +7,8 @@ import {
   ed25519Verify,
   randomFill,
   x25519PublicKey
-} from './backend.ts'
+} from '#crypto/backend'
+import type { Dialect } from '../dialect.ts'
 
 /** Bytes of a public key, a discovery key and a seed. */
 export const KEY_SIZE = 32
@@ -19,7 +19,9 @@ export const SIGNATURE_SIZE = 64
 
 /** A public and a secret key. */
 export interface KeyPair {
+  /** 32 bytes. */
   publicKey: Uint8Array
+  /** 64 bytes of an Ed25519 pair, 32 of an X25519 pair. */
   secretKey: Uint8Array
 }
 

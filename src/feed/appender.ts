@@ -1,13 +1,13 @@
 import { signable, treeHash } from '../crypto/hash.ts'
-import { SIGNATURE_SIZE } from '../crypto/keys.ts'
 import { DDatabaseError } from '../errors.ts'
 import { MerkleBatch } from '../merkle/batch.ts'
 import type { TreeNode } from '../merkle/node.ts'
+import { storageError } from '../storage/storage.ts'
 import { encodeNode } from '../storage/tree-file.ts'
-import { type Callback, promised } from '../util/callback.ts'
+import type { Callback } from '../util/callback.ts'
+import type { Application } from './application.ts'
 import type { Core } from './core.ts'
 import { type Codec, encodeBlock } from './encoding.ts'
-import { type CryptoHooks, DEFAULT_CRYPTO, type WriteHook } from './options.ts'
 
 /** What an append needs to know of its feed. */
 export interface AppendTarget {
@@ -16,9 +16,8 @@ export interface AppendTarget {
   /** Errors: `ERR_NOT_WRITABLE`, `ERR_FEED_CLOSED`. */
   checkWritable(): void
   readonly codec: Codec
-  readonly crypto: CryptoHooks
+  readonly application: Application
   readonly secretKey: Uint8Array | null
-  readonly onwrite: WriteHook | null
   readonly indexing: boolean
   /** Blocks `start` … are part of the feed now. */
   appended(start: number, count: number): void
@@ -26,7 +25,11 @@ export interface AppendTarget {
 
 /** One call of append. */
 interface Call {
-  values: readonly unknown[]
+  blocks: readonly Uint8Array[]
+  /** For the hook, null if there is none. */
+  values: readonly unknown[] | null
+  /** Append also if a longer history is signed that is not here. */
+  force: boolean
   answer: Callback<number>
   answered: boolean
 }
@@ -47,17 +50,28 @@ export class Appender {
   private readonly target: AppendTarget
   private waiting: Call[] = []
   private running: Promise<void> | null = null
+  private readonly flushing = new Set<Promise<void>>()
 
   constructor(target: AppendTarget) {
     this.target = target
   }
 
   /**
-   * Appends `values` as part of a batch; `answer` gets the index of the first one when they are stored. A callback and
-   * no promise: with many small appends at once, promises cost more than all the rest.
+   * Appends `values` as part of a batch; `answer` gets the index of the first one when they are stored. They are encoded
+   * now: what becomes of them later does not matter, except for the content of buffers, which are not copied. A callback
+   * and no promise: with many small appends at once, promises cost more than all the rest.
    */
-  append(values: readonly unknown[], answer: Callback<number>): void {
-    this.waiting.push({ values, answer, answered: false })
+  append(values: readonly unknown[], answer: Callback<number>, force = false): void {
+    const { codec, application } = this.target
+    const blocks = new Array<Uint8Array>(values.length)
+    try {
+      for (let i = 0; i < values.length; i++) blocks[i] = encodeBlock(codec, values[i])
+    } catch (error) {
+      answer(error as Error)
+      return
+    }
+    const asked = application.hooked ? Array.from(values) : null
+    this.waiting.push({ blocks, values: asked, force, answer, answered: false })
     this.running ??= this.run()
   }
 
@@ -68,7 +82,10 @@ export class Appender {
 
   /** Resolves when every append so far is answered. */
   async idle(): Promise<void> {
-    while (this.running !== null) await this.running
+    while (this.running !== null || this.flushing.size > 0) {
+      await this.running
+      await Promise.all(this.flushing)
+    }
   }
 
   private async run(): Promise<void> {
@@ -76,8 +93,7 @@ export class Appender {
       const calls = this.waiting
       this.waiting = []
       try {
-        const core = await this.target.ready()
-        await core.mutex.run(() => this.commit(core, calls))
+        await this.commit(await this.target.ready(), calls)
       } catch (error) {
         for (const call of calls) reply(call, error as Error)
       }
@@ -87,54 +103,100 @@ export class Appender {
 
   private async commit(core: Core, calls: readonly Call[]): Promise<void> {
     const { target } = this
+    const { application } = target
     target.checkWritable()
-    const accepted: Call[] = []
+    let accepted = calls
+    if (core.behind > core.length) accepted = await this.despiteBehind(core, calls)
+    if (application.hooked) accepted = await this.accepted(core, accepted)
     const blocks: Uint8Array[] = []
+    for (const call of accepted) for (const block of call.blocks) blocks.push(block)
+    let start = core.length
+    if (blocks.length > 0) start = await this.store(core, blocks)
+    else if (accepted.length > 0 && !target.indexing) await core.change(() => core.storage.createData())
+    let seq = start
+    for (const call of accepted) {
+      if (call.blocks.length === 0 && core.storage.durability.offered) this.flush(core, call, seq)
+      else reply(call, null, seq)
+      seq += call.blocks.length
+    }
+  }
+
+  /** Answers a call without blocks when all before it survives a power failure. */
+  private flush(core: Core, call: Call, seq: number): void {
+    const flushed = core.storage.durability.all().then(
+      () => reply(call, null, seq),
+      (error: Error) => reply(call, error)
+    )
+    this.flushing.add(flushed)
+    void flushed.finally(() => this.flushing.delete(flushed))
+  }
+
+  /**
+   * The calls that are to be made although a longer history is signed that is not here, and those without blocks. The
+   * others are answered. Who insists gives that history up: its signatures are removed.
+   */
+  private async despiteBehind(core: Core, calls: readonly Call[]): Promise<Call[]> {
+    const forced = calls.some((call) => call.force && call.blocks.length > 0)
+    if (forced) await core.change(() => forgetLost(core))
+    return calls.filter((call) => {
+      const goes = core.behind <= core.length || call.blocks.length === 0
+      if (!goes) reply(call, new DDatabaseError('ERR_BEHIND'))
+      return goes
+    })
+  }
+
+  /** The calls that the hook agrees to; the others are answered. */
+  private async accepted(core: Core, calls: readonly Call[]): Promise<Call[]> {
+    const accepted: Call[] = []
+    let next = core.length
     for (const call of calls) {
       try {
-        // Awaiting nothing would cost more than the rest of a small append that is one of many.
-        if (target.onwrite !== null) await this.ask(target.onwrite, call.values, core.length + blocks.length)
-        // All are encoded before any is taken: nothing is staged unless all are good.
-        const encoded = call.values.map((value) => encodeBlock(target.codec, value))
-        for (const block of encoded) blocks.push(block)
+        await this.target.application.beforeAppend(next, call.values!)
+        next += call.blocks.length
         accepted.push(call)
       } catch (error) {
         reply(call, error as Error)
       }
     }
-    const start = core.length
-    if (blocks.length > 0) {
-      // A hook may have taken its time, and the feed may be closing now.
-      target.checkWritable()
-      await this.store(core, blocks)
-      target.appended(start, blocks.length)
-    } else if (accepted.length > 0 && !target.indexing) {
-      await core.storage.createData()
+    return accepted
+  }
+
+  /** Appends blocks that nobody objects to; the index of the first one. */
+  private async store(core: Core, blocks: readonly Uint8Array[]): Promise<number> {
+    const { application } = this.target
+    if (!application.ownCrypto || !core.live) {
+      return core.change(async () => {
+        const batch = batchOf(core, blocks)
+        const roots = batch.roots()
+        const signature = core.live ? await this.signHead(roots, batch.length) : null
+        return this.write(core, blocks, batch, roots, signature)
+      })
     }
-    let seq = start
-    for (const call of accepted) {
-      reply(call, null, seq)
-      seq += call.values.length
+    for (;;) {
+      const before = core.roots
+      const batch = batchOf(core, blocks)
+      const roots = batch.roots()
+      const signature = await this.signHead(roots, batch.length)
+      const start = await core.change(async () => {
+        // The signer has taken its time: a feed that has become another one takes another signature.
+        if (core.roots !== before) return null
+        return this.write(core, blocks, batch, roots, signature)
+      })
+      if (start !== null) return start
     }
   }
 
-  /** Asks the hook about every value. */
-  private async ask(onwrite: WriteHook, values: readonly unknown[], start: number): Promise<void> {
-    const asked = values.map((value, i) => promised((callback) => onwrite(start + i, value, null, callback)))
-    let failure: unknown = null
-    for (const result of await Promise.allSettled(asked)) {
-      if (result.status === 'rejected') failure = result.reason
-    }
-    if (failure !== null) throw failure
-  }
-
-  private async store(core: Core, blocks: readonly Uint8Array[]): Promise<void> {
+  private async write(
+    core: Core,
+    blocks: readonly Uint8Array[],
+    batch: MerkleBatch,
+    roots: TreeNode[],
+    signature: Uint8Array | null
+  ): Promise<number> {
+    // The feed may have closed while the application was asked.
+    this.target.checkWritable()
+    checkNotBehind(core)
     const start = core.length
-    const batch = new MerkleBatch(core.roots, start, core.byteLength, blocks.length)
-    for (const block of blocks) batch.append(block)
-    const roots = batch.roots()
-    const signature = core.live ? await this.signHead(roots, batch.length) : null
-
     const slots = batch.reachingBack.map((node) => ({ treeIndex: node.index, bytes: encodeNode(node) }))
     slots.push({ treeIndex: 2 * start, bytes: batch.slots })
     const stage = core.stage()
@@ -148,28 +210,40 @@ export class Appender {
       {
         data: this.target.indexing ? null : { offset: core.byteLength, blocks },
         slots,
-        signature: signature === null ? null : { block: batch.length - 1, signature }
+        signature: signature === null ? null : { block: batch.length - 1, signature },
+        synced: core.storage.durability.mode === 'disk'
       },
       stage,
       { length: batch.length, byteLength: batch.byteLength, roots }
     )
+    this.target.appended(start, blocks.length)
+    return start
   }
 
-  /** Signature of the feed with these roots and this length. Errors: `ERR_SIGNING`. */
-  async signHead(roots: readonly TreeNode[], length: number): Promise<Uint8Array> {
-    const { crypto, secretKey } = this.target
-    const message = signable(treeHash(roots), length)
-    let signature: Uint8Array | undefined
-    try {
-      if (crypto === DEFAULT_CRYPTO) crypto.sign(message, secretKey!, (_, value) => (signature = value))
-      else signature = await promised<Uint8Array>((callback) => crypto.sign(message, secretKey!, callback))
-    } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause)
-      throw new DDatabaseError('ERR_SIGNING', { message: `The signer failed: ${reason}`, cause })
-    }
-    if (!(signature instanceof Uint8Array) || signature.byteLength !== SIGNATURE_SIZE) {
-      throw new DDatabaseError('ERR_SIGNING', { message: 'The signer did not give a signature of 64 bytes' })
-    }
-    return signature
+  /** Signature of the feed with these roots and this length. Errors: `ERR_SIGNING`, `ERR_FEED_CLOSED`. */
+  signHead(roots: readonly TreeNode[], length: number): Promise<Uint8Array> {
+    return this.target.application.sign(signable(treeHash(roots), length), this.target.secretKey!)
   }
+}
+
+function checkNotBehind(core: Core): void {
+  if (core.behind > core.length) throw new DDatabaseError('ERR_BEHIND')
+}
+
+async function forgetLost(core: Core): Promise<void> {
+  const { signatures, durability } = core.storage
+  try {
+    // Or the next opening would find them again.
+    if (signatures.slots > core.length) await signatures.remove(core.length, signatures.slots)
+    await durability.all()
+  } catch (error) {
+    throw storageError(error)
+  }
+  core.behind = 0
+}
+
+function batchOf(core: Core, blocks: readonly Uint8Array[]): MerkleBatch {
+  const batch = new MerkleBatch(core.roots, core.length, core.byteLength, blocks.length)
+  for (const block of blocks) batch.append(block)
+  return batch
 }

@@ -1,10 +1,12 @@
 import { Bitfield } from '../bitfield/bitfield.ts'
 import type { PageAccess, PageStage, Pages } from '../bitfield/pages.ts'
 import { TreeBits } from '../bitfield/tree-bits.ts'
+import { DDatabaseError } from '../errors.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import { TreeSet } from '../merkle/tree-set.ts'
 import type { Commit, FeedStorage } from '../storage/storage.ts'
 import { Mutex } from '../util/mutex.ts'
+import type { Checkpoints } from './checkpoints.ts'
 
 /** The committed state of an open feed: what every operation starts from and what only {@link Core.commit} changes. */
 export class Core {
@@ -14,8 +16,17 @@ export class Core {
   readonly bits: Bitfield
   /** Which tree nodes are known. */
   readonly tree: TreeSet
-  /** Operations that change the feed run one after the other. */
+  /** Operations that change the feed run one after the other, see {@link change}. */
   readonly mutex = new Mutex()
+  private over = false
+
+  /**
+   * Raised whenever blocks are taken away, before their bytes are: what was read meanwhile may be the bytes of
+   * nothing, or of another block.
+   */
+  removals = 0
+  /** A truncation is writing: signatures may be gone before it counts in {@link removals}. */
+  truncating = false
 
   /** Blocks. */
   length = 0
@@ -25,6 +36,10 @@ export class Core {
   roots: TreeNode[] = []
   /** Whether appends are signed; false for a static feed. */
   live = true
+  /** Length of a history of this feed that is known to be signed, but is not here; 0 if there is none. */
+  behind = 0
+  /** Makes what is committed durable in the background; null where the storage does not offer that. */
+  checkpoints: Checkpoints | null = null
 
   constructor(storage: FeedStorage, pages: Pages) {
     this.storage = storage
@@ -32,6 +47,28 @@ export class Core {
     const { bits, tree } = viewsOf(pages)
     this.bits = bits
     this.tree = tree
+  }
+
+  /**
+   * Runs an operation that changes the feed, when those before it are done. It waits for the storage alone: code of the
+   * application's that may take its time is asked before, and what it has answered looked at again inside.
+   * Errors: `ERR_FEED_CLOSED`, those of the operation.
+   */
+  change<T>(operation: () => Promise<T>): Promise<T> {
+    if (this.over) return Promise.reject(new DDatabaseError('ERR_FEED_CLOSED'))
+    return this.mutex.run(operation)
+  }
+
+  /** Ends all changing: resolves when the operations that were asked for are done, and no further one begins. */
+  end(): Promise<void> {
+    this.over = true
+    return this.mutex.drained()
+  }
+
+  /** Whether blocks were taken away since {@link removals} was `before`, or are being taken away at this moment. */
+  async removedSince(before: number): Promise<boolean> {
+    if (this.removals === before && this.truncating) await this.mutex.drained()
+    return this.removals !== before
   }
 
   /** A copy of the bits to change and then to {@link commit}, or to drop. */
@@ -45,7 +82,7 @@ export class Core {
    * On a failure the feed stays as it was. Errors: `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
    */
   async commit(
-    change: Partial<Pick<Commit, 'data' | 'slots' | 'signature' | 'last'>>,
+    change: Partial<Pick<Commit, 'data' | 'slots' | 'signature' | 'last' | 'synced'>>,
     stage: Stage,
     head?: Head
   ): Promise<void> {
@@ -55,12 +92,16 @@ export class Core {
       signature: change.signature ?? null,
       stage: stage.pages,
       length: this.length,
-      last: change.last
+      last: change.last,
+      synced: change.synced
     })
-    if (head === undefined) return
-    this.length = head.length
-    this.byteLength = head.byteLength
-    this.roots = head.roots
+    if (head !== undefined) {
+      this.length = head.length
+      this.byteLength = head.byteLength
+      this.roots = head.roots
+      if (this.behind <= head.length) this.behind = 0
+    }
+    this.checkpoints?.committed()
   }
 }
 

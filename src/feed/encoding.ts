@@ -4,16 +4,16 @@ import { argumentTypeError, DDatabaseError } from '../errors.ts'
 
 /** Turns values into blocks and back. */
 export interface Codec<T = unknown> {
+  /** Its name, if it has one. */
   name?: string
+  /** The bytes of a value. */
   encode(value: T): Uint8Array
+  /** The value of the bytes. */
   decode(block: Uint8Array): T
 }
 
-/** Names of the built-in encodings (spec FORMAT §11). Unknown names count as `binary`. */
-export type EncodingName =
-  | 'binary'
-  | 'json'
-  | 'ndjson'
+/** Names of the encodings whose values are strings. */
+export type TextEncodingName =
   | 'utf-8'
   | 'utf8'
   | 'ascii'
@@ -24,6 +24,40 @@ export type EncodingName =
   | 'utf16le'
   | 'utf16-le'
 
+/** Names of the encodings whose values are whatever JSON can say. */
+export type JsonEncodingName = 'json' | 'ndjson'
+
+/** Names of the built-in encodings (spec FORMAT §11). Unknown names count as `binary`. */
+export type EncodingName = 'binary' | JsonEncodingName | TextEncodingName
+
+/** A `valueEncoding` option: a name, or a codec for values of type `T`. */
+export type ValueEncoding<T = unknown> = EncodingName | Codec<T> | (string & {})
+
+/** An encoding for values of any type. */
+// biome-ignore lint/suspicious/noExplicitAny: a codec for whatever it is for
+export type AnyEncoding = ValueEncoding<any>
+
+/** The values of an encoding; `unknown` where only running the program tells which encoding it is. */
+export type EncodedValue<E> =
+  E extends Codec<infer V>
+    ? V
+    : E extends TextEncodingName
+      ? string
+      : E extends JsonEncodingName
+        ? unknown
+        : string extends E
+          ? unknown
+          : Uint8Array
+
+/** What a call may name as its encoding. */
+export type ChosenEncoding = AnyEncoding | null | undefined
+
+/** What a call with an encoding of its own answers on a feed of `T`; no encoding means that of the feed. */
+export type DecodedAs<E, T> = E extends undefined | null ? T : EncodedValue<E>
+
+/** What can be appended to a feed of `T`: where values are bytes also a string, which becomes its UTF-8 bytes. */
+export type Appendable<T> = T | (T extends Uint8Array ? string : never)
+
 /**
  * Largest block that can be appended, in bytes: its Data message with proof and signature must stay below the
  * 8 MiB limit of the wire's frames. Longer blocks that are stored already stay readable.
@@ -32,10 +66,11 @@ export const MAX_BLOCK_SIZE = 8_388_608 - 4_096
 
 /**
  * The codec of a `valueEncoding` option. `json` counts as `ndjson`, so that the data file reads as a line file.
- * Errors: TypeError `ERR_INVALID_ARG_TYPE` for an object that is no codec.
+ * Errors: TypeError `ERR_INVALID_ARG_TYPE` for what is neither a name nor a codec.
  */
 export function toCodec(encoding: unknown): Codec {
-  if (typeof encoding === 'object' && encoding !== null) {
+  if (encoding !== undefined && encoding !== null && typeof encoding !== 'string') {
+    // Also a function or a class may carry the two.
     const { encode, decode } = encoding as Partial<Codec>
     if (typeof encode !== 'function' || typeof decode !== 'function') {
       throw argumentTypeError('valueEncoding should be a name or an object with encode and decode')

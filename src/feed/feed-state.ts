@@ -9,13 +9,14 @@ import { Guard } from '../replication/guard.ts'
 import type { Peer } from '../replication/peer.ts'
 import type { TransferStats } from '../replication/source.ts'
 import { ProtocolStream } from '../replication/stream.ts'
-import { directoryStorage } from '../storage/directory.ts'
+import { directoryStorage } from '../storage/named.ts'
 import { type StorageFactory, toFactory } from '../storage/random-access.ts'
-import { promised } from '../util/callback.ts'
 import { Lifecycle } from '../util/lifecycle.ts'
 import { Appender } from './appender.ts'
+import { Application } from './application.ts'
 import type { Core } from './core.ts'
 import { type Codec, toCodec } from './encoding.ts'
+import type { FeedEvents } from './events.ts'
 import { Finder, type WaitOptions } from './finder.ts'
 import { inspectFeed } from './inspect.ts'
 import { type FeedFiles, openFeed } from './open.ts'
@@ -27,10 +28,10 @@ import {
   type Key,
   type ParsedArguments,
   parseArguments,
-  type Storage,
-  type WriteHook
+  type Storage
 } from './options.ts'
 import { RawStorage } from './raw-storage.ts'
+import type { Recovery } from './recovery.ts'
 import { FeedReplication } from './replication.ts'
 import { Selections } from './selections.ts'
 import { Waiters } from './waiters.ts'
@@ -39,7 +40,7 @@ import { Waiters } from './waiters.ts'
  * What all parts of a feed share: its options, its state, its properties, and how it opens and closes.
  * The public methods are in the classes built on it: `WritingFeed`, `ReadingFeed` and `Feed`.
  */
-export abstract class FeedState<T> extends Lifecycle {
+export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   /** The strings that this class of feeds uses. */
   static readonly dialect: Dialect = DDATABASE
   /** The class of its replication streams. */
@@ -78,10 +79,13 @@ export abstract class FeedState<T> extends Lifecycle {
   /** Raw access to the files, for modules that reach into them. */
   readonly _storage: RawStorage
 
+  /** What was found and repaired when the feed was opened after a crash; null if there was nothing to repair. */
+  recovery: Recovery | null = null
+
   protected readonly args: ParsedArguments
   protected readonly create: StorageFactory
   protected readonly codec: Codec
-  protected readonly onwrite: WriteHook | null
+  protected readonly application: Application
   protected readonly appender: Appender
   protected readonly finder: Finder
   protected readonly waiters = new Waiters()
@@ -121,7 +125,7 @@ export abstract class FeedState<T> extends Lifecycle {
       update: (callback) => callback(null)
     }
     this.codec = toCodec(given.valueEncoding)
-    this.onwrite = given.onwrite ?? null
+    this.application = new Application(this.crypto, given.onwrite ?? null)
     this.canWrite = given.writable === true
     this.isLive = given.live !== false
     this.noisePair = given.noiseKeyPair ?? null
@@ -191,7 +195,12 @@ export abstract class FeedState<T> extends Lifecycle {
   }
 
   /** Counters, or null if switched off; `totals` is the live object. */
-  get stats(): { peers: TransferStats[]; totals: TransferStats } | null {
+  get stats(): {
+    /** Of each connected peer. */
+    peers: TransferStats[]
+    /** Since the feed was opened. */
+    totals: TransferStats
+  } | null {
     if (this.transfers === null) return null
     return { peers: this.peers.map((peer) => peer.stats!), totals: this.transfers }
   }
@@ -222,7 +231,10 @@ export abstract class FeedState<T> extends Lifecycle {
     this.files = opened.files
     this.canWrite = opened.writable
     if (!this.downloadingSet) this.downloading = !opened.writable
+    this.recovery = opened.recovery
     this.selections.check(opened.core)
+    if (this.recovery !== null) this.notify('recovered', this.recovery)
+    if (opened.core.behind > 0) this.notify('behind', opened.core.behind)
   }
 
   protected override openFailed(error: Error, told: boolean): void {
@@ -230,15 +242,21 @@ export abstract class FeedState<T> extends Lifecycle {
   }
 
   protected override async closeResource(): Promise<void> {
-    await this.appender.idle()
-    await this.core?.mutex.drained()
-    this.replication.replicator.close()
     const closed = new DDatabaseError('ERR_FEED_CLOSED')
+    this.application.end(closed)
+    await this.appender.idle()
+    await this.core?.end()
+    this.replication.replicator.close()
     this.ifAvailable.destroy()
     this.waiters.failAll(closed)
     this.selections.failAll(closed)
     this.canWrite = false
+    let failure: unknown = null
+    await this.core?.checkpoints?.close().catch((error: unknown) => {
+      failure = error
+    })
     await this.core?.storage.close()
+    if (failure !== null) throw failure
   }
 
   protected get dialect(): Dialect {
@@ -283,16 +301,12 @@ export abstract class FeedState<T> extends Lifecycle {
     return {
       wait: options.wait,
       timeout: options.timeout,
+      signal: options.signal,
       ifAvailable:
         typeof options.ifAvailable === 'boolean'
           ? options.ifAvailable
           : this.args.options.ifAvailable === true
     }
-  }
-
-  protected async askHook(index: number, data: Uint8Array | null, peer: unknown): Promise<void> {
-    const { onwrite } = this
-    if (onwrite !== null) await promised((callback) => onwrite(index, data, peer, callback))
   }
 
   protected blockStored(
@@ -345,11 +359,10 @@ export abstract class FeedState<T> extends Lifecycle {
         if (!feed.canWrite) throw new DDatabaseError('ERR_NOT_WRITABLE')
       },
       codec: feed.codec,
-      crypto: feed.crypto,
+      application: feed.application,
       get secretKey() {
         return feed.secretKey
       },
-      onwrite: feed.onwrite,
       indexing: feed.args.options.indexing === true,
       appended: (start, count) => {
         feed.notify('append')

@@ -6,12 +6,13 @@ import type { Peer } from '../replication/peer.ts'
 import type { ProtocolStream } from '../replication/stream.ts'
 import type { StoredSignature } from '../storage/signatures-file.ts'
 import { storageError } from '../storage/storage.ts'
-import { type Callback, settle } from '../util/callback.ts'
-import { type AuditReport, auditFeed } from './maintenance.ts'
-import { checkBytes, checkIndex, type FeedOptions, type Key, type Storage } from './options.ts'
+import { checkSignal, throwIfAborted, untilAborted } from '../util/abort.ts'
+import { type Callback, checkCallback, settle } from '../util/callback.ts'
+import { type AuditOptions, type AuditReport, auditFeed } from './maintenance.ts'
+import { checkBytes, checkIndex, checkOptions, type FeedOptions, type Key, type Storage } from './options.ts'
 import { createProof, nextSignature, type ProofOptions, rootsOf, verifySignature } from './proofs.ts'
-import { ReadingFeed } from './reading.ts'
 import type { ReplicateOptions } from './replication.ts'
+import { StreamingFeed } from './streaming.ts'
 
 /**
  * A signed append-only log of blocks, or a verified copy of one.
@@ -20,7 +21,7 @@ import type { ReplicateOptions } from './replication.ts'
  * wait for that; after `close` they fail with `ERR_FEED_CLOSED`. The rejection of a call that nobody awaits does
  * not end the process.
  */
-export class Feed<T = Uint8Array> extends ReadingFeed<T> {
+export class Feed<T = Uint8Array> extends StreamingFeed<T> {
   /**
    * @param storage - a directory, a function `(name) => storage`, or a storage class
    * @param key - public key: 32 bytes or 64 hexadecimal digits; without one the stored key is used or a new feed made
@@ -41,39 +42,43 @@ export class Feed<T = Uint8Array> extends ReadingFeed<T> {
   /** The first stored signature at or after a block (by default the last). Errors: `ERR_NO_SIGNATURE`,
    * `ERR_SIGNATURE_NOT_FOUND`, `ERR_STORAGE`. */
   signature(index?: number): Promise<StoredSignature>
-  signature(callback: Callback<StoredSignature>): Promise<StoredSignature>
-  signature(
-    index: number | undefined,
-    callback: Callback<StoredSignature> | undefined
-  ): Promise<StoredSignature>
+  signature(callback: Callback<StoredSignature>): void
+  signature(index: number | undefined, callback: Callback<StoredSignature>): void
   signature(
     index?: number | Callback<StoredSignature>,
-    callback?: Callback<StoredSignature>
-  ): Promise<StoredSignature> {
+    callback?: Callback<StoredSignature> | null
+  ): unknown {
     if (typeof index === 'function') return this.signature(undefined, index)
+    checkCallback(callback)
     const run = async (): Promise<StoredSignature> => {
       if (index !== undefined && !(Number.isInteger(index) && index < 0)) checkIndex(index)
       const core = await this.whenReady()
-      return nextSignature(core, index ?? core.length - 1, this.crypto, this.key)
+      return nextSignature(core, index ?? core.length - 1, this.application, this.key)
     }
     return settle(this.guarded(run()), callback)
   }
 
   /** Checks a signature of the feed that ends with block `index`. Errors: `ERR_SIGNATURE_INVALID`, `ERR_ROOTS_MISSING`. */
-  verify(index: number, signature: Uint8Array, callback?: Callback<true>): Promise<true> {
+  verify(index: number, signature: Uint8Array): Promise<true>
+  verify(index: number, signature: Uint8Array, callback: Callback<true>): void
+  verify(index: number, signature: Uint8Array, callback?: Callback<true> | null): unknown {
+    checkCallback(callback)
     const run = async (): Promise<true> => {
       checkIndex(index)
       if (!(signature instanceof Uint8Array)) throw argumentTypeError('signature should be bytes')
       const core = await this.whenReady()
       if (this.key === null) throw new DDatabaseError('ERR_SIGNATURE_INVALID')
-      await verifySignature(core, index + 1, signature, this.crypto, this.key)
+      await verifySignature(core, index + 1, signature, this.application, this.key)
       return true
     }
     return settle(this.guarded(run()), callback)
   }
 
   /** Root nodes of the feed that ends with block `index`. Errors: `ERR_ROOTS_MISSING`, `ERR_STORAGE`. */
-  rootHashes(index: number, callback?: Callback<TreeNode[]>): Promise<TreeNode[]> {
+  rootHashes(index: number): Promise<TreeNode[]>
+  rootHashes(index: number, callback: Callback<TreeNode[]>): void
+  rootHashes(index: number, callback?: Callback<TreeNode[]> | null): unknown {
+    checkCallback(callback)
     const run = async (): Promise<TreeNode[]> => {
       checkIndex(index)
       return rootsOf(await this.whenReady(), index + 1)
@@ -83,22 +88,20 @@ export class Feed<T = Uint8Array> extends ReadingFeed<T> {
 
   /** What proves a block to somebody with the public key. Errors: `ERR_NO_PROOF`, `ERR_SIGNATURE_NOT_FOUND`, `ERR_STORAGE`. */
   proof(index: number, options?: ProofOptions | null): Promise<Proof>
-  proof(index: number, callback: Callback<Proof>): Promise<Proof>
+  proof(index: number, callback: Callback<Proof>): void
+  proof(index: number, options: ProofOptions | null | undefined, callback: Callback<Proof>): void
   proof(
     index: number,
-    options: ProofOptions | null | undefined,
-    callback: Callback<Proof> | undefined
-  ): Promise<Proof>
-  proof(
-    index: number,
-    options?: ProofOptions | null | Callback<Proof>,
-    callback?: Callback<Proof>
-  ): Promise<Proof> {
-    if (typeof options === 'function') return this.proof(index, null, options)
+    given?: ProofOptions | null | Callback<Proof>,
+    callback?: Callback<Proof> | null
+  ): unknown {
+    if (typeof given === 'function') return this.proof(index, null, given)
+    checkCallback(callback)
     const run = async (): Promise<Proof> => {
       checkIndex(index)
-      if (options?.digest !== undefined) checkBytes(options.digest, 'digest')
-      return createProof(await this.whenReady(), index, options ?? {})
+      const options = checkOptions(given)
+      if (options.digest !== undefined) checkBytes(options.digest, 'digest')
+      return createProof(await this.whenReady(), index, options)
     }
     return settle(this.guarded(run()), callback)
   }
@@ -121,11 +124,23 @@ export class Feed<T = Uint8Array> extends ReadingFeed<T> {
 
   /**
    * Compares every block that is here with its hash; forgets those that differ or cannot be read.
-   * Errors: `ERR_STORAGE`, `ERR_FEED_CLOSED`.
+   * Errors: `ERR_STORAGE`, `ERR_REQUEST_CANCELLED`, `ERR_FEED_CLOSED`.
    */
-  audit(callback?: Callback<AuditReport>): Promise<AuditReport> {
+  audit(options?: AuditOptions | null): Promise<AuditReport>
+  audit(callback: Callback<AuditReport>): void
+  audit(options: AuditOptions | null | undefined, callback: Callback<AuditReport>): void
+  audit(
+    given?: AuditOptions | null | Callback<AuditReport>,
+    callback?: Callback<AuditReport> | null
+  ): unknown {
+    if (typeof given === 'function') return this.audit(null, given)
+    checkCallback(callback)
     const run = async (): Promise<AuditReport> => {
-      const report = await auditFeed(await this.whenReady())
+      const { signal } = checkOptions(given)
+      checkSignal(signal)
+      throwIfAborted(signal)
+      const core = await untilAborted(signal, this.whenReady())
+      const report = await auditFeed(core, { signal, closed: () => this.closingBegun })
       if (report.invalid > 0) this.blocksGone()
       return report
     }
@@ -143,17 +158,20 @@ export class Feed<T = Uint8Array> extends ReadingFeed<T> {
     initiator?: boolean | ProtocolStream | ReplicateOptions,
     options?: ReplicateOptions | null
   ): ProtocolStream {
+    if (options !== undefined && options !== null) checkOptions(options)
     return this.replication.replicate(initiator, options ?? undefined)
   }
 
   /**
    * Messages of the application's own to and from peers of this feed.
-   * @throws TypeError `ERR_INVALID_ARG_VALUE` if there is one of this name
+   * @throws TypeError `ERR_INVALID_ARG_TYPE`; `ERR_INVALID_ARG_VALUE` if there is one of this name
    */
   registerExtension<M = Uint8Array>(
     name: string,
     handlers?: ExtensionHandlers<M, Peer> | ((extension: Extension<M, Peer>) => ExtensionHandlers<M, Peer>)
   ): Extension<M, Peer> {
+    if (typeof name !== 'string') throw argumentTypeError('name should be a string')
+    if (typeof handlers !== 'function') checkOptions(handlers)
     return this.extensions.add(name, handlers)
   }
 
@@ -165,7 +183,10 @@ export class Feed<T = Uint8Array> extends ReadingFeed<T> {
   // ---- the end ----
 
   /** Closes the feed and deletes its files. Errors: `ERR_STORAGE`. */
-  destroyStorage(callback?: Callback): Promise<void> {
+  destroyStorage(): Promise<void>
+  destroyStorage(callback: Callback): void
+  destroyStorage(callback?: Callback | null): unknown {
+    checkCallback(callback)
     const run = async (): Promise<void> => {
       const failure = await this.open().then(
         () => null,
@@ -174,6 +195,7 @@ export class Feed<T = Uint8Array> extends ReadingFeed<T> {
       await this.close()
       // What could not be opened may be locked or somebody else's: it is not deleted.
       if (this.core === null) throw failure
+      await this.core.checkpoints?.destroy()
       await this.core.storage.destroy()
     }
     return settle(run(), callback)

@@ -4,10 +4,11 @@ import { seek } from '../merkle/seek.ts'
 import type { Guard } from '../replication/guard.ts'
 import type { Wish } from '../replication/source.ts'
 import { storageError } from '../storage/storage.ts'
+import { onAbort, throwIfAborted } from '../util/abort.ts'
 import { promised } from '../util/callback.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
-import type { AvailabilityTimeouts } from './options.ts'
+import { type AvailabilityTimeouts, checkTimeout } from './options.ts'
 import { readBlock } from './reader.ts'
 import type { Waiter, Waiters } from './waiters.ts'
 
@@ -19,11 +20,15 @@ export interface WaitOptions {
   timeout?: number | undefined
   /** Fail as soon as it is known that no peer can help. Default: the feed's option. */
   ifAvailable?: boolean | undefined
+  /** Ends the call with `ERR_REQUEST_CANCELLED`, at once, and takes its requests back. */
+  signal?: AbortSignal | null | undefined
 }
 
 /** Where a byte lies: in block `index`, `offset` bytes after its start. */
 export interface SeekPosition {
+  /** The block. */
   index: number
+  /** Bytes from the start of the block. */
   offset: number
 }
 
@@ -31,7 +36,7 @@ export interface SeekPosition {
 export interface SeekOptions extends WaitOptions {
   /** First block that may be asked for. */
   start?: number | undefined
-  /** One past the last block that may be asked for; −1 for an open end. */
+  /** One past the last block that may be asked for; −1 or 0 for an open end. */
   end?: number | undefined
   /** Ask for hashes, not for blocks. Default true. */
   hash?: boolean | undefined
@@ -46,6 +51,9 @@ export interface UpdateOptions extends WaitOptions {
   /** Ask peers also on a writable feed. */
   force?: boolean | undefined
 }
+
+/** What is looked for, or why it is not here yet. */
+type Attempt<V extends object> = V | ErrorCode | null
 
 /** What waiting needs of its feed. */
 export interface FinderSource {
@@ -84,9 +92,9 @@ export class Finder {
     options: WaitOptions,
     onwait?: ((index: number) => void) | null
   ): Promise<Uint8Array> {
-    const here = (core: Core): Core | ErrorCode => (core.bits.get(index) ? core : 'ERR_BLOCK_NOT_DOWNLOADED')
-    const core = await this.find({ kind: 'block', index }, token, options, here, () => onwait?.(index))
-    return readBlock(core, index)
+    const here = (core: Core): Promise<Uint8Array | null> | null =>
+      core.bits.get(index) ? readBlock(core, index) : null
+    return this.find({ kind: 'block', index }, token, options, here, () => onwait?.(index))
   }
 
   /** Waits until the feed has `length` blocks. */
@@ -99,7 +107,9 @@ export class Finder {
 
   /** The block that contains byte `bytes`, waiting until the nodes that tell are here (spec FORMAT §8.3). */
   async place(bytes: number, options: SeekOptions, token?: unknown): Promise<SeekPosition> {
-    const { start = 0, end = -1 } = options
+    const { start = 0 } = options
+    // Byte streams pass an open end as −1 + 1.
+    const end = options.end || -1
     const wish: Wish = { kind: 'seek', bytes, start, end, hash: options.hash !== false }
     const place = await this.find<SeekPosition>(wish, token, options, async (core, waiter) => {
       if (bytes === core.byteLength) return { index: core.length, offset: 0 }
@@ -119,35 +129,41 @@ export class Finder {
 
   /**
    * Tries until it works, each time something changes that the wish depends on. The call is known to `cancel` from
-   * the start, also while the feed is still opening. An error code that `attempt` answers means "not yet": no error is
-   * made unless it is thrown, because its stack would cost more than the rest of a wait.
+   * the start, also while the feed is still opening. An error code that `attempt` answers (null: a block is not here) means
+   * "not yet": no error is made unless it is thrown, because its stack would cost more than the rest of a wait.
    */
   private async find<V extends object>(
     wish: Wish,
     token: unknown,
     options: WaitOptions,
-    attempt: (core: Core, waiter: Waiter) => V | ErrorCode | Promise<V | ErrorCode>,
+    attempt: (core: Core, waiter: Waiter) => Attempt<V> | Promise<Attempt<V>>,
     onwait?: () => void
   ): Promise<V> {
     const { waiters } = this.source
+    const { signal } = options
+    throwIfAborted(signal)
     let waiter = waiters.add(wish, token, options.ifAvailable === true)
+    const forget = signal ? onAbort(signal, (error) => waiters.finish(waiter, error)) : null
+    const timeout = checkTimeout(options.timeout)
     let timer: ReturnType<typeof setTimeout> | null = null
+    if (timeout > 0) {
+      timer = setTimeout(() => waiters.finish(waiter, new DDatabaseError('ETIMEDOUT')), timeout)
+    }
     try {
       // Without a pause where none is needed: `onwait` is called before the call returns.
-      const core = this.source.core ?? (await this.source.ready())
+      const core = this.source.core ?? (await waiters.during(waiter, this.source.ready()))
       for (let first = true; ; first = false) {
         let result = attempt(core, waiter)
-        if (result instanceof Promise) result = await result
+        if (result instanceof Promise) result = await waiters.during(waiter, result)
         if (waiter.failure !== null) throw waiter.failure
-        if (typeof result !== 'string') return result
-        if (options.wait === false) throw new DDatabaseError(result)
-        if (options.timeout && timer === null) {
-          timer = setTimeout(() => waiters.finish(waiter, new DDatabaseError('ETIMEDOUT')), options.timeout)
-        }
+        if (result !== null && typeof result !== 'string') return result
+        if (options.wait === false) throw new DDatabaseError(result ?? 'ERR_BLOCK_NOT_DOWNLOADED')
         if (waiter.ifAvailable) this.failUnlessAvailable(waiter)
         if (first) onwait?.()
         this.source.wished(waiter.wish)
         await waiter.answer.promise
+        // An abort in between has found the wait over, but not the call.
+        if (waiter.failure !== null) throw waiter.failure
         waiter = waiters.add(waiter.wish, token, waiter.ifAvailable)
       }
     } catch (error) {
@@ -156,6 +172,7 @@ export class Finder {
       throw error
     } finally {
       if (timer !== null) clearTimeout(timer)
+      forget?.()
       waiters.finish(waiter)
     }
   }

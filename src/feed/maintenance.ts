@@ -1,10 +1,23 @@
+import b4a from 'b4a'
+import { treeHash } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
+import type { TreeNode } from '../merkle/node.ts'
 import { storageError } from '../storage/storage.ts'
+import { type SignalOption, throwIfAborted } from '../util/abort.ts'
 import { ignore } from '../util/callback.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
 import { rootsOf } from './proofs.ts'
-import { matchesTree, type Place, placeOf, RUN_BYTES, readBlocks, runEnd } from './reader.ts'
+import {
+  matchesTree,
+  type Place,
+  placeOf,
+  presentRuns,
+  RUN_BYTES,
+  readBlock,
+  readBlocks,
+  runEnd
+} from './reader.ts'
 
 /** Options of `clear`. */
 export interface ClearOptions {
@@ -21,7 +34,7 @@ export interface ClearOptions {
  * here is touched, so offsets are always known, also on sparse replicas.
  *
  * If deleting bytes fails, the blocks that are still whole are kept, and the call fails.
- * @returns whether anything was cleared
+ * @returns the first block that was cleared and the one after the last, null if there was none
  * Errors: `ERR_STORAGE`, `ERR_WRITE_REFUSED`
  */
 export async function clearBlocks(
@@ -30,38 +43,29 @@ export async function clearBlocks(
   end: number,
   options: ClearOptions,
   indexing: boolean
-): Promise<boolean> {
+): Promise<{ start: number; end: number } | null> {
   const last = Math.min(end, core.bits.length)
   const runs = presentRuns(core, start, last)
-  if (runs.length === 0) return false
+  if (runs.length === 0) return null
   const places = options.delete === false || indexing ? [] : await placesOf(core, runs, options)
 
   const stage = core.stage()
   stage.bits.setRange(start, last, false)
-  await core.commit({}, stage)
+  await core.commit({ synced: core.storage.durability.mode === 'disk' }, stage)
+  core.removals++
   for (const [from, to] of runs) {
     for (let block = from; core.storage.blocks !== null && block < to; block++)
       core.storage.blocks.delete(block)
   }
   try {
+    // A checkpoint that claims the blocks would be believed after a power failure.
+    if (places.length > 0) await core.checkpoints?.cleared({ start, end: last })
     for (const { offset, size } of places) await core.storage.data.del(offset, size)
   } catch (error) {
     await keepWhole(core, runs).catch(ignore)
     throw storageError(error)
   }
-  return true
-}
-
-function presentRuns(core: Core, start: number, end: number): [number, number][] {
-  const runs: [number, number][] = []
-  for (let at = start; at < end; ) {
-    const from = core.bits.firstPresent(at, end)
-    if (from === -1) break
-    const to = core.bits.firstMissing(from, end)
-    at = to === -1 ? end : to
-    runs.push([from, at])
-  }
-  return runs
+  return { start: runs[0]![0], end: runs[runs.length - 1]![1] }
 }
 
 async function placesOf(
@@ -95,21 +99,47 @@ async function keepWhole(core: Core, runs: readonly [number, number][]): Promise
  * Cuts the feed down to its first `length` blocks. The new end gets a signature if it has none of its own and
  * `sign` is given, so that a feed that is opened again counts as live and can be replicated.
  *
- * @returns whether anything was removed
- * Errors: `ERR_NODE_NOT_FOUND` (longer than the feed), `ERR_ROOTS_MISSING`, `ERR_STORAGE`, `ERR_WRITE_REFUSED`
+ * The signer may take its time, and the feed is not held meanwhile: if it has changed, it is asked anew.
+ * @returns the length before; null if nothing was to be removed
+ * Errors: `ERR_NODE_NOT_FOUND` (longer than the feed), `ERR_ROOTS_MISSING`, `ERR_STORAGE`, `ERR_WRITE_REFUSED`,
+ * `ERR_SIGNING`, `ERR_FEED_CLOSED`
  */
 export async function truncateFeed(
   core: Core,
   length: number,
-  sign: ((roots: Core['roots'], length: number) => Promise<Uint8Array>) | null
-): Promise<boolean> {
+  sign: ((roots: TreeNode[], length: number) => Promise<Uint8Array>) | null
+): Promise<number | null> {
+  let signed: SignedHead | null = null
+  for (;;) {
+    const given: SignedHead | null = signed
+    const outcome: number | TreeNode[] = await core.change(() => truncate(core, length, given, sign !== null))
+    if (typeof outcome === 'number') return outcome === length ? null : outcome
+    signed = { roots: outcome, signature: await sign!(outcome, length) }
+  }
+}
+
+interface SignedHead {
+  roots: TreeNode[]
+  signature: Uint8Array
+}
+
+/** Truncates, or answers the roots that are to be signed first. */
+async function truncate(
+  core: Core,
+  length: number,
+  signed: SignedHead | null,
+  signs: boolean
+): Promise<number | TreeNode[]> {
   if (length > core.length) throw new DDatabaseError('ERR_NODE_NOT_FOUND')
-  if (length === core.length) return false
   const oldLength = core.length
+  if (length === oldLength) return oldLength
   const roots = await rootsOf(core, length)
-  const unsigned =
-    length > 0 && core.live && (await core.storage.signatures.get(length - 1).catch(fail)) === null
-  const signature = unsigned && sign !== null ? await sign(roots, length) : null
+  let signature: Uint8Array | null = null
+  if (signs && length > 0 && core.live) {
+    const unsigned = (await core.storage.signatures.get(length - 1).catch(fail)) === null
+    if (unsigned && (signed === null || !b4a.equals(treeHash(signed.roots), treeHash(roots)))) return roots
+    if (unsigned) signature = signed!.signature
+  }
 
   const stage = core.stage()
   stage.tree.truncate(2 * length)
@@ -117,8 +147,12 @@ export async function truncateFeed(
   const { signatures } = core.storage
   const from = Math.max(length, oldLength - RESTORABLE_SLOTS)
   const copied = await signatures.copy(from, oldLength).catch(fail)
+  const head = { length, byteLength: roots.reduce((sum, root) => sum + root.size, 0), roots }
+  await core.checkpoints?.truncated(head)
   await core.commit(
     {
+      // What is appended next takes the place of what was here: a signature of before must not come back.
+      synced: true,
       signature: signature === null ? null : { block: length - 1, signature },
       // After the bits: a crash in between leaves signatures beyond the end, which mean nothing.
       last: {
@@ -127,14 +161,21 @@ export async function truncateFeed(
       }
     },
     stage,
-    { length, byteLength: roots.reduce((sum, root) => sum + root.size, 0), roots }
+    head
   )
-  return true
+  core.removals++
+  return oldLength
 }
 
 // If the signatures beyond the new end cannot be removed, the truncation is undone, and as many slots as this are
 // put back; the last one covers all the others.
 const RESTORABLE_SLOTS = 4096
+
+/** Options of `audit`. */
+export interface AuditOptions {
+  /** Ends the call with `ERR_REQUEST_CANCELLED` before it has forgotten any block. */
+  signal?: AbortSignal | null | undefined
+}
 
 /** What `audit` found. */
 export interface AuditReport {
@@ -144,49 +185,67 @@ export interface AuditReport {
   invalid: number
 }
 
+/** What ends an audit early. */
+export interface AuditEnd {
+  readonly signal: SignalOption
+  /** Whether the feed is closing: what cannot be read any more is not damaged. */
+  closed(): boolean
+}
+
 /**
  * Compares every block that is here with its hash and forgets those that differ or cannot be read. Reads runs of
  * blocks and lets the event loop have its turn in between.
- * Errors: `ERR_STORAGE` (writing the changed bits), `ERR_WRITE_REFUSED`.
+ * @param end - looked at between runs, and for the last time before anything is changed
+ * Errors: `ERR_STORAGE` (writing the changed bits), `ERR_WRITE_REFUSED`, `ERR_REQUEST_CANCELLED`, `ERR_FEED_CLOSED`.
  */
-export async function auditFeed(core: Core): Promise<AuditReport> {
+export async function auditFeed(core: Core, end: AuditEnd): Promise<AuditReport> {
   const report: AuditReport = { valid: 0, invalid: 0 }
   const invalid: number[] = []
+  throwIfEnded(end)
   for (const [from, to] of presentRuns(core, 0, core.length)) {
     for (let start = from; start < to; ) {
-      const end = await runEnd(core, start, to, RUN_BYTES).catch(() => start + 1)
-      for (const [i, whole] of (await checkRun(core, start, end)).entries()) {
-        if (whole) report.valid++
-        else invalid.push(start + i)
+      const next = await runEnd(core, start, to, RUN_BYTES).catch(() => start + 1)
+      const whole = await checkRun(core, start, next)
+      throwIfEnded(end)
+      for (let block = start; block < next; block++) {
+        if (whole[block - start]) report.valid++
+        else invalid.push(block)
       }
-      start = end
+      start = next
       await nextTurn()
+      throwIfEnded(end)
     }
   }
-  if (invalid.length > 0) report.invalid = await core.mutex.run(() => forget(core, invalid))
+  if (invalid.length > 0) report.invalid = await core.change(() => forget(core, invalid, end))
   return report
 }
 
+function throwIfEnded({ signal, closed }: AuditEnd): void {
+  throwIfAborted(signal)
+  if (closed()) throw new DDatabaseError('ERR_FEED_CLOSED')
+}
+
 /** Clears the bits of those blocks that still do not match: the feed may have changed since they were checked. */
-async function forget(core: Core, blocks: readonly number[]): Promise<number> {
+async function forget(core: Core, blocks: readonly number[], end: AuditEnd): Promise<number> {
   const stage = core.stage()
   let forgotten = 0
   for (const block of blocks) {
     if (block >= core.length || (await checkRun(core, block, block + 1))[0]) continue
+    throwIfEnded(end)
     if (stage.bits.set(block, false)) forgotten++
     core.storage.blocks?.delete(block)
   }
+  throwIfEnded(end)
   await core.commit({}, stage)
   return forgotten
 }
 
 async function checkRun(core: Core, start: number, end: number): Promise<boolean[]> {
-  const together = await readBlocks(core, start, end).catch(() => null)
+  const together = end - start > 1 ? await readBlocks(core, start, end).catch(() => null) : null
   const whole: boolean[] = []
   for (let block = start; block < end; block++) {
-    const bytes =
-      together?.[block - start] ?? (await readBlocks(core, block, block + 1).catch(() => null))?.[0]
-    whole.push(bytes !== undefined && (await matchesTree(core, block, bytes).catch(() => false)))
+    const bytes = together?.[block - start] ?? (await readBlock(core, block).catch(() => null))
+    whole.push(bytes !== null && (await matchesTree(core, block, bytes).catch(() => false)))
   }
   return whole
 }

@@ -1,5 +1,5 @@
 import b4a from 'b4a'
-import flat from 'flat-tree'
+import { ready } from '#crypto/backend'
 import { LEGACY_PAGE_SIZE, PAGE_SIZE, Pages } from '../bitfield/pages.ts'
 import { treeHash } from '../crypto/hash.ts'
 import {
@@ -8,13 +8,16 @@ import {
   keyPair,
   publicKeyOf,
   SECRET_KEY_SIZE,
-  SIGNATURE_SIZE
+  SIGNATURE_SIZE,
+  sign
 } from '../crypto/keys.ts'
 import type { Dialect } from '../dialect.ts'
 import { DDatabaseError } from '../errors.ts'
-import { NODE_SIZE, type TreeNode } from '../merkle/node.ts'
+import { NODE_SIZE } from '../merkle/node.ts'
 import { BitfieldFile } from '../storage/bitfield-file.ts'
 import { createCaches } from '../storage/caches.ts'
+import { type Checkpoint, CheckpointFiles } from '../storage/checkpoint.ts'
+import { Durability } from '../storage/durability.ts'
 import {
   decodeHeader,
   encodeHeader,
@@ -26,13 +29,19 @@ import {
 import { type StorageFactory, StorageFile } from '../storage/random-access.ts'
 import { SignaturesFile } from '../storage/signatures-file.ts'
 import { closeAll, FeedStorage, storageError } from '../storage/storage.ts'
-import { TreeFile } from '../storage/tree-file.ts'
+import { encodeNode, TreeFile } from '../storage/tree-file.ts'
 import { ignore } from '../util/callback.ts'
+import { Application } from './application.ts'
+import { Checkpoints } from './checkpoints.ts'
 import { Core } from './core.ts'
-import { checkSecretKey, type ParsedArguments } from './options.ts'
+import { checkSecretKey, DEFAULT_CRYPTO, type ParsedArguments } from './options.ts'
+import { signatureHolds } from './proofs.ts'
+import { type Recovered, type Recovery, recover } from './recovery.ts'
 
 /** What opening a feed comes to. */
 export interface OpenedFeed {
+  /** What was repaired, null if nothing was. */
+  recovery: Recovery | null
   core: Core
   files: FeedFiles
   key: Uint8Array | null
@@ -42,6 +51,9 @@ export interface OpenedFeed {
 
 /** The six storages of a feed, by name. */
 export type FeedFiles = Record<FileName, StorageFile>
+
+/** Without a checkpoint, files of up to this many bytes are looked at as a whole where power failures are reckoned with. */
+const WHOLE_LIMIT = 64 * 1024 * 1024
 
 /**
  * Opens the storages and the feed in them (spec FORMAT §6).
@@ -62,8 +74,9 @@ export async function openFeed(
   onkey: (key: Uint8Array | null, secretKey: Uint8Array | null) => void
 ): Promise<OpenedFeed> {
   const files: Partial<FeedFiles> = {}
+  const hashing = ready()
   try {
-    return await new Opening(create, args, dialect, onkey, files).run()
+    return await new Opening(create, args, dialect, onkey, files, hashing).run()
   } catch (error) {
     await closeAll(Object.values(files)).catch(ignore)
     throw storageError(error)
@@ -88,14 +101,17 @@ class Opening {
   private readonly dialect: Dialect
   private readonly onkey: (key: Uint8Array | null, secretKey: Uint8Array | null) => void
   private readonly files: Partial<FeedFiles>
+  private readonly hashing: Promise<void> | null
 
   constructor(
     create: StorageFactory,
     args: ParsedArguments,
     dialect: Dialect,
     onkey: (key: Uint8Array | null, secretKey: Uint8Array | null) => void,
-    files: Partial<FeedFiles>
+    files: Partial<FeedFiles>,
+    hashing: Promise<void> | null
   ) {
+    this.hashing = hashing
     this.create = create
     this.args = args
     this.dialect = dialect
@@ -118,12 +134,18 @@ class Opening {
       this.onkey(identity.key, identity.secretKey)
     }
     const overwrite = options.overwrite === true || this.mayReplace(found.key, identity.key)
+    if (this.hashing !== null) await this.hashing
+    const durability = new Durability(options.durability ?? 'process', Object.values(this.files as FeedFiles))
+    const hasKey = found.key ?? identity.key
+    const files = hasKey !== null && this.create.extraFiles ? new CheckpointFiles(this.create, hasKey) : null
+    const checkpoint = found.key === null || overwrite ? null : ((await files?.load()) ?? null)
+    const whole = checkpoint === null && (options.repair === true || this.mayLookAtAll(found, durability))
     if (overwrite) {
       found.key = null
       found.secretKey = null
       found.pages = new Pages(found.pages.pageSize)
     } else {
-      await this.judge(found, identity.key)
+      await this.judge(found, identity.key, checkpoint !== null || whole)
     }
 
     const key = found.key ?? identity.key
@@ -137,12 +159,26 @@ class Opening {
     }
     if (options.writable === true && !writable) throw new DDatabaseError('ERR_NOT_WRITABLE_OPTION')
 
-    const core = this.assemble(found)
-    if (!overwrite) await this.load(core, key)
+    const core = this.assemble(found, durability)
+    const recovered = overwrite ? null : await this.load(core, found, key, secretKey, checkpoint, whole)
+    if (overwrite) await files?.destroy().catch(rethrow)
     await this.writeHeaders(found)
     if (overwrite) await this.empty(secretKey, found)
-    await this.writeKeys(found, key, secretKey, identity.generated)
-    return { core, files: this.files as FeedFiles, key, secretKey, writable }
+    await this.writeKeys(found, key, secretKey, identity.generated, durability)
+    if (recovered !== null) await writeRepairs(core, recovered)
+    if (durability.mode === 'disk' && recovered?.claimed !== true) await durability.all()
+    const readsData = options.indexing !== true
+    core.checkpoints = durability.offered ? new Checkpoints(core, files, readsData) : null
+    const recovery = recovered?.report ?? null
+    if (recovery !== null || (checkpoint !== null && recovered?.claimed === false)) core.checkpoints?.soon()
+    return { core, files: this.files as FeedFiles, key, secretKey, writable, recovery }
+  }
+
+  /** Where files can be synchronised and no checkpoint says what was, everything may have been written since. */
+  private mayLookAtAll(found: Found, durability: Durability): boolean {
+    const { tree, signatures, data } = found.sizes
+    if (!durability.offered || this.create.extraFiles === true) return false
+    return tree !== null && signatures !== null && data !== null && tree + signatures + data <= WHOLE_LIMIT
   }
 
   /** The keys that the options, what is stored, or chance give. */
@@ -224,7 +260,9 @@ class Opening {
     const size = await file.size()
     // A header cut short with nothing behind it is a creation that did not get far.
     const header = size !== null && size < HEADER_SIZE ? null : await file.readIfPresent(0, HEADER_SIZE)
-    if (header === null || (size === HEADER_SIZE && isBlank(header))) {
+    // A power failure can take the header back and leave what was written behind it.
+    const mayBeLost = size === HEADER_SIZE || file.syncable
+    if (header === null || (mayBeLost && isPartOf(header, encodeHeader(name, entrySizes[0]!)))) {
       missing.push(name)
       return null
     }
@@ -239,7 +277,7 @@ class Opening {
   }
 
   /** Refuses what does not belong together. */
-  private async judge(found: Found, key: Uint8Array | null): Promise<void> {
+  private async judge(found: Found, key: Uint8Array | null, canRebuild: boolean): Promise<void> {
     if (found.key === null) {
       if (found.secretKey !== null || (await this.holdsContent(found)))
         throw new DDatabaseError('ERR_KEY_MISSING')
@@ -248,6 +286,7 @@ class Opening {
     if (key !== null && !b4a.equals(found.key, key)) {
       throw new DDatabaseError('ERR_OTHER_FEED', { message: `Another ${this.dialect.name} is stored here` })
     }
+    if (canRebuild) return
     if (found.tornHeader && (await this.holdsContent(found))) {
       throw new DDatabaseError('ERR_HEADER_INVALID', {
         message: 'A file of the feed is cut short within its header'
@@ -276,7 +315,7 @@ class Opening {
     return false
   }
 
-  private assemble(found: Found): Core {
+  private assemble(found: Found, durability: Durability): Core {
     const caches = createCaches(this.args.options)
     const { pages, sizes } = found
     const headed = (name: 'tree' | 'signatures'): number | null => {
@@ -290,9 +329,10 @@ class Opening {
         tree: new TreeFile(files.tree, headed('tree'), caches.treeBytes, caches.nodes),
         signatures: new SignaturesFile(files.signatures, headed('signatures')),
         bitfield: new BitfieldFile(files.bitfield, pages),
-        blocks: caches.blocks
+        blocks: caches.blocks,
+        durability
       },
-      [files.bitfield, files.tree, files.data, files.key, files.secret_key, files.signatures],
+      files,
       sizes.data !== null && sizes.data > 0
     )
     const core = new Core(storage, pages)
@@ -301,30 +341,49 @@ class Opening {
   }
 
   /** Finds length, roots and kind of the stored feed. */
-  private async load(core: Core, key: Uint8Array | null): Promise<void> {
-    let length = core.tree.blocks()
-    if (length === 0) return
-    let roots = await readRoots(core.storage.tree, length)
-    if (roots === null) {
-      // A process that died while appending may have left bits ahead of the tree by one block, which is given up.
-      length--
-      roots = await readRoots(core.storage.tree, length)
-      if (roots === null) throw new DDatabaseError('ERR_FEED_DAMAGED', { message: 'No node found' })
-      core.tree.truncate(2 * length)
-      core.bits.set(length, false)
-    }
-    // Older versions leave the bits of blocks behind that they truncate.
-    if (core.bits.firstPresent(length, core.bits.length) !== -1) {
-      core.bits.setRange(length, core.bits.length, false)
+  private async load(
+    core: Core,
+    found: Found,
+    key: Uint8Array | null,
+    secretKey: Uint8Array | null,
+    checkpoint: Checkpoint | null,
+    whole: boolean
+  ): Promise<Recovered> {
+    const { options } = this.args
+    const crypto = options.crypto ?? DEFAULT_CRYPTO
+    // Functions of the application's own are not asked where the published packages would not ask them.
+    const asks = crypto === DEFAULT_CRYPTO || checkpoint !== null || whole
+    const recovered = await recover({
+      core,
+      checkpoint,
+      whole,
+      dataSize: found.sizes.data,
+      readsData: options.indexing !== true,
+      key,
+      verify:
+        key === null || !asks
+          ? null
+          : (message, signature) => signatureHolds(new Application(crypto, null), message, signature, key),
+      sign: secretKey === null || crypto !== DEFAULT_CRYPTO ? null : (message) => sign(message, secretKey),
+      repair: options.repair === true
+    })
+    const { length, roots, stage } = recovered
+    if (stage !== null) {
+      const { pages } = stage
+      for (const page of pages.dirty) core.pages.write(page).set(pages.get(page))
+      core.pages.dataBytes = Math.max(core.pages.dataBytes, pages.dataBytes)
+      core.pages.treeBytes = Math.max(core.pages.treeBytes, pages.treeBytes)
     }
     core.length = length
     core.roots = roots
     core.byteLength = roots.reduce((sum, root) => sum + root.size, 0)
-    if (length === 0) return
-    const signature = await core.storage.signatures.get(length - 1)
+    core.behind = recovered.behind
+    if (length === 0) return recovered
+    const signature = recovered.signature ?? (await core.storage.signatures.get(length - 1))
     // The roots of a static feed are its key. A live feed may lack the last signature (after truncate by an older
     // version), so that alone does not make it static.
     core.live = signature !== null || (key !== null && !b4a.equals(treeHash(roots), key))
+    return recovered
   }
 
   private async writeHeaders(found: Found): Promise<void> {
@@ -348,6 +407,7 @@ class Opening {
     const { sizes } = found
     if (sizes.bitfield === null || sizes.bitfield > HEADER_SIZE) {
       await this.file('bitfield').del(HEADER_SIZE, Number.POSITIVE_INFINITY)
+      await blankPages(this.file('bitfield'), found.pages.pageSize)
     }
     const keepsNone = secretKey === null || this.args.options.storeSecretKey === false
     if (keepsNone && (await this.file('secret_key').readIfPresent(0, 1).catch(ignore)) !== null) {
@@ -359,7 +419,7 @@ class Opening {
     const file = this.file(name)
     await file.del(0, Number.POSITIVE_INFINITY)
     // A storage that cannot delete: zeros count as no key.
-    if (file.raw.del === undefined) await file.write(0, b4a.alloc(size))
+    if (!file.deletes) await file.write(0, b4a.alloc(size))
   }
 
   /**
@@ -370,12 +430,16 @@ class Opening {
     found: Found,
     key: Uint8Array | null,
     secretKey: Uint8Array | null,
-    generated: boolean
+    generated: boolean,
+    durability: Durability
   ): Promise<void> {
     const keeps = secretKey !== null && this.args.options.storeSecretKey !== false
     const newSecret = keeps && (generated || !same(secretKey, found.secretKey))
     try {
-      if (newSecret) await this.file('secret_key').write(0, secretKey)
+      if (newSecret) {
+        await this.file('secret_key').write(0, secretKey)
+        if (durability.mode === 'disk') await durability.sync(this.file('secret_key'))
+      }
       if (key !== null && !same(key, found.key)) await this.file('key').write(0, key)
     } catch (error) {
       if (newSecret && found.secretKey === null) await this.erase('secret_key', SECRET_KEY_SIZE).catch(ignore)
@@ -383,6 +447,31 @@ class Opening {
       throw error
     }
   }
+}
+
+/** Writes what recovering a feed has come to. On media that cannot be written it holds for this opening. */
+async function writeRepairs(core: Core, { nodes, signature, report, length }: Recovered): Promise<void> {
+  if (report === null) return
+  try {
+    for (const node of nodes) await core.storage.tree.write(node.index, encodeNode(node))
+    if (signature !== null) await core.storage.signatures.write(length - 1, signature)
+    const stage = core.stage().pages
+    await core.storage.bitfield.write(stage)
+    core.storage.bitfield.adopt(stage)
+  } catch (error) {
+    if (!READ_ONLY.has((error as { code?: unknown } | null)?.code)) throw error
+  }
+}
+
+const READ_ONLY: ReadonlySet<unknown> = new Set(['EACCES', 'EPERM', 'EROFS'])
+
+/** Whether `bytes` are those of `whole`, as far as they are not zero. */
+function isPartOf(bytes: Uint8Array, whole: Uint8Array): boolean {
+  return bytes.every((byte, i) => byte === 0 || byte === whole[i]) && !b4a.equals(bytes, whole)
+}
+
+function rethrow(error: unknown): never {
+  throw storageError(error)
 }
 
 function nonBlank(bytes: Uint8Array | null): Uint8Array | null {
@@ -426,12 +515,13 @@ async function loadPages(pages: Pages, file: StorageFile, size: number | null): 
   }
 }
 
-/** The roots of the first `length` blocks; null if one is not stored. */
-async function readRoots(tree: TreeFile, length: number): Promise<TreeNode[] | null> {
-  const roots: TreeNode[] = []
-  for (const node of await tree.many(flat.fullRoots(2 * length))) {
-    if (node === null) return null
-    roots.push(node)
+/** Fills the pages that a storage has left, because it cannot delete or only says that it did, with zeros. */
+async function blankPages(file: StorageFile, pageSize: number): Promise<void> {
+  const size = await file.size()
+  for (let offset = HEADER_SIZE; size === null || offset < size; offset += pageSize) {
+    const length = size === null ? pageSize : Math.min(pageSize, size - offset)
+    const page = size === null ? await file.readOrAbsent(offset, length) : await file.read(offset, length)
+    if (page === null) return
+    if (!isBlank(page)) await file.write(offset, b4a.alloc(length))
   }
-  return roots
 }

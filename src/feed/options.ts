@@ -9,10 +9,12 @@ import {
   verify
 } from '../crypto/keys.ts'
 import { argumentRangeError, argumentTypeError, argumentValueError, DDatabaseError } from '../errors.ts'
-import type { CacheOptions } from '../storage/caches.ts'
+import type { Peer } from '../replication/peer.ts'
+import { type CacheOptions, createCaches } from '../storage/caches.ts'
+import type { DurabilityMode } from '../storage/durability.ts'
 import type { RandomAccess, StorageFactory } from '../storage/random-access.ts'
 import type { Callback } from '../util/callback.ts'
-import type { Codec, EncodingName } from './encoding.ts'
+import type { ValueEncoding } from './encoding.ts'
 
 /** A public key: 32 bytes or 64 hexadecimal digits. */
 export type Key = Uint8Array | string
@@ -35,12 +37,17 @@ export interface CryptoHooks {
   verify(data: Uint8Array, signature: Uint8Array, key: Uint8Array, callback: Callback<boolean>): void
 }
 
-/** Called before a block is stored; an error refuses it. `peer` is null for an append. */
-export type WriteHook = (index: number, data: unknown, peer: unknown, callback: Callback) => void
+/**
+ * Called before a block is stored; an error refuses it. `data` is the value for an append, the bytes (null: only the hash)
+ * for a block from elsewhere; `peer` is null for an append and for `put`.
+ */
+export type WriteHook = (index: number, data: unknown, peer: Peer | null, callback: Callback) => void
 
 /** When a decision of the kind "nobody has it" may be made: each function calls back when it may. */
 export interface AvailabilityTimeouts {
+  /** For `get`, `seek`, and all else that reads. */
   get(callback: Callback): void
+  /** For `update`. */
   update(callback: Callback): void
 }
 
@@ -65,7 +72,7 @@ export interface FeedOptions<T = Uint8Array> extends CacheOptions {
   /** With `sparse`: follow the length of the feed all the time. */
   eagerUpdate?: boolean | undefined
   /** Name of an encoding or a codec. Default binary. */
-  valueEncoding?: EncodingName | Codec<T> | (string & {}) | undefined
+  valueEncoding?: ValueEncoding<T> | null | undefined
   /** Parallel requests per peer. Default 16. */
   maxRequests?: number | undefined
   /** Initial flag; a boolean switches off the default, which is "unless writable". */
@@ -78,12 +85,23 @@ export interface FeedOptions<T = Uint8Array> extends CacheOptions {
   ifAvailable?: boolean | undefined
   /** The application writes the `data` file itself: append and clear leave it alone. */
   indexing?: boolean | undefined
+  /** Asked before a block is stored. */
   onwrite?: WriteHook | null | undefined
   /** Count blocks and bytes. Default true. */
   stats?: boolean | undefined
+  /** Other functions for signing and verifying. Default: Ed25519. */
   crypto?: CryptoHooks | undefined
+  /**
+   * What an acknowledged change survives: `process`, the end of the process at any moment; `disk`, also a power failure,
+   * for which every change waits for the disk. `disk` needs a storage that offers `sync` (`ERR_DURABILITY`); a directory
+   * does. Default `process`.
+   */
+  durability?: DurabilityMode | undefined
+  /** Open also if something is damaged that had been on the disk for certain, and give up what cannot be repaired. */
+  repair?: boolean | undefined
   /** X25519 pair of replication streams. Default: one at random. */
   noiseKeyPair?: KeyPair | undefined
+  /** Decides when `ifAvailable` may give up. Default: at once. */
   timeouts?: AvailabilityTimeouts | undefined
   /** Only `ddatabase/hypercore`: a different stored key is overwritten instead of being an error. */
   force?: boolean | undefined
@@ -99,7 +117,7 @@ export interface ParsedArguments {
 
 /**
  * Sorts out `(key, options)`, `(options)` and `(key)`.
- * Errors: TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE` (keys that are not 32 or 64 bytes).
+ * Errors: TypeError `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE` (keys that are not 32 or 64 bytes), RangeError.
  */
 export function parseArguments(key: unknown, options: unknown): ParsedArguments {
   let keyArgument = key
@@ -115,11 +133,49 @@ export function parseArguments(key: unknown, options: unknown): ParsedArguments 
     throw argumentTypeError('key should be bytes or a hexadecimal string')
   }
   const parsed = given as FeedOptions
+  checkSettings(parsed)
   return {
     key: toKey(keyArgument, KEY_SIZE, 'key') ?? toKey(parsed.key, KEY_SIZE, 'key'),
     secretKey: toKey(parsed.secretKey, SECRET_KEY_SIZE, 'secretKey'),
     options: parsed
   }
+}
+
+/** Checks what would otherwise fail when it is used for the first time. Errors: TypeError, RangeError. */
+function checkSettings({
+  onwrite,
+  crypto,
+  timeouts,
+  maxRequests,
+  noiseKeyPair,
+  durability,
+  ...others
+}: FeedOptions): void {
+  checkFunction(onwrite, 'onwrite')
+  if (crypto !== undefined && crypto !== null) {
+    const { sign, verify } = crypto
+    if (typeof sign !== 'function' || typeof verify !== 'function') {
+      throw argumentTypeError('crypto should be an object with sign and verify')
+    }
+  }
+  if (durability !== undefined && durability !== 'process' && durability !== 'disk') {
+    throw argumentValueError('durability should be "process" or "disk"')
+  }
+  if (timeouts !== undefined && timeouts !== null) {
+    checkFunction(timeouts.get, 'timeouts.get')
+    checkFunction(timeouts.update, 'timeouts.update')
+  }
+  if (maxRequests !== undefined && maxRequests !== null && maxRequests !== Number.POSITIVE_INFINITY) {
+    checkBytes(maxRequests, 'maxRequests')
+  }
+  if (noiseKeyPair !== undefined && noiseKeyPair !== null) {
+    for (const key of [noiseKeyPair.publicKey, noiseKeyPair.secretKey]) {
+      if (!(key instanceof Uint8Array)) throw argumentTypeError('noiseKeyPair should have two keys of bytes')
+      if (key.byteLength !== KEY_SIZE)
+        throw argumentValueError(`Keys of noiseKeyPair should have ${KEY_SIZE} bytes`)
+    }
+  }
+  createCaches(others)
 }
 
 /** Bytes of a key in any of its forms, null if there is none. */
@@ -180,10 +236,29 @@ function checkNumber(value: unknown, name: string, max: number): number {
   return value
 }
 
-/** Milliseconds of a timeout option; 0, false and null mean none. Errors: TypeError or RangeError. */
+const NO_OPTIONS: object = Object.freeze({})
+
+/** An options argument, empty if there is none. Errors: TypeError `ERR_INVALID_ARG_TYPE` for anything but an object. */
+export function checkOptions<O extends object>(options: O | null | undefined): O {
+  if (options === undefined || options === null) return NO_OPTIONS as O
+  if (typeof options !== 'object') throw argumentTypeError('options should be an object')
+  return options
+}
+
+/** An option that is called. Errors: TypeError `ERR_INVALID_ARG_TYPE` for anything but a function or nothing. */
+export function checkFunction(value: unknown, name: string): void {
+  if (value !== undefined && value !== null && typeof value !== 'function') {
+    throw argumentTypeError(`${name} should be a function`)
+  }
+}
+
+// Timers cannot do more, and fire at once when asked to: some 25 days.
+const MAX_TIMEOUT = 2 ** 31 - 1
+
+/** Milliseconds of a timeout option; 0, false, null and what no timer can do mean none. Errors: TypeError or RangeError. */
 export function checkTimeout(value: unknown): number {
   if (value === undefined || value === null || value === false) return 0
   if (typeof value !== 'number') throw argumentTypeError('timeout should be a number of milliseconds')
   if (!(value >= 0)) throw argumentRangeError(`timeout should not be negative, got ${value}`)
-  return value
+  return value > MAX_TIMEOUT ? 0 : value
 }

@@ -16,9 +16,8 @@ import type { Peer } from '../replication/peer.ts'
 import type { StoredSignature } from '../storage/signatures-file.ts'
 import { storageError } from '../storage/storage.ts'
 import { encodeNode } from '../storage/tree-file.ts'
-import { promised } from '../util/callback.ts'
+import type { Application } from './application.ts'
 import type { Core } from './core.ts'
-import type { CryptoHooks } from './options.ts'
 import { byteOffset } from './reader.ts'
 
 /** Options of `proof`. */
@@ -37,17 +36,27 @@ export interface ProofOptions {
  * Errors: `ERR_NO_PROOF`, `ERR_SIGNATURE_NOT_FOUND`, `ERR_NODE_NOT_FOUND`, `ERR_STORAGE`.
  */
 export async function createProof(core: Core, block: number, options: ProofOptions): Promise<Proof> {
-  const selection = core.tree.proof(2 * block, {
-    digest: options.digest ?? 0,
-    hash: options.hash === true,
-    ...(options.tree && { tree: options.tree })
-  })
-  if (selection === null) throw new DDatabaseError('ERR_NO_PROOF')
-  const nodes = await requireNodes(core, selection.nodes)
-  if (!core.live || selection.verifiedBy === 0) return { nodes, signature: null }
-  const signature = await storedSignature(core, selection.verifiedBy / 2 - 1)
-  if (signature === null) throw new DDatabaseError('ERR_SIGNATURE_NOT_FOUND')
-  return { nodes, signature }
+  for (;;) {
+    const { removals } = core
+    try {
+      const selection = core.tree.proof(2 * block, {
+        digest: options.digest ?? 0,
+        hash: options.hash === true,
+        ...(options.tree && { tree: options.tree })
+      })
+      if (selection === null) throw new DDatabaseError('ERR_NO_PROOF')
+      const nodes = await requireNodes(core, selection.nodes)
+      let signature: Uint8Array | null = null
+      if (core.live && selection.verifiedBy > 0) {
+        signature = await storedSignature(core, selection.verifiedBy / 2 - 1)
+        if (signature === null) throw new DDatabaseError('ERR_SIGNATURE_NOT_FOUND')
+      }
+      if (core.removals === removals) return { nodes, signature }
+    } catch (error) {
+      // What was to be read may have been cut off meanwhile.
+      if (!(await core.removedSince(removals))) throw error
+    }
+  }
 }
 
 /** Root nodes of the first `length` blocks. Errors: `ERR_ROOTS_MISSING`, `ERR_STORAGE`. */
@@ -64,7 +73,24 @@ export async function rootsOf(core: Core, length: number): Promise<TreeNode[]> {
 export async function nextSignature(
   core: Core,
   block: number,
-  crypto: CryptoHooks,
+  application: Application,
+  key: Uint8Array | null
+): Promise<StoredSignature> {
+  for (;;) {
+    const { removals } = core
+    try {
+      const found = await validSignature(core, block, application, key)
+      if (core.removals === removals) return found
+    } catch (error) {
+      if (!(await core.removedSince(removals))) throw error
+    }
+  }
+}
+
+async function validSignature(
+  core: Core,
+  block: number,
+  application: Application,
   key: Uint8Array | null
 ): Promise<StoredSignature> {
   if (block < 0 || block >= core.length) throw new DDatabaseError('ERR_NO_SIGNATURE')
@@ -75,7 +101,7 @@ export async function nextSignature(
     // On a sparse replica the roots of a length may be unknown; it stores only what it has verified.
     if (!knowsRoots(core, length)) return found
     const message = signable(treeHash(await rootsOf(core, length)), length)
-    if (await signatureHolds(crypto, message, found.signature, key)) return found
+    if (await signatureHolds(application, message, found.signature, key)) return found
     from = length
   }
 }
@@ -87,22 +113,16 @@ function knowsRoots(core: Core, length: number): boolean {
 /**
  * Whether a signature holds for a feed with these roots and this length, by the rule of today (tree hash and
  * length, 40 bytes) or of feeds from before version 9 (tree hash alone; spec FORMAT §2.5).
- * Errors: `ERR_VERIFYING` if the application's function fails.
+ * Errors: `ERR_VERIFYING` if the application's function fails, `ERR_FEED_CLOSED`.
  */
 export async function signatureHolds(
-  crypto: CryptoHooks,
+  application: Application,
   message: Uint8Array,
   signature: Uint8Array,
   key: Uint8Array
 ): Promise<boolean> {
-  const check = (data: Uint8Array): Promise<boolean> =>
-    promised<boolean>((callback) => crypto.verify(data, signature, key, callback))
-  try {
-    return (await check(message)) || (await check(message.subarray(0, HASH_SIZE)))
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new DDatabaseError('ERR_VERIFYING', { message: `The verifier failed: ${reason}`, cause })
-  }
+  if (await application.verify(message, signature, key)) return true
+  return application.verify(message.subarray(0, HASH_SIZE), signature, key)
 }
 
 /** Checks a signature for the feed with its first `length` blocks. Errors: `ERR_SIGNATURE_INVALID`, `ERR_ROOTS_MISSING`, `ERR_VERIFYING`. */
@@ -110,20 +130,18 @@ export async function verifySignature(
   core: Core,
   length: number,
   signature: Uint8Array,
-  crypto: CryptoHooks,
+  application: Application,
   key: Uint8Array
 ): Promise<void> {
   const message = signable(treeHash(await rootsOf(core, length)), length)
-  if (!(await signatureHolds(crypto, message, signature, key)))
+  if (!(await signatureHolds(application, message, signature, key)))
     throw new DDatabaseError('ERR_SIGNATURE_INVALID')
 }
 
 /** What storing a block needs to know of its feed. */
 export interface PutTarget {
-  readonly crypto: CryptoHooks
+  readonly application: Application
   readonly key: Uint8Array | null
-  /** Asks the application; resolves to go on. */
-  beforeWrite(block: number, data: Uint8Array | null, peer: Peer | null): Promise<void>
   /** A block, or its hash, was stored. */
   stored(block: number, data: Uint8Array | null, isNew: boolean, peer: Peer | null, grew: boolean): void
 }
@@ -131,8 +149,12 @@ export interface PutTarget {
 /**
  * Verifies a block, or its hash alone, and stores it with the nodes that prove it (spec WIRE §10, FORMAT §9).
  * Nothing is written unless all of it holds.
+ *
+ * The application is asked, for the signature and whether the block may be stored, while other operations go on. So the
+ * block is verified once more before it is stored, and if the feed has changed so much that another signature counts,
+ * all is done again.
  * Errors: `ERR_PROOF_MALFORMED`, `ERR_PROOF_CHECKSUM`, `ERR_PROOF_SIGNATURE`, `ERR_PROOF_NO_SIGNATURE`,
- * `ERR_ROOTS_MISSING`, `ERR_DATA_SIZE`, `ERR_STORAGE`, `ERR_WRITE_REFUSED`, and what the hook says.
+ * `ERR_ROOTS_MISSING`, `ERR_DATA_SIZE`, `ERR_STORAGE`, `ERR_WRITE_REFUSED`, `ERR_FEED_CLOSED`, and what the hook says.
  */
 export async function putBlock(
   core: Core,
@@ -141,17 +163,67 @@ export async function putBlock(
   target: PutTarget
 ): Promise<void> {
   checkClaim(claim)
-  await core.mutex.run(() => verifyAndStore(core, claim, peer, target))
+  // With durability `disk` nobody is told before the block is durable; the next ones are stored meanwhile.
+  let tell: (() => void) | null = null
+  const stored = (told: () => void): void => {
+    if (core.storage.durability.mode === 'process') told()
+    else tell = told
+  }
+  await verifyAndStore(core, claim, peer, target, stored)
+  if (tell === null) return
+  await core.storage.durability.all()
+  ;(tell as () => void)()
 }
 
-async function verifyAndStore(core: Core, claim: Claim, peer: Peer | null, target: PutTarget): Promise<void> {
-  const { block, value } = claim
+async function verifyAndStore(
+  core: Core,
+  claim: Claim,
+  peer: Peer | null,
+  target: PutTarget,
+  stored: (told: () => void) => void
+): Promise<void> {
+  const { application } = target
+  if (!application.hooked && !application.ownCrypto) {
+    await core.change(async () => {
+      const verified = await verifyClaim(core, claim)
+      if (verified.head !== null) await checkHead(core, claim, verified.head, target)
+      stored(await store(core, claim, verified, peer, target))
+    })
+    return
+  }
+  let asked = false
+  for (let done = false; !done; ) {
+    const { head } = await core.change(() => verifyClaim(core, claim))
+    if (head !== null) await checkHead(core, claim, head, target)
+    if (!asked) await application.beforeWrite(claim.block, claim.value, peer)
+    asked = true
+    done = await core.change(async () => {
+      const verified = await verifyClaim(core, claim)
+      if (verified.head !== null) {
+        if (head === null || !b4a.equals(head.signable, verified.head.signable)) return false
+        if (claim.signature === null) checkStatic(core, verified.head, target)
+      }
+      stored(await store(core, claim, verified, peer, target))
+      return true
+    })
+  }
+}
+
+async function verifyClaim(core: Core, claim: Claim): Promise<Verified> {
   const wanted = nodesToRead(claim, core.tree)
   const stored = new Map((await requireNodes(core, wanted)).map((node) => [node.index, node]))
-  const verified = verifyBlock(claim, stored)
-  if (verified.head !== null) await checkHead(core, claim, verified.head, target)
-  await target.beforeWrite(block, value, peer)
+  return verifyBlock(claim, stored)
+}
 
+/** Stores what is verified. Answers what tells the feed of it. */
+async function store(
+  core: Core,
+  claim: Claim,
+  verified: Verified,
+  peer: Peer | null,
+  target: PutTarget
+): Promise<() => void> {
+  const { block, value } = claim
   const proven = new Map(verified.nodes.map((node) => [node.index, node]))
   const offset = value === null || value.byteLength === 0 ? 0 : await offsetWith(core, block, proven)
   const { head } = verified
@@ -175,7 +247,7 @@ async function verifyAndStore(core: Core, claim: Claim, peer: Peer | null, targe
     grew ? { ...head, roots: head.roots.map((root) => ({ ...root, hash: b4a.from(root.hash) })) } : undefined
   )
   if (head !== null) core.live = claim.signature !== null
-  target.stored(block, value, isNew, peer, grew)
+  return () => target.stored(block, value, isNew, peer, grew)
 }
 
 async function checkHead(
@@ -185,16 +257,20 @@ async function checkHead(
   target: PutTarget
 ): Promise<void> {
   const { signature } = claim
-  const { key, crypto } = target
   if (signature === null) {
-    if (core.length > 0 && core.live) throw new DDatabaseError('ERR_PROOF_NO_SIGNATURE')
-    // A static feed's key is the hash of its tree.
-    if (key === null || !b4a.equals(head.treeHash, key)) throw new DDatabaseError('ERR_PROOF_CHECKSUM')
+    checkStatic(core, head, target)
     return
   }
-  if (key === null || !(await signatureHolds(crypto, head.signable, signature, key))) {
+  const { key, application } = target
+  if (key === null || !(await signatureHolds(application, head.signable, signature, key))) {
     throw new DDatabaseError('ERR_PROOF_SIGNATURE')
   }
+}
+
+/** Checks roots that come without a signature: a static feed's key is the hash of its tree. */
+function checkStatic(core: Core, head: NonNullable<Verified['head']>, { key }: Pick<PutTarget, 'key'>): void {
+  if (core.length > 0 && core.live) throw new DDatabaseError('ERR_PROOF_NO_SIGNATURE')
+  if (key === null || !b4a.equals(head.treeHash, key)) throw new DDatabaseError('ERR_PROOF_CHECKSUM')
 }
 
 /** Byte offset of a block whose neighbours may be among the nodes that were just proven. */

@@ -95,7 +95,11 @@ export class RawStorage {
 
   getData(index: number, callback?: Callback<Uint8Array>): unknown {
     return settle(
-      this.#source.ready().then((core) => readBlock(core, index)),
+      this.#source.ready().then(async (core) => {
+        const block = await readBlock(core, index)
+        if (block === null) throw new DDatabaseError('ERR_BLOCK_NOT_DOWNLOADED')
+        return block
+      }),
       callback
     )
   }

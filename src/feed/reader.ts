@@ -1,3 +1,4 @@
+import b4a from 'b4a'
 import { leafHashInto } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
 import { HASH_SIZE } from '../merkle/node.ts'
@@ -92,14 +93,43 @@ export function readBlockSync(core: Core, block: number): Uint8Array | null {
   }
 }
 
-/** The bytes of a block that is here. Errors: `ERR_STORAGE`, `ERR_NODE_NOT_FOUND`. */
-export async function readBlock(core: Core, block: number): Promise<Uint8Array> {
-  const now = readBlockSync(core, block)
-  if (now !== null) return now
-  const { offset, size } = await placeOf(core, block)
-  const bytes = await core.storage.readData(offset, size)
-  core.storage.blocks?.set(block, bytes)
-  return bytes
+/**
+ * The bytes of a block that is here when this is called. Blocks may be taken away while it is read; then the bytes count
+ * only if they are what the tree says.
+ * @returns null if it was taken away
+ * Errors: `ERR_STORAGE`, `ERR_NODE_NOT_FOUND`
+ */
+export async function readBlock(core: Core, block: number): Promise<Uint8Array | null> {
+  for (;;) {
+    const now = readBlockSync(core, block)
+    if (now !== null) return now
+    const { removals } = core
+    try {
+      const { offset, size } = await placeOf(core, block)
+      const bytes = await core.storage.readData(offset, size)
+      if (core.removals === removals) {
+        core.storage.blocks?.set(block, bytes)
+        return bytes
+      }
+      if (await matchesTree(core, block, bytes)) return bytes
+    } catch (error) {
+      if (core.removals === removals) throw error
+    }
+    if (!core.bits.get(block)) return null
+  }
+}
+
+/** Runs of blocks from `start` to `end` − 1 that are here, each as its first block and the one after its last. */
+export function presentRuns(core: Core, start: number, end: number): [number, number][] {
+  const runs: [number, number][] = []
+  for (let at = start; at < end; ) {
+    const from = core.bits.firstPresent(at, end)
+    if (from === -1) break
+    const to = core.bits.firstMissing(from, end)
+    at = to === -1 ? end : to
+    runs.push([from, at])
+  }
+  return runs
 }
 
 /** Blocks that are read together. */
@@ -114,10 +144,30 @@ interface Run {
 const RUNS_AT_A_TIME = 4
 
 /**
- * The bytes of blocks `start` … `end` − 1, which all must be here, with as few reads as possible: pieces of up to
- * {@link RUN_BYTES}, some at a time, in which the blocks are views.
+ * The bytes of blocks `start` … `end` − 1, which all must be here when this is called, with as few reads as possible:
+ * pieces of up to {@link RUN_BYTES}, some at a time, in which large blocks are views.
+ * @returns null if some of them were taken away meanwhile
+ * Errors: as {@link readBlock}
  */
-export async function readBlocks(core: Core, start: number, end: number): Promise<Uint8Array[]> {
+export async function readBlocks(core: Core, start: number, end: number): Promise<Uint8Array[] | null> {
+  for (;;) {
+    const { removals } = core
+    try {
+      const blocks = await readRuns(core, start, end)
+      if (core.removals === removals || (await allMatch(core, start, blocks))) return blocks
+    } catch (error) {
+      if (core.removals === removals) throw error
+    }
+    if (core.bits.firstMissing(start, end) !== -1) return null
+  }
+}
+
+async function allMatch(core: Core, start: number, blocks: readonly Uint8Array[]): Promise<boolean> {
+  for (const [i, bytes] of blocks.entries()) if (!(await matchesTree(core, start + i, bytes))) return false
+  return true
+}
+
+async function readRuns(core: Core, start: number, end: number): Promise<Uint8Array[]> {
   if (start >= end) return []
   const { offset } = await placeOf(core, start)
   let run: Run = { offset, size: 0, sizes: [] }
@@ -175,12 +225,17 @@ async function loadLeafSize(core: Core, block: number): Promise<number> {
   }
 }
 
+// Blocks up to this size are copied out of the piece that they are read in: somebody who keeps one keeps no others.
+const SMALL_BLOCK = 4096
+
 async function readRun(core: Core, { offset, size, sizes }: Run): Promise<Uint8Array[]> {
   const bytes = await core.storage.readData(offset, size)
+  if (sizes.length === 1) return [bytes]
   let at = 0
   return sizes.map((length) => {
     at += length
-    return bytes.subarray(at - length, at)
+    const block = bytes.subarray(at - length, at)
+    return length <= SMALL_BLOCK ? b4a.from(block) : block
   })
 }
 

@@ -1,168 +1,165 @@
-import { Readable, Writable } from 'streamx'
-import { argumentRangeError, DDatabaseError } from '../errors.ts'
-import { checkIndex } from './options.ts'
+import { Readable, type ReadableEvents, Writable, type WritableEvents } from 'streamx'
+import { argumentRangeError, argumentTypeError, DDatabaseError } from '../errors.ts'
+import { checkOptions } from './options.ts'
+import type { BlockIterator, BlockSequence } from './sequence.ts'
 
 /** How a stream's hook answers. */
 type StreamCallback = (error: Error | null) => void
 
-/** Options of `createReadStream`. */
-export interface ReadStreamOptions {
-  /** First block. Default 0. */
-  start?: number | undefined
-  /** One past the last block. Default: the length when the stream opens. */
-  end?: number | undefined
-  /** Never end: go on with the blocks that are appended later. Default false. */
-  live?: boolean | undefined
-  /** false: end where the feed ends when the stream gets there, not where it ended at the start. Default true. */
-  snapshot?: boolean | undefined
-  /** Start at the length that the feed has when the stream opens. Default false. */
-  tail?: boolean | undefined
-  /** Wait for blocks that are not here. Default true. */
-  wait?: boolean | undefined
-  ifAvailable?: boolean | undefined
-  /** Milliseconds to wait for a block. */
-  timeout?: number | undefined
-  /** Most blocks read at once. Default 64. */
-  batch?: number | undefined
-  valueEncoding?: unknown
-}
-
-/** Options of `createWriteStream`. */
+/** Options of `createWriteStream` and `toWebWritable`. */
 export interface WriteStreamOptions {
   /** Longer strings and buffers are cut into pieces of this size. Default: not at all. */
   maxBlockSize?: number | undefined
 }
 
-/** What a read stream needs of its feed. */
-export interface ReadSource {
-  readonly length: number
-  ready(): Promise<void>
-  get(index: number, options: object): Promise<unknown>
-  /** Values of a run of blocks from `index` that are here already: up to `limit`, at most `count`. Empty: not here. */
-  readRun(index: number, limit: number, count: number): Promise<unknown[]>
-  cancel(token: unknown): void
-}
-
 /** What a write stream needs of its feed. */
-export interface WriteTarget {
-  append(values: unknown[]): Promise<number>
+export interface WriteTarget<V> {
+  append(values: readonly V[]): Promise<number>
 }
 
-const DEFAULT_BATCH = 64
+/** Events of a {@link ReadStream}. */
+export interface ReadStreamEvents<T> extends ReadableEvents {
+  /** The value of the next block. */
+  data: [value: T]
+}
 
 // streamx takes a queue that weighs nothing for an empty one, and would lose empty blocks.
 const WEIGHT = {
   byteLength: (chunk: unknown) => (chunk instanceof Uint8Array ? Math.max(1, chunk.byteLength) : 1024)
 }
 
+/** The types of what is inherited from streamx. */
+export interface ReadStream<T = Uint8Array> {
+  /** The next value if one is there, else null. */
+  read(): T | null
+  /** The values, for `for await`. */
+  [Symbol.asyncIterator](): AsyncIterator<T, undefined>
+}
+
 /** Reads blocks in order, one a chunk. Blocks that are here are read in runs, ahead of the consumer. */
-export class ReadStream extends Readable {
-  private readonly source: ReadSource
-  private readonly options: ReadStreamOptions
-  private readonly batch: number
-  private readonly token = Symbol('read stream')
-  private index: number
-  private end: number
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: both describe the same stream
+export class ReadStream<T = Uint8Array> extends Readable<ReadStreamEvents<T>> {
+  private readonly sequence: BlockSequence<T>
 
-  constructor(source: ReadSource, options: ReadStreamOptions) {
+  /** @internal */
+  constructor(sequence: BlockSequence<T>) {
     super(WEIGHT)
-    this.source = source
-    this.options = options
-    this.index = options.start === undefined ? 0 : checkIndex(options.start, 'start')
-    // −1: wherever the feed ends when the stream gets there.
-    this.end = typeof options.end !== 'number' || options.end === -1 ? -1 : checkEnd(options.end)
-    this.batch = options.batch === undefined ? DEFAULT_BATCH : Math.max(1, checkIndex(options.batch, 'batch'))
+    this.sequence = sequence
   }
 
+  /** @internal */
   override _open(callback: StreamCallback): void {
-    this.source.ready().then(() => {
-      const { live, snapshot, tail } = this.options
-      if (this.end === -1) {
-        if (live === true) this.end = Number.POSITIVE_INFINITY
-        else if (snapshot !== false) this.end = this.source.length
-      }
-      if (tail === true) this.index = this.source.length
-      callback(null)
-    }, callback)
+    this.sequence.open().then(() => callback(null), callback)
   }
 
+  /** @internal */
   override _read(callback: StreamCallback): void {
     this.fill().then(() => callback(null), callback)
   }
 
+  /** @internal */
   override _predestroy(): void {
-    // Nobody wants the block that is being waited for any more.
-    this.source.cancel(this.token)
+    this.sequence.cancel()
   }
 
   private async fill(): Promise<void> {
-    const limit = this.end === -1 ? this.source.length : this.end
-    if (this.index >= limit) {
-      this.push(null)
-      return
-    }
-    const values = await this.source.readRun(this.index, limit, this.batch)
-    // From here on `_predestroy` can cancel the call; before, there was nothing to cancel.
+    const first = this.sequence.index
+    const values = await this.sequence.read()
     if (this.destroying) return
-    if (values.length === 0) values.push(await this.next())
-    for (const value of values) {
+    if (values.length === 0) this.push(null)
+    for (let i = 0; i < values.length; i++) {
       if (this.destroying) return
+      const value = values[i]
       if (value === null || value === undefined) {
         throw new DDatabaseError('ERR_DECODING', {
-          message: `Block ${this.index} is ${value}, which a stream cannot carry`
+          message: `Block ${first + i} is ${value}, which a stream cannot carry`
         })
       }
       this.push(value)
-      this.index++
     }
-  }
-
-  private next(): Promise<unknown> {
-    const { wait, ifAvailable, timeout, valueEncoding } = this.options
-    return this.source.get(this.index, {
-      wait: wait !== false,
-      ifAvailable,
-      timeout,
-      valueEncoding,
-      cancel: this.token
-    })
   }
 }
 
-function checkEnd(end: number): number {
-  return end === Number.POSITIVE_INFINITY ? end : checkIndex(end, 'end')
+/** The types of what is inherited from streamx. */
+export interface WriteStream<V = Uint8Array | string> {
+  /** Appends a value; false: wait for `drain` before writing more. */
+  write(value: V): boolean
+  /** Ends the stream; `finished` is called when everything is stored. */
+  end(finished?: () => void): this
+  /** Appends a last value and ends the stream. */
+  end(value: V): this
 }
 
 /** Appends what is written to it; chunks that come in one tick become one batch. */
-export class WriteStream extends Writable {
-  private readonly target: WriteTarget
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: both describe the same stream
+export class WriteStream<V = Uint8Array | string> extends Writable<WritableEvents> {
+  private readonly target: WriteTarget<V>
   private readonly maxBlockSize: number
 
-  constructor(target: WriteTarget, options: WriteStreamOptions) {
+  /** @internal */
+  constructor(target: WriteTarget<V>, options: WriteStreamOptions | null | undefined) {
     super(WEIGHT)
     this.target = target
-    this.maxBlockSize = options.maxBlockSize ?? 0
-    if (!Number.isInteger(this.maxBlockSize) || this.maxBlockSize < 0) {
-      throw argumentRangeError(`maxBlockSize should be a whole number of bytes, got ${options.maxBlockSize}`)
-    }
+    this.maxBlockSize = checkMaxBlockSize(options)
   }
 
-  override _writev(batch: unknown[], callback: StreamCallback): void {
-    const values = this.maxBlockSize > 0 ? batch.flatMap((value) => [...this.pieces(value)]) : batch
+  /** @internal */
+  override _writev(batch: V[], callback: StreamCallback): void {
+    const values = batch.flatMap((value) => pieces(value, this.maxBlockSize))
     this.target.append(values).then(() => callback(null), callback)
   }
+}
 
-  private *pieces(value: unknown): Generator<unknown> {
-    if (typeof value === 'string') {
-      for (let at = 0; at < value.length || at === 0; at += this.maxBlockSize) {
-        yield value.slice(at, at + this.maxBlockSize)
-      }
-    } else if (value instanceof Uint8Array) {
-      for (let at = 0; at < value.byteLength || at === 0; at += this.maxBlockSize) {
-        yield value.subarray(at, at + this.maxBlockSize)
-      }
-    } else {
-      yield value
-    }
+/** The option `maxBlockSize` in bytes (of strings: in UTF-16 units), 0 for none. Errors: TypeError, RangeError. */
+function checkMaxBlockSize(options: WriteStreamOptions | null | undefined): number {
+  const size: unknown = checkOptions(options).maxBlockSize ?? 0
+  if (typeof size !== 'number') throw argumentTypeError('maxBlockSize should be a number of bytes')
+  if (!Number.isInteger(size) || size < 0) {
+    throw argumentRangeError(`maxBlockSize should be a whole number of bytes, got ${size}`)
   }
+  return size
+}
+
+/** A value in pieces of at most `size`, as it is if that is 0 or it cannot be cut. */
+function pieces<V>(value: V, size: number): V[] {
+  if (size === 0 || !(typeof value === 'string' || value instanceof Uint8Array)) return [value]
+  const cut: (string | Uint8Array)[] = []
+  for (let at = 0; at < value.length || at === 0; at += size) {
+    cut.push(typeof value === 'string' ? value.slice(at, at + size) : value.subarray(at, at + size))
+  }
+  return cut as V[]
+}
+
+/** A web stream of the values of an iteration; nothing is read before somebody asks, and a cancelled one waits no more. */
+export function webReadable<T>(blocks: BlockIterator<T>): ReadableStream<T> {
+  let cancelled = false
+  return new ReadableStream<T>(
+    {
+      async pull(controller) {
+        const { value, done } = await blocks.next()
+        if (cancelled) return
+        if (done) controller.close()
+        else controller.enqueue(value)
+      },
+      async cancel() {
+        cancelled = true
+        await blocks.return()
+      }
+    },
+    // The iteration reads ahead by itself.
+    { highWaterMark: 0 }
+  )
+}
+
+/** A web stream that appends what is written to it; each write is answered when it is stored. */
+export function webWritable<V>(
+  target: WriteTarget<V>,
+  options: WriteStreamOptions | null | undefined
+): WritableStream<V> {
+  const maxBlockSize = checkMaxBlockSize(options)
+  return new WritableStream<V>({
+    async write(value) {
+      await target.append(pieces(value, maxBlockSize))
+    }
+  })
 }

@@ -10,6 +10,8 @@ export interface Waiter {
   failure: Error | null
   /** Resolved when the wish may have come true. */
   readonly answer: Deferred<void>
+  /** Also told of a failure: what the call is doing beside waiting. */
+  interrupt: ((error: Error) => void) | null
   /** What `cancel` knows the call by. */
   readonly token: unknown
   /** Whether the call gives up when no peer can help. */
@@ -26,7 +28,7 @@ export class Waiters {
 
   /** Starts waiting. Settle it with {@link finish} or by one of the events below. */
   add(wish: Wish, token: unknown, ifAvailable: boolean): Waiter {
-    const waiter: Waiter = { wish, failure: null, answer: deferred(), token, ifAvailable }
+    const waiter: Waiter = { wish, failure: null, answer: deferred(), interrupt: null, token, ifAvailable }
     if (wish.kind === 'block') {
       const same = this.blocks.get(wish.index)
       if (same === undefined) this.blocks.set(wish.index, new Set([waiter]))
@@ -35,6 +37,15 @@ export class Waiters {
       this.others.add(waiter)
     }
     return waiter
+  }
+
+  /** The outcome of something that the call does, or why the call was ended, if that comes first. */
+  during<V>(waiter: Waiter, doing: Promise<V>): Promise<V> {
+    return new Promise((resolve, reject) => {
+      waiter.interrupt = reject
+      if (waiter.failure !== null) reject(waiter.failure)
+      doing.then(resolve, reject)
+    })
   }
 
   /** Everybody who waits. */
@@ -66,6 +77,7 @@ export class Waiters {
     } else {
       waiter.failure ??= error
       waiter.answer.reject(error)
+      waiter.interrupt?.(error)
     }
   }
 

@@ -3,51 +3,75 @@ import { argumentTypeError, DDatabaseError } from '../errors.ts'
 import type { Claim, Proof } from '../merkle/verify.ts'
 import type { Peer } from '../replication/peer.ts'
 import { storageError } from '../storage/storage.ts'
-import { type Callback, ignore, settle } from '../util/callback.ts'
+import { type Callback, checkCallback, ignore, settle } from '../util/callback.ts'
 import type { Core } from './core.ts'
-import { encodeBlock } from './encoding.ts'
+import { type Appendable, encodeBlock } from './encoding.ts'
 import { FeedState } from './feed-state.ts'
 import { type ClearOptions, clearBlocks, truncateFeed } from './maintenance.ts'
-import { checkBytes, checkIndex } from './options.ts'
+import { checkBytes, checkIndex, checkOptions } from './options.ts'
 import { putBlock } from './proofs.ts'
-import { WriteStream, type WriteStreamOptions } from './streams.ts'
+
+/** Options of `append`. */
+export interface AppendOptions {
+  /**
+   * Append also if a longer history of this feed is signed that is not here (`ERR_BEHIND`), and give that history up:
+   * whoever has it sees a fork. Default false.
+   */
+  force?: boolean | undefined
+}
 
 /** The part of a feed that changes it. */
 export abstract class WritingFeed<T> extends FeedState<T> {
   /**
    * Appends a value, or an array of values as one batch. Calls made while an append is running become one batch.
    * @returns the index of the first block
-   * Errors: `ERR_NOT_WRITABLE`, `ERR_ENCODING`, `ERR_BLOCK_TOO_LARGE`, `ERR_SIGNING`, `ERR_STORAGE`,
+   * Errors: `ERR_NOT_WRITABLE`, `ERR_BEHIND`, `ERR_ENCODING`, `ERR_BLOCK_TOO_LARGE`, `ERR_SIGNING`, `ERR_STORAGE`,
    * `ERR_WRITE_REFUSED`, `ERR_FEED_CLOSED`, and what the `onwrite` hook says. A rejected append changes nothing.
    */
-  append(data: T | readonly T[]): Promise<number>
-  append(data: T | readonly T[], callback: Callback<number>): undefined
-  append(data: T | readonly T[], callback?: Callback<number>): Promise<number> | undefined
-  append(data: T | readonly T[], callback?: Callback<number>): Promise<number> | undefined {
+  append(data: Appendable<T> | readonly Appendable<T>[]): Promise<number>
+  append(data: Appendable<T> | readonly Appendable<T>[], options: AppendOptions | null | undefined): Promise<number>
+  append(data: Appendable<T> | readonly Appendable<T>[], callback: Callback<number>): void
+  append(
+    data: Appendable<T> | readonly Appendable<T>[],
+    options: AppendOptions | null | undefined,
+    callback: Callback<number>
+  ): void
+  append(
+    data: Appendable<T> | readonly Appendable<T>[],
+    given?: AppendOptions | Callback<number> | null,
+    last?: Callback<number> | null
+  ): Promise<number> | undefined {
+    const callback = typeof given === 'function' ? given : last
+    checkCallback(callback)
+    const options = typeof given === 'function' ? {} : checkOptions(given)
+    const force = options.force === true
     const values: readonly unknown[] = Array.isArray(data) ? data : [data]
-    if (callback === undefined) {
+    if (callback === undefined || callback === null) {
       const promise = new Promise<number>((resolve, reject) => {
-        this.appendValues(values, (error, seq) => (error === null ? resolve(seq!) : reject(error)))
+        this.appendValues(values, force, (error, seq) => (error === null ? resolve(seq!) : reject(error)))
       })
       promise.catch(ignore)
       return promise
     }
-    this.appendValues(values, (error, seq) =>
+    this.appendValues(values, force, (error, seq) =>
       queueMicrotask(() => (error === null ? callback(null, seq) : callback(error)))
     )
     return undefined
   }
 
-  private appendValues(values: readonly unknown[], answer: Callback<number>): void {
+  private appendValues(values: readonly unknown[], force: boolean, answer: Callback<number>): void {
     if (this.closingBegun) answer(new DDatabaseError('ERR_FEED_CLOSED'))
-    else this.appender.append(values, answer)
+    else this.appender.append(values, answer, force)
   }
 
-  /** Waits until everything appended so far is stored. */
+  /**
+   * Waits until everything appended so far is stored, and, where the storage offers that (a directory does), until it
+   * survives a power failure. Errors: `ERR_STORAGE`.
+   */
   flush(): Promise<number>
-  flush(callback: Callback<number>): undefined
-  flush(callback?: Callback<number>): Promise<number> | undefined {
-    return this.append([], callback)
+  flush(callback: Callback<number>): void
+  flush(callback?: Callback<number>): unknown {
+    return this.append([], callback as Callback<number>)
   }
 
   /**
@@ -56,11 +80,14 @@ export abstract class WritingFeed<T> extends FeedState<T> {
    * Errors: `ERR_PROOF_MALFORMED`, `ERR_PROOF_CHECKSUM`, `ERR_PROOF_SIGNATURE`, `ERR_PROOF_NO_SIGNATURE`,
    * `ERR_ROOTS_MISSING`, `ERR_DATA_SIZE`, `ERR_ENCODING`, `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
    */
-  put(index: number, data: T | null, proof: Proof, callback?: Callback): Promise<void> {
+  put(index: number, data: Appendable<T> | null, proof: Proof): Promise<void>
+  put(index: number, data: Appendable<T> | null, proof: Proof, callback: Callback): void
+  put(index: number, data: Appendable<T> | null, proof: Proof, callback?: Callback | null): unknown {
+    checkCallback(callback)
     return settle(this.putValue(index, data, proof), callback)
   }
 
-  private async putValue(index: number, data: T | null, proof: Proof): Promise<void> {
+  private async putValue(index: number, data: unknown, proof: Proof): Promise<void> {
     const block = checkIndex(index)
     if (typeof proof !== 'object' || proof === null || !Array.isArray(proof.nodes)) {
       throw argumentTypeError('proof should be an object with nodes and a signature')
@@ -74,9 +101,8 @@ export abstract class WritingFeed<T> extends FeedState<T> {
 
   protected override putClaim(core: Core, claim: Claim, peer: Peer | null): Promise<void> {
     return putBlock(core, claim, peer, {
-      crypto: this.crypto,
+      application: this.application,
       key: this.key,
-      beforeWrite: (at, bytes, from) => this.askHook(at, bytes, from),
       stored: (...stored) => this.blockStored(core, ...stored)
     })
   }
@@ -85,35 +111,43 @@ export abstract class WritingFeed<T> extends FeedState<T> {
    * Forgets blocks `start` … `end` − 1 (by default one) and deletes their bytes; their hashes stay.
    * Errors: `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
    */
-  clear(start: number, callback?: Callback): Promise<void>
-  clear(start: number, end: number | null | undefined, callback?: Callback): Promise<void>
+  clear(start: number, end?: number | null, options?: ClearOptions | null): Promise<void>
+  clear(start: number, callback: Callback): void
+  clear(start: number, end: number | null | undefined, callback: Callback): void
   clear(
     start: number,
     end: number | null | undefined,
     options: ClearOptions | null | undefined,
-    callback?: Callback
-  ): Promise<void>
+    callback: Callback
+  ): void
   clear(
     start: number,
     end?: number | null | Callback,
     options?: ClearOptions | null | Callback,
-    callback?: Callback
-  ): Promise<void> {
+    callback?: Callback | null
+  ): unknown {
     if (typeof end === 'function') return this.clear(start, undefined, null, end)
     if (typeof options === 'function') return this.clear(start, end, null, options)
-    return settle(this.clearRange(start, end ?? start + 1, options ?? {}), callback)
+    checkCallback(callback)
+    return settle(this.clearRange(start, end ?? start + 1, options), callback)
   }
 
-  private async clearRange(start: number, end: number, options: ClearOptions): Promise<void> {
+  private async clearRange(
+    start: number,
+    end: number,
+    given: ClearOptions | null | undefined
+  ): Promise<void> {
     checkIndex(start, 'start')
     checkIndex(end, 'end')
+    const options = checkOptions(given)
     if (options.byteOffset !== undefined) checkBytes(options.byteOffset, 'byteOffset')
     if (options.byteLength !== undefined) checkBytes(options.byteLength, 'byteLength')
     const core = await this.whenReady()
     const indexing = this.args.options.indexing === true
-    if (!(await core.mutex.run(() => clearBlocks(core, start, end, options, indexing)))) return
+    const gone = await core.change(() => clearBlocks(core, start, end, options, indexing))
+    if (gone === null) return
     this.blocksGone()
-    this.replication.replicator.unannounce(start, end - start)
+    this.replication.replicator.unannounce(gone.start, gone.end - gone.start)
     this.notify('clear', start, end)
   }
 
@@ -121,7 +155,10 @@ export abstract class WritingFeed<T> extends FeedState<T> {
    * Cuts the feed down to `newLength` blocks. Beware: whoever has copied the removed part sees a fork.
    * Errors: `ERR_NODE_NOT_FOUND` if the feed is shorter, `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
    */
-  truncate(newLength: number, callback?: Callback): Promise<void> {
+  truncate(newLength: number): Promise<void>
+  truncate(newLength: number, callback: Callback): void
+  truncate(newLength: number, callback?: Callback | null): unknown {
+    checkCallback(callback)
     return settle(this.truncateTo(newLength), callback)
   }
 
@@ -129,30 +166,28 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     checkIndex(newLength, 'newLength')
     const core = await this.whenReady()
     const sign = this.secretKey === null ? null : this.appender.signHead.bind(this.appender)
-    const oldLength = core.length
-    if (!(await core.mutex.run(() => truncateFeed(core, newLength, sign)))) return
+    const oldLength = await truncateFeed(core, newLength, sign)
+    if (oldLength === null) return
     this.blocksGone()
     this.replication.replicator.unannounce(newLength, oldLength - newLength)
   }
 
   /** Makes the hash of a static feed its key and stores it; on other feeds it stores the key again. */
-  finalize(callback?: Callback): Promise<void> {
+  finalize(): Promise<void>
+  finalize(callback: Callback): void
+  finalize(callback?: Callback | null): unknown {
+    checkCallback(callback)
     return settle(this.finalizeKey(), callback)
   }
 
   private async finalizeKey(): Promise<void> {
     const core = await this.whenReady()
-    await core.mutex.run(async () => {
+    await core.change(async () => {
       const key = this.key ?? treeHash(core.roots)
       await this.files!.key.write(0, key).catch((error) => {
         throw storageError(error)
       })
       this.setKeys(key, this.secretKey)
     })
-  }
-
-  /** Appends what is written to it. */
-  createWriteStream(options: WriteStreamOptions = {}): WriteStream {
-    return new WriteStream({ append: (values) => this.append(values as T[]) }, options)
   }
 }

@@ -157,6 +157,10 @@ export class ChannelTable implements MessageSink {
     this.stream.channelClosed()
   }
 
+  receives(id: number): boolean {
+    return id === 0 || this.byRemoteId.has(id)
+  }
+
   onoptions(id: number, message: messages.OptionsMessage): void {
     if (id === 0) this.stream.onextensions(message.extensions)
     else this.receiver(id)?.onoptions?.(message)

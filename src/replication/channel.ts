@@ -11,15 +11,25 @@ export interface ChannelHandlers {
    * here before ours, after `stream.open` has returned (in a microtask, or at the end of the discovery key event).
    */
   onopen?(): void
+  /** The remote tells its extensions, and whether it wants acknowledgements. */
   onoptions?(message: messages.OptionsMessage): void
+  /** The remote tells whether it uploads and downloads. */
   onstatus?(message: messages.StatusMessage): void
+  /** The remote has blocks. */
   onhave?(message: messages.HaveMessage): void
+  /** The remote has blocks no more. */
   onunhave?(message: messages.RangeMessage): void
+  /** The remote wants to hear which blocks of a range are here. */
   onwant?(message: messages.RangeMessage): void
+  /** The remote does not want to hear of a range any more. */
   onunwant?(message: messages.RangeMessage): void
+  /** The remote asks for a block, or for a hash. */
   onrequest?(message: messages.RequestMessage): void
+  /** The remote takes a request back. */
   oncancel?(message: messages.CancelMessage): void
+  /** A block, or a hash, with its proof. Nothing of it is checked yet. */
   ondata?(message: messages.DataMessage): void
+  /** A message of the extension at position `id` of the remote's list. */
   onextension?(id: number, message: Uint8Array): void
   /** The output was backed up and may be written to again. */
   ondrain?(): void

@@ -10,6 +10,7 @@ import { argumentTypeError, argumentValueError } from '../errors.ts'
 export interface ExtensionHandlers<Message = unknown, Peer = unknown> {
   /** Name of a codec (`binary`, `utf-8`, `json`, …) or a codec. Default `binary`. */
   encoding?: unknown
+  /** A message has come, decoded. */
   onmessage?(message: Message, peer: Peer): void
   /** Gets the errors of decoding, which are ignored without it. */
   onerror?(error: Error, peer: Peer): void
@@ -34,7 +35,12 @@ export class Extension<Message = unknown, Peer = unknown> {
   /** Its position in the sorted list; −1 once destroyed. */
   id = -1
   /** What encodes its messages. */
-  encoding: { encode(message: unknown): Uint8Array; decode(bytes: Uint8Array): unknown }
+  encoding: {
+    /** The bytes of a message. */
+    encode(message: unknown): Uint8Array
+    /** The message of the bytes. */
+    decode(bytes: Uint8Array): unknown
+  }
   /** What the application gave; may be changed. */
   handlers: ExtensionHandlers<Message, Peer>
   private registry: ExtensionRegistry<Peer> | null
@@ -116,6 +122,7 @@ export class ExtensionRegistry<Peer = unknown> {
     return this.list.length
   }
 
+  /** All extensions, sorted by name. */
   [Symbol.iterator](): IterableIterator<Extension<unknown, Peer>> {
     return this.list.values()
   }

@@ -11,6 +11,7 @@ import { type HandshakePayload, handshakePayloadCodec } from './handshake-payloa
 import type { ReplicationLimits } from './limits.ts'
 import { type HandshakeResult, NoiseHandshake, SECOND_MESSAGE_SIZE } from './noise.ts'
 import { varintSize, writeVarint } from './protobuf.ts'
+import { RECORD_TRANSPORT } from './records.ts'
 import { Timer } from './timer.ts'
 
 // Noise messages have at most 65535 bytes, three groups of 7 bits.
@@ -26,6 +27,8 @@ export interface HandshakeOptions {
   keyPair: KeyPairSource | null
   /** Nonce of the own key stream, 24 bytes. */
   nonce: Uint8Array
+  /** Whether the authenticated transport is offered, or chosen where it is offered. */
+  authenticated: boolean
   /** Only to repeat a recorded handshake. */
   ephemeralKeyPair?: KeyPair | undefined
   limits: ReplicationLimits
@@ -37,8 +40,13 @@ export interface HandshakeHost {
   send(bytes: Uint8Array): void
   /** Asks whether `remotePublicKey` is welcome; an error in the answer, or an exception, refuses it. */
   authenticate(remotePublicKey: Uint8Array, done: (error?: unknown) => void): void
-  /** All went well. `trailing` are the bytes behind the last message. */
-  onfinish(result: HandshakeResult, remote: HandshakePayload, trailing: Uint8Array): void
+  /** All went well. `authenticated` is what was agreed on; `trailing` are the bytes behind the last message. */
+  onfinish(
+    result: HandshakeResult,
+    remoteNonce: Uint8Array,
+    authenticated: boolean,
+    trailing: Uint8Array
+  ): void
   /** The application has answered later than at once: `full` may have changed. */
   onresume(): void
   /** It failed. Nothing else is called from then on. */
@@ -54,7 +62,6 @@ export class Handshake {
   private noise: NoiseHandshake | null = null
   private readonly options: HandshakeOptions
   private readonly host: HandshakeHost
-  private readonly payload: Uint8Array
   private remotePayload: Uint8Array | null = null
   private readonly input = new GrowingBuffer()
   private offset = 0
@@ -65,9 +72,6 @@ export class Handshake {
   constructor(options: HandshakeOptions, host: HandshakeHost) {
     this.options = options
     this.host = host
-    const payload = { nonce: options.nonce }
-    this.payload = b4a.allocUnsafe(handshakePayloadCodec.size(payload))
-    handshakePayloadCodec.write(payload, this.payload, 0)
     if (typeof options.keyPair !== 'function') this.useKeyPair(options.keyPair)
   }
 
@@ -115,6 +119,7 @@ export class Handshake {
   /** Gives up; nothing is called on the host any more. */
   destroy(): void {
     this.state = 'over'
+    this.noise?.destroy()
     this.stopTimer()
   }
 
@@ -129,15 +134,21 @@ export class Handshake {
 
   private begin(): void {
     this.state = 'exchange'
-    if (this.options.initiator) this.sendMessage()
+    if (this.options.initiator) this.sendMessage(false)
     if (this.input.length > 0) this.startTimer()
   }
 
-  /** The next message of this side; false if that failed, because the remote's key is a point of low order. */
-  private sendMessage(): boolean {
+  /**
+   * The next message of this side, which names the authenticated transport or not; false if that failed, because the remote's
+   * key is a point of low order.
+   */
+  private sendMessage(authenticated: boolean): boolean {
+    const content = { nonce: this.options.nonce, transports: authenticated ? [RECORD_TRANSPORT] : [] }
+    const payload = b4a.allocUnsafe(handshakePayloadCodec.size(content))
+    handshakePayloadCodec.write(content, payload, 0)
     let message: Uint8Array
     try {
-      message = this.noise!.send(this.payload)
+      message = this.noise!.send(payload)
     } catch (cause) {
       this.fail('ERR_HANDSHAKE', cause)
       return false
@@ -188,7 +199,7 @@ export class Handshake {
     if (payload.byteLength > 0) this.remotePayload = payload
     const { remotePublicKey } = noise
     if (remotePublicKey === null) {
-      this.sendMessage()
+      this.sendMessage(this.options.authenticated)
       return
     }
     this.ask(
@@ -196,30 +207,38 @@ export class Handshake {
       (error) => {
         if (error) throw error
         this.state = 'exchange'
-        if (this.options.initiator && !this.sendMessage()) return
-        this.finish()
+        const remote = this.readPayload()
+        if (remote === null) return
+        const authenticated = this.options.authenticated && remote.transports.includes(RECORD_TRANSPORT)
+        if (this.options.initiator) {
+          if (this.sendMessage(authenticated)) this.finish(remote, authenticated)
+          return
+        }
+        // The initiator chooses among what it was offered.
+        if (remote.transports.length > (authenticated ? 1 : 0)) this.fail('ERR_HANDSHAKE_PAYLOAD')
+        else this.finish(remote, authenticated)
       },
       'ERR_AUTHENTICATION_REFUSED'
     )
   }
 
-  private finish(): void {
-    const result = this.noise!.result!
-    const trailing = this.input.view(this.offset)
-    this.stopTimer()
+  private readPayload(): HandshakePayload | null {
     if (this.remotePayload === null) {
       this.fail('ERR_HANDSHAKE_PAYLOAD_MISSING')
-      return
+      return null
     }
-    let payload: HandshakePayload
     try {
-      payload = handshakePayloadCodec.read(this.remotePayload, this.options.limits)
+      return handshakePayloadCodec.read(this.remotePayload, this.options.limits)
     } catch (cause) {
       this.fail('ERR_HANDSHAKE_PAYLOAD', cause)
-      return
+      return null
     }
+  }
+
+  private finish(remote: HandshakePayload, authenticated: boolean): void {
+    this.stopTimer()
     this.state = 'over'
-    this.host.onfinish(result, payload, trailing)
+    this.host.onfinish(this.noise!.result!, remote.nonce, authenticated, this.input.view(this.offset))
   }
 
   /**

@@ -31,20 +31,27 @@ export interface OpenMessage {
 
 /** Names of the sender's extensions, sorted, and whether it wants acknowledgements. */
 export interface OptionsMessage {
+  /** Names, sorted. */
   extensions: string[]
+  /** Whether received blocks shall be acknowledged. */
   ack: boolean
 }
 
 /** What the sender does on this channel. */
 export interface StatusMessage {
+  /** Whether requests are answered. */
   uploading: boolean
+  /** Whether there will be requests. */
   downloading: boolean
 }
 
 /** Blocks the sender has: `length` from `start` on, or those of the run length encoded `bitfield`. */
 export interface HaveMessage {
+  /** First block. */
   start: number
+  /** Number of blocks. */
   length: number
+  /** Which of them; null: all. */
   bitfield: Uint8Array | null
   /** Acknowledges a received block. */
   ack: boolean
@@ -52,15 +59,19 @@ export interface HaveMessage {
 
 /** A range of blocks: those the sender lost (Unhave), or wants to hear about (Want) or not any more (Unwant). */
 export interface RangeMessage {
+  /** First block. */
   start: number
+  /** Number of blocks. */
   length: number
 }
 
 /** Asks for a block, or for its hash only. */
 export interface RequestMessage {
+  /** The block. */
   index: number
   /** Not 0: asks for the block with this byte instead. */
   bytes: number
+  /** Only the hash. */
   hash: boolean
   /** Digest of the nodes the sender has, WIRE §9.2. */
   nodes: number
@@ -68,17 +79,23 @@ export interface RequestMessage {
 
 /** Takes a request back. */
 export interface CancelMessage {
+  /** As in the request. */
   index: number
+  /** As in the request. */
   bytes: number
+  /** As in the request. */
   hash: boolean
 }
 
 /** A block, or its hash only, with its proof. */
 export interface DataMessage {
+  /** The block. */
   index: number
   /** Null: hash only. An empty block has 0 bytes. */
   value: Uint8Array | null
+  /** Nodes of the proof. */
   nodes: TreeNode[]
+  /** Signature of the proof; null if it needs none. */
   signature: Uint8Array | null
 }
 

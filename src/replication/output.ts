@@ -5,6 +5,7 @@
 
 import b4a from 'b4a'
 import { soon } from '../util/turn.ts'
+import { RECORD_HEADER_SIZE, type RecordSealer } from './records.ts'
 
 const EMPTY = b4a.alloc(0)
 const SMALLEST_SLAB = 1024
@@ -14,8 +15,12 @@ const LARGEST_SLAB = 64 * 1024
 export class Output {
   /** Where the reserved bytes are to be written. */
   bytes: Uint8Array = EMPTY
+  /** Makes the chunks records; null if they leave as they are. Set before anything is reserved. */
+  sealer: RecordSealer | null = null
+  // The frames lie in between; `limit` is how far they may go. Around them there is room for what the sealer adds.
   private start = 0
   private end = 0
+  private limit = 0
   // Bytes of this tick; the first slab of the next tick is as large as this one would have needed.
   private tick = 0
   private slabSize = SMALLEST_SLAB
@@ -36,7 +41,7 @@ export class Output {
 
   /** Reserves `size` bytes and returns their offset in `bytes`. The caller fills all of them before it does anything else. */
   reserve(size: number): number {
-    if (this.bytes.byteLength - this.end < size) this.grow(size)
+    if (this.limit - this.end < size) this.grow(size)
     if (!this.scheduled) {
       this.scheduled = true
       soon(this.ontick)
@@ -49,10 +54,11 @@ export class Output {
 
   /** Lets everything that is waiting leave now. */
   flush(): void {
-    if (this.end === this.start) return
-    const chunk = this.bytes.subarray(this.start, this.end)
-    this.start = this.end
-    this.onchunk(chunk)
+    const { bytes, start, end } = this
+    if (end === start) return
+    // No slab is kept: the chunk that leaves holds on to this one as long as it needs it.
+    this.clear()
+    this.onchunk(this.sealer === null ? bytes.subarray(start, end) : this.sealer.seal(bytes, end))
   }
 
   /** Forgets what is waiting. */
@@ -60,23 +66,29 @@ export class Output {
     this.bytes = EMPTY
     this.start = 0
     this.end = 0
+    this.limit = 0
   }
 
   private grow(size: number): void {
     this.flush()
     if (this.tick > 0) this.slabSize = LARGEST_SLAB
-    this.bytes = b4a.allocUnsafe(Math.max(size, this.slabSize))
-    this.start = 0
-    this.end = 0
+    const room = Math.max(size, this.slabSize - this.overhead(this.slabSize))
+    this.bytes = b4a.allocUnsafe(room + this.overhead(room))
+    this.start = this.sealer === null ? 0 : RECORD_HEADER_SIZE
+    this.end = this.start
+    this.limit = this.start + room
+  }
+
+  private overhead(size: number): number {
+    return this.sealer === null ? 0 : this.sealer.overhead(size)
   }
 
   private endTick(): void {
     this.scheduled = false
     this.flush()
-    // An idle stream keeps no slab; the chunk that left holds on to this one as long as it needs it.
-    this.clear()
+    const needed = this.tick + this.overhead(this.tick)
     let slabSize = SMALLEST_SLAB
-    while (slabSize < this.tick && slabSize < LARGEST_SLAB) slabSize *= 4
+    while (slabSize < needed && slabSize < LARGEST_SLAB) slabSize *= 4
     this.slabSize = slabSize
     this.tick = 0
   }

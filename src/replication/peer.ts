@@ -25,10 +25,15 @@ import { Wants, WINDOW } from './wants.ts'
 
 /** Options of one feed on one stream (spec API §8.1). */
 export interface PeerOptions {
+  /** Stay attached when everything is exchanged. Default false. */
   live?: boolean | undefined
+  /** Have the remote acknowledge each block: event `ack` of the stream. Default false. */
   ack?: boolean | undefined
+  /** Fetch blocks from this peer. Default: what the feed does. */
   download?: boolean | undefined
+  /** Send blocks to this peer. Default: what the feed does. */
   upload?: boolean | undefined
+  /** Parallel requests to this peer. Default: the number of the feed. */
   maxRequests?: number | undefined
 }
 
@@ -40,7 +45,7 @@ const RUN = 64
 
 /**
  * One remote that has the feed open on one stream: what it has, what it was asked for, and what it gets from us
- * (spec WIRE §11). Which block is asked of whom is the {@link Replicator}'s business.
+ * (spec WIRE §11). Which block is asked of whom is not decided here.
  */
 export class Peer implements ChannelHandlers {
   /** The channel; `stream.stream` is the protocol stream. Set right after creation. */
@@ -49,24 +54,33 @@ export class Peer implements ChannelHandlers {
   remoteLength = 0
   /** `get(i)`: the remote has block i and we lack it. */
   readonly remoteBitfield: RemoteBlocks
+  /** Whether the remote fetches blocks from this side. */
   remoteDownloading = true
+  /** Whether the remote sends blocks to this side. */
   remoteUploading = true
+  /** Whether the remote has opened the feed, too. */
   remoteOpened = false
   /** The remote wants acknowledgements. */
   remoteAck = false
+  /** Extensions that the remote has announced. */
   readonly remoteExtensions: RemoteExtensions<Peer>
+  /** Whether blocks are fetched from this peer; see {@link setDownloading}. */
   downloading: boolean
+  /** Whether blocks are sent to this peer; see {@link setUploading}. */
   uploading: boolean
   /** This side wants acknowledgements. */
   readonly ack: boolean
+  /** Whether it stays when everything is exchanged. */
   readonly live: boolean
+  /** Whether the feed here is sparse. */
   readonly sparse: boolean
+  /** Parallel requests to this peer. */
   readonly maxRequests: number
   /** Requests without an answer, oldest first. */
   readonly inflightRequests: InflightRequest[] = []
   /** Transfers with this peer, null if not counted. */
   readonly stats: TransferStats | null
-  /** The feed, for {@link Replicator} and {@link Uploader}. */
+  /** The feed, for {@link Replicator} and {@link Uploader}. @internal */
   readonly source: ReplicationSource
   /** The peer has left. */
   closed = false
@@ -84,7 +98,7 @@ export class Peer implements ChannelHandlers {
   private storing = 0
   private ending = false
 
-  /** Made by {@link Replicator.attach}. */
+  /** Made by {@link Replicator.attach}. @internal */
   constructor(replicator: Replicator, options: PeerOptions) {
     const { source } = replicator
     this.replicator = replicator
@@ -126,10 +140,12 @@ export class Peer implements ChannelHandlers {
     return this.remotePublicKey
   }
 
+  /** Address of the remote, as the connection tells it; null if it does not. */
   get remoteAddress(): string | null {
     return this.protocol.remoteAddress
   }
 
+  /** Kind of the connection; null before it is known. */
   get remoteType(): 'tcp' | 'utp' | 'unknown' | null {
     return this.protocol.remoteType
   }
@@ -144,7 +160,7 @@ export class Peer implements ChannelHandlers {
     return limitsOf(this.protocol)
   }
 
-  /** Whether the remote does not keep up with reading. */
+  /** Whether the remote does not keep up with reading. @internal */
   get backedUp(): boolean {
     return this.protocol.backedUp === true
   }
@@ -219,6 +235,7 @@ export class Peer implements ChannelHandlers {
 
   // ---- what the remote says ----
 
+  /** @internal */
   onopen(): void {
     const again = this.remoteOpened
     this.remoteOpened = true
@@ -230,15 +247,18 @@ export class Peer implements ChannelHandlers {
     this.source.emit('peer-open', this)
   }
 
+  /** @internal */
   onoptions(message: OptionsMessage): void {
     this.remoteAck = message.ack
     this.remoteExtensions.update(message.extensions)
   }
 
+  /** @internal */
   onextension(id: number, message: Uint8Array): void {
     this.remoteExtensions.onmessage(id, message, this)
   }
 
+  /** @internal */
   onstatus(message: StatusMessage): void {
     this.remoteUploading = message.uploading
     this.remoteDownloading = message.downloading
@@ -255,6 +275,7 @@ export class Peer implements ChannelHandlers {
     this.end()
   }
 
+  /** @internal */
   onwant(message: RangeMessage): void {
     const { start, length } = message
     if (!this.uploading || start % WANT_STEP !== 0 || length % WANT_STEP !== 0) return
@@ -277,6 +298,7 @@ export class Peer implements ChannelHandlers {
     this.stream.have({ start, length, bitfield: bits.compress(start, length) })
   }
 
+  /** @internal */
   onhave(message: HaveMessage): void {
     const { start, length, bitfield } = message
     const { source } = this
@@ -326,6 +348,7 @@ export class Peer implements ChannelHandlers {
     }
   }
 
+  /** @internal */
   onunhave(message: RangeMessage): void {
     const { start } = message
     const length = message.length || 1
@@ -343,18 +366,22 @@ export class Peer implements ChannelHandlers {
     this.replicator.fillAll()
   }
 
+  /** @internal */
   onrequest(message: RequestMessage): void {
     if (this.uploading) this.uploader.request(message)
   }
 
+  /** @internal */
   oncancel(message: CancelMessage): void {
     this.uploader.cancel(message.index, message.bytes, message.hash)
   }
 
+  /** @internal */
   ondrain(): void {
     this.uploader.resume()
   }
 
+  /** @internal */
   ondata(message: DataMessage): void {
     const { index, value } = message
     const { source } = this
@@ -388,13 +415,14 @@ export class Peer implements ChannelHandlers {
     this.replicator.endDownloads()
   }
 
+  /** @internal */
   onclose(): void {
     this.leave()
   }
 
   // ---- what this side sends ----
 
-  /** Sends a block, or only its hash, with its proof. */
+  /** Sends a block, or only its hash, with its proof. @internal */
   sendBlock(index: number, value: Uint8Array | null, proof: Proof): void {
     if (value !== null) {
       for (const stats of [this.stats, this.source.stats]) {
@@ -411,24 +439,24 @@ export class Peer implements ChannelHandlers {
     this.stream.data({ index, value, nodes: proof.nodes, signature: proof.signature })
   }
 
-  /** Tells which extensions there are, and whether acknowledgements are wanted. */
+  /** Tells which extensions there are, and whether acknowledgements are wanted. @internal */
   sendOptions(everBefore = false): void {
     const extensions = this.source.extensions.names()
     if (!this.ack && extensions.length === 0 && !everBefore) return
     this.stream.options({ extensions, ack: this.ack })
   }
 
-  /** Asks for the windows of one wish. */
+  /** Asks for the windows of one wish. @internal */
   wantWish(wish: Wish): void {
     if (this.mayWant()) this.wants.wish(wish, this.remoteLength)
   }
 
-  /** Asks for the windows of one download. */
+  /** Asks for the windows of one download. @internal */
   wantDownload(wanted: Wanted): void {
     if (this.mayWant()) this.wants.download(wanted, this.remoteLength)
   }
 
-  /** Asks for all windows that something is wished from, and for the first one. */
+  /** Asks for all windows that something is wished from, and for the first one. @internal */
   sendWants(): void {
     if (!this.mayWant()) return
     const { wants, source } = this
@@ -457,7 +485,7 @@ export class Peer implements ChannelHandlers {
 
   // ---- requests ----
 
-  /** Asks for a block that is reserved for this peer. */
+  /** Asks for a block that is reserved for this peer. @internal */
   request(index: number, bytes: number, hash: boolean): void {
     const request = { index, bytes, hash, nodes: this.replicator.digest(this, index) }
     this.inflightRequests.push(request)
@@ -465,7 +493,10 @@ export class Peer implements ChannelHandlers {
     sendRequest(this.stream, request)
   }
 
-  /** Where the next request for a download goes: the place, and how many blocks of the run are left. */
+  /**
+   * Where the next request for a download goes: the place, and how many blocks of the run are left.
+   * @internal
+   */
   cursor(wanted: object): { next: number; left: number } {
     let cursor = this.cursors.get(wanted)
     if (cursor === undefined) {
@@ -475,10 +506,10 @@ export class Peer implements ChannelHandlers {
     return cursor
   }
 
-  /** Starts a new run at `start`. */
+  /** Starts a new run at `start`. @internal */
   static readonly run = RUN
 
-  /** A seek is answered: the requests for it are not needed any more. */
+  /** A seek is answered: the requests for it are not needed any more. @internal */
   foundBytes(bytes: number): void {
     let found = false
     for (const request of [...this.inflightRequests]) {
@@ -489,7 +520,7 @@ export class Peer implements ChannelHandlers {
     if (found) this.update()
   }
 
-  /** Takes back the requests for blocks that nobody wants any more. */
+  /** Takes back the requests for blocks that nobody wants any more. @internal */
   cancelRequests(which: (request: InflightRequest) => boolean): void {
     for (const request of [...this.inflightRequests]) {
       if (!which(request)) continue

@@ -31,9 +31,13 @@ export interface Wanted {
 
 /** Blocks and bytes transferred. */
 export interface TransferStats {
+  /** Blocks sent. */
   uploadedBlocks: number
+  /** Bytes of the blocks sent, without proofs. */
   uploadedBytes: number
+  /** Blocks received that were verified and new. */
   downloadedBlocks: number
+  /** Bytes of the blocks received, without proofs. */
   downloadedBytes: number
 }
 
@@ -45,8 +49,8 @@ export interface ReplicatedContent {
   readonly tree: TreeSet
   /** Nodes and signature that prove a block to somebody with this digest. Errors: `ERR_NO_PROOF` and others. */
   proof(index: number, options: { digest: number; hash: boolean; tree: TreeSet }): Promise<Proof>
-  /** Bytes of a block that is here. */
-  block(index: number): Promise<Uint8Array>
+  /** Bytes of a block that is here; null if it goes away meanwhile. */
+  block(index: number): Promise<Uint8Array | null>
   /** The block that contains byte `bytes`, null if that cannot be told. */
   seek(bytes: number): Promise<number | null>
   /** Verifies and stores. Errors: why it was refused. */

@@ -9,8 +9,18 @@ import type { HaveMessage } from './messages.ts'
 
 /** Options and hooks of a stream. The object stays the application's: hooks are looked up when they are called. */
 export interface ProtocolHandlers {
-  /** Stream cipher. Default true. */
+  /** A cipher after the handshake. Default true. */
   encrypted?: boolean | undefined
+  /**
+   * Whether the cipher may be the authenticated one: it is if the remote, too, is of this package and does not say false
+   * here. Default true. Without `encrypted` it is never.
+   */
+  authenticated?: boolean | null | undefined
+  /**
+   * Whether a remote that does not speak the authenticated transport is refused: the stream is destroyed with
+   * `ERR_NOT_AUTHENTICATED` at the end of the handshake, before anything else is sent or taken. Default false.
+   */
+  requireAuthenticated?: boolean | null | undefined
   /** Handshake and capabilities. Default true; false counts only together with `encrypted: false`. */
   noise?: boolean | undefined
   /** Static X25519 pair of this side, or a function that gets it. Default: a fresh one. */
@@ -24,7 +34,14 @@ export interface ProtocolHandlers {
   /** Whose discovery keys and capabilities are used. Default: that of the class. */
   dialect?: Dialect | undefined
   /** Only to repeat a recorded session: values that must otherwise be random, and fresh for every stream. */
-  recorded?: { nonce?: Uint8Array | undefined; ephemeralKeyPair?: KeyPair | undefined } | undefined
+  recorded?:
+    | {
+        /** Nonce of this side's direction, 24 bytes. */
+        nonce?: Uint8Array | undefined
+        /** The handshake's ephemeral X25519 pair. */
+        ephemeralKeyPair?: KeyPair | undefined
+      }
+    | undefined
   /** Whether the remote is welcome: `done()` lets it in; `done(error)` and exceptions end the connection. */
   onauthenticate?: ((remotePublicKey: Uint8Array, done: (error?: unknown) => void) => void) | undefined
   /** The handshake is over. */
@@ -41,13 +58,22 @@ export interface ProtocolHandlers {
 
 /** Events of a stream, beside those of every duplex stream. */
 export interface ProtocolStreamEvents extends DuplexEvents {
+  /** The handshake is over: `remotePublicKey` is known. */
   handshake: []
+  /** The remote opened a feed that is not open here; see {@link ProtocolHandlers.ondiscoverykey}. */
   'discovery-key': [discoveryKey: Uint8Array]
+  /** The remote opened a feed. */
   'remote-open': [discoveryKey: Uint8Array]
+  /** Both sides have opened a feed, and the remote has proven that it knows its key. */
   'duplex-channel': [channel: Channel]
+  /** A feed was closed; if it was the last one the stream is about to end (see `prefinalize` of the stream). */
   prefinalize: []
+  /** The remote announced extensions of the stream. */
   extensions: [names: string[]]
+  /** The remote acknowledged blocks; only with the option `ack`. */
   ack: [have: HaveMessage]
+  /** Nothing was heard for the `timeout`; the stream is about to be destroyed. */
   timeout: []
+  /** The connection takes bytes again after the output was backed up. */
   'output-drain': []
 }

@@ -6,7 +6,7 @@ import b4a from 'b4a'
 import { Duplex } from 'streamx'
 import { discoveryKey, KEY_SIZE, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
 import { DDATABASE, type Dialect, HYPERCORE } from '../dialect.ts'
-import { argumentTypeError, DDatabaseError } from '../errors.ts'
+import { argumentTypeError, argumentValueError, DDatabaseError } from '../errors.ts'
 import type { Channel, ChannelHandlers } from './channel.ts'
 import { ChannelTable } from './channel-table.ts'
 import {
@@ -53,7 +53,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   live: boolean
   /** Handshake, cipher and frames; `handshakeHash`, `capability(key)`, `remoteCapability(key)`. */
   readonly state: Transport
-  /** All channels; for the channels' own use. */
+  /** All channels; for the channels' own use. @internal */
   readonly channelTable: ChannelTable
   /** Keeps the stream from ending while the application may still open feeds. */
   readonly prefinalize = new Guard()
@@ -70,19 +70,22 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
 
   declare private readonly _readableState: ReadableInternals
   private announcedExtensions = 0
+  private mustBeAuthenticated = false
   private wasBackedUp = false
   private finalized = false
 
   /**
    * @param initiator - the two sides must differ
    * @param handlers - options and hooks
-   * @throws TypeError without a boolean, and for a key pair that is not one; RangeError for a wrong limit
+   * @throws TypeError without a boolean, for a key pair that is not one, and for `requireAuthenticated` together with an option
+   * that makes it impossible; RangeError for a wrong limit
    */
   constructor(initiator: boolean, handlers: ProtocolHandlers = {}) {
     if (typeof initiator !== 'boolean') {
       throw argumentTypeError('Must specify initiator boolean in replication stream')
     }
     const limits = resolveLimits(handlers.limits)
+    checkAuthenticated(handlers)
     super({ highWaterMark: limits.outputHighWater })
     this.initiator = initiator
     this.handlers = handlers
@@ -98,6 +101,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
       {
         initiator,
         encrypted: this.encrypted,
+        authenticated: this.encrypted && handlers.authenticated !== false,
         noise: this.noise,
         keyPair: handlers.keyPair ?? null,
         dialect: this.dialect,
@@ -106,6 +110,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
       },
       this.transportHost()
     )
+    if (handlers.requireAuthenticated) this.requireAuthenticated()
     this.once('finish', () => this.finalize())
     if (handlers.timeout !== false && handlers.timeout !== 0) {
       const timeout = handlers.timeout || DEFAULT_TIMEOUT
@@ -150,6 +155,23 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     if (pipeTo === null) return null
     if (pipeTo._utp) return 'utp'
     return pipeTo.remoteAddress ? 'tcp' : 'unknown'
+  }
+
+  /**
+   * Whether every byte after the handshake is authenticated, as it is between peers of this package. If not, somebody on the
+   * way can change what is not signed, such as extension messages. False before the event `handshake`.
+   */
+  get authenticated(): boolean {
+    return this.state.authenticated
+  }
+
+  /**
+   * Whether an authenticated stream is over without the remote having said that this was all: the connection was cut, by
+   * accident, by somebody on the way, or because the remote was destroyed. False for a stream that is not authenticated,
+   * where nobody can tell.
+   */
+  get truncated(): boolean {
+    return this.state.truncated
   }
 
   /** Number of feeds that either side has opened. */
@@ -217,6 +239,12 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     return this.channelTable.get(this.discoveryKeyOf(key))?.verifies(key) ?? false
   }
 
+  /** Destroys the stream with `ERR_NOT_AUTHENTICATED` unless it is {@link authenticated}, now or at the end of the handshake. */
+  requireAuthenticated(): void {
+    this.mustBeAuthenticated = true
+    if (!this.state.handshaking) this.checkRequirement()
+  }
+
   /** Ends the sending side; what was sent before still leaves. The stream is over when the remote ends its side, too. */
   finalize(): void {
     if (this.finalized || this.destroying) return
@@ -273,19 +301,19 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     return this.state.extension(0, id, message)
   }
 
-  /** For the extensions' own use. */
+  /** For the extensions' own use. @internal */
   remoteSupportsExtension(name: string): boolean {
     return this.remoteExtensions.has(name)
   }
 
-  /** For the channels' own use: the remote announced its stream level extensions. */
+  /** For the channels' own use: the remote announced its stream level extensions. @internal */
   onextensions(names: string[]): void {
     this.remoteExtensions.update(names)
     this.handlers.onextensions?.(names)
     this.emit('extensions', names)
   }
 
-  /** For the channels' own use: a channel was closed; without any left a stream that is not live ends. */
+  /** For the channels' own use: a channel was closed; without any left a stream that is not live ends. @internal */
   channelClosed(): void {
     this.emit('prefinalize')
     this.prefinalize.ready(() => {
@@ -293,7 +321,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     })
   }
 
-  /** For the channels' own use: runs `fn`; an exception destroys the stream. */
+  /** For the channels' own use: runs `fn`; an exception destroys the stream. @internal */
   guarded(fn: () => void): void {
     if (this.destroying) return
     try {
@@ -323,11 +351,13 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     )
   }
 
+  /** @internal */
   override _open(callback: (error: Error | null) => void): void {
     this.guarded(() => this.state.start())
     callback(null)
   }
 
+  /** @internal */
   override _write(chunk: unknown, callback: (error: Error | null) => void): void {
     if (!(chunk instanceof Uint8Array)) {
       callback(argumentTypeError('A protocol stream takes Uint8Arrays'))
@@ -338,11 +368,13 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     this.state.recv(chunk, () => callback(null))
   }
 
+  /** @internal */
   override _final(callback: (error: Error | null) => void): void {
-    callback(this.state.midMessage ? new DDatabaseError('ERR_STREAM_TRUNCATED') : null)
+    callback(this.state.endInput())
   }
 
   // streamx calls this when there is room in the queue again.
+  /** @internal */
   override _read(callback: (error: Error | null) => void): void {
     callback(null)
     if (!this.wasBackedUp || this.backedUp) return
@@ -353,18 +385,26 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     })
   }
 
+  /** @internal */
   override _predestroy(): void {
     this.setTimeout(0)
     this.setKeepAlive(0)
     this.state.destroy()
   }
 
+  /** @internal */
   override _destroy(callback: (error: Error | null) => void): void {
     // Here too, because a stream that ends by itself is never "predestroyed".
     this._predestroy()
     this.prefinalize.destroy()
     this.channelTable.destroy()
     callback(null)
+  }
+
+  private checkRequirement(): boolean {
+    const met = this.authenticated || !this.mustBeAuthenticated
+    if (!met) this.destroy(new DDatabaseError('ERR_NOT_AUTHENTICATED'))
+    return met
   }
 
   private discoveryKeyOf(key: Uint8Array): Uint8Array {
@@ -397,11 +437,25 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
         if (answer instanceof Promise) answer.catch((error) => done(error ?? new Error('refused')))
       },
       onhandshake: () => {
+        if (!this.checkRequirement()) return
         this.handlers.onhandshake?.()
         this.emit('handshake')
       },
+      onend: () => this.finalize(),
       onfail: (error) => this.destroy(error)
     }
+  }
+}
+
+function checkAuthenticated(handlers: ProtocolHandlers): void {
+  for (const name of ['authenticated', 'requireAuthenticated'] as const) {
+    const value: unknown = handlers[name]
+    if (value !== undefined && value !== null && typeof value !== 'boolean') {
+      throw argumentTypeError(`${name} must be a boolean`)
+    }
+  }
+  if (handlers.requireAuthenticated && (handlers.encrypted === false || handlers.authenticated === false)) {
+    throw argumentValueError('requireAuthenticated needs the options encrypted and authenticated')
   }
 }
 

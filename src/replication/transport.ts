@@ -1,5 +1,5 @@
 /**
- * From messages to bytes and back (spec WIRE §1 – §7): handshake, cipher, frames, encoding. One per stream; it knows
+ * From messages to bytes and back (spec WIRE §1 – §7): handshake, cipher or records, frames, encoding. One per stream; it knows
  * channel numbers, but not what the channels are for.
  *
  * Whatever is wrong with the input, or thrown while it is worked on, ends in `host.onfail`: nothing is thrown.
@@ -9,6 +9,7 @@ import { capability, remoteCapability, type Split } from '../crypto/capability.t
 import { type KeyPair, randomBytes } from '../crypto/keys.ts'
 import type { Dialect } from '../dialect.ts'
 import { argumentValueError, DDatabaseError } from '../errors.ts'
+import { inNextTurn } from '../util/turn.ts'
 import { NONCE_SIZE, StreamCipher } from './cipher.ts'
 import { EXTENSION_TYPE, FrameDecoder, frameSize, splitExtension, writeFrameHeader } from './frames.ts'
 import { Handshake, type KeyPairSource } from './handshake.ts'
@@ -17,12 +18,15 @@ import * as messages from './messages.ts'
 import type { HandshakeResult } from './noise.ts'
 import { Output } from './output.ts'
 import { varintSize, writeVarint } from './protobuf.ts'
+import { RecordOpener, RecordSealer, recordKey } from './records.ts'
 
 /** What a transport needs to know. */
 export interface TransportOptions {
   initiator: boolean
-  /** XSalsa20 after the handshake. Without it the handshake still proves who is there. */
+  /** A cipher after the handshake. Without it the handshake still proves who is there. */
   encrypted: boolean
+  /** Whether the cipher may be the authenticated one: it is if the other side speaks it, too. Only with `encrypted`. */
+  authenticated: boolean
   /** Handshake and capabilities; only off if `encrypted` is off too. */
   noise: boolean
   keyPair: KeyPairSource | null
@@ -58,16 +62,14 @@ export interface TransportHost {
   authenticate(remotePublicKey: Uint8Array, done: (error?: unknown) => void): void
   /** The handshake is over. Not called without noise. */
   onhandshake(): void
+  /** The other side has said, authenticated, that it sends nothing more. */
+  onend(): void
   /** Called at most once; the host destroys the transport then. */
   onfail(error: Error): void
 }
 
 // Before the handshake is over messages wait: encoded, but for Opens, whose capability depends on the session.
 type Waiting = Uint8Array | { channel: number; key: Uint8Array; discoveryKey: Uint8Array }
-
-// Frames cannot be worked on for longer than a few milliseconds without giving sockets and timers their turn.
-const yieldTurn: (task: () => void) => void =
-  typeof setImmediate === 'function' ? (task) => void setImmediate(task) : (task) => void setTimeout(task, 0)
 
 /** One end of a connection. On a stream it is the property `state`. */
 export class Transport {
@@ -77,8 +79,6 @@ export class Transport {
   remotePublicKey: Uint8Array | null = null
   /** Identifies the session: 64 bytes, the same on both sides; null before the end of the handshake and without noise. */
   handshakeHash: Uint8Array | null = null
-  /** Bytes sent, including those that have not left yet. */
-  bytesSent = 0
 
   private readonly options: TransportOptions
   private readonly host: TransportHost
@@ -89,6 +89,10 @@ export class Transport {
   private split: Split | null = null
   private encryption: StreamCipher | null = null
   private decryption: StreamCipher | null = null
+  private opener: RecordOpener | null = null
+  private remoteEnded = false
+  private inputOver = false
+  private bytesLeft = 0
   private readonly output: Output
   private readonly decoder: FrameDecoder
   private readonly chunks: Uint8Array[] = []
@@ -102,7 +106,7 @@ export class Transport {
     this.host = host
     this.output = new Output((chunk) => {
       if (this.encryption !== null) this.encryption.update(chunk, chunk)
-      this.host.push(chunk)
+      this.push(chunk)
     })
     this.decoder = new FrameDecoder(options.limits.frameSize)
     this.nonce = options.recorded?.nonce ?? randomBytes(NONCE_SIZE)
@@ -113,16 +117,15 @@ export class Transport {
         initiator: options.initiator,
         keyPair: options.keyPair,
         nonce: this.nonce,
+        authenticated: options.authenticated,
         ephemeralKeyPair: options.recorded?.ephemeralKeyPair,
         limits: options.limits
       },
       {
-        send: (bytes) => {
-          this.bytesSent += bytes.byteLength
-          this.host.push(bytes)
-        },
+        send: (bytes) => this.push(bytes),
         authenticate: (remotePublicKey, done) => this.host.authenticate(remotePublicKey, done),
-        onfinish: (result, remote, trailing) => this.onhandshake(result, remote.nonce, trailing),
+        onfinish: (result, remoteNonce, authenticated, trailing) =>
+          this.onhandshake(result, remoteNonce, authenticated, trailing),
         onresume: () => this.onresume(),
         onfail: (error) => this.fail(error)
       }
@@ -135,14 +138,27 @@ export class Transport {
     return this.handshake !== null
   }
 
+  /** Bytes sent, including those that have not left yet. */
+  get bytesSent(): number {
+    return this.bytesLeft + this.output.waiting
+  }
+
+  /** Whether all that is sent and received after the handshake is authenticated; false before the end of the handshake. */
+  get authenticated(): boolean {
+    return this.output.sealer !== null
+  }
+
+  /**
+   * Whether an authenticated connection is over and the other side has not said that this was all: it was cut, by accident
+   * or by somebody on the way.
+   */
+  get truncated(): boolean {
+    return this.authenticated && !this.remoteEnded && (this.inputOver || this.state === 'destroyed')
+  }
+
   /** Bytes that wait inside the transport. */
   get queued(): number {
     return this.waitingSize + this.output.waiting
-  }
-
-  /** Whether the input stands in the middle of a message. */
-  get midMessage(): boolean {
-    return this.handshake === null ? this.decoder.midFrame : this.handshake.midMessage
   }
 
   /** The capability this side sends for a feed; null without noise or before the end of the handshake. */
@@ -193,7 +209,7 @@ export class Transport {
       codec.write(message, frame, writeFrameHeader(frame, 0, channel, type, size))
       return this.wait(frame, total)
     }
-    const offset = this.reserve(total)
+    const offset = this.output.reserve(total)
     const { bytes } = this.output
     codec.write(message, bytes, writeFrameHeader(bytes, offset, channel, type, size))
     return this.host.accepting()
@@ -214,7 +230,7 @@ export class Transport {
     const size = this.checkSize(varintSize(id) + payload.byteLength)
     const total = frameSize(channel, EXTENSION_TYPE, size)
     const target = this.waiting === null ? null : b4a.allocUnsafe(total)
-    const offset = target === null ? this.reserve(total) : 0
+    const offset = target === null ? this.output.reserve(total) : 0
     const bytes = target ?? this.output.bytes
     bytes.set(payload, writeVarint(bytes, writeFrameHeader(bytes, offset, channel, EXTENSION_TYPE, size), id))
     return target === null ? this.host.accepting() : this.wait(target, total)
@@ -223,15 +239,28 @@ export class Transport {
   /** Sends a keepalive; not during the handshake. */
   ping(): boolean {
     if (this.state !== 'open' || this.waiting !== null) return false
-    const offset = this.reserve(1)
+    const offset = this.output.reserve(1)
     this.output.bytes[offset] = 0
     return this.host.accepting()
+  }
+
+  /** No input comes any more. Answers an error if the last message is not whole. */
+  endInput(): DDatabaseError | null {
+    this.inputOver = true
+    const midMessage =
+      this.handshake === null
+        ? this.decoder.midFrame || this.opener?.midRecord === true
+        : this.handshake.midMessage
+    return midMessage ? new DDatabaseError('ERR_STREAM_TRUNCATED') : null
   }
 
   /** Lets everything that was sent leave, and sends nothing from then on. */
   end(): void {
     if (this.state !== 'open') return
     this.output.flush()
+    // Who has gone without a word does not wait for one, and a socket that was ended may refuse it.
+    const { sealer } = this.output
+    if (sealer !== null && !this.inputOver) this.push(sealer.close())
     if (this.state === 'open') this.state = 'ended'
     this.waiting = null
     this.waitingSize = 0
@@ -251,6 +280,8 @@ export class Transport {
     if (this.decryption !== null) this.decryption.destroy()
     this.encryption = null
     this.decryption = null
+    this.output.sealer?.destroy()
+    this.opener?.destroy()
     this.release()
   }
 
@@ -259,9 +290,9 @@ export class Transport {
     return size
   }
 
-  private reserve(size: number): number {
-    this.bytesSent += size
-    return this.output.reserve(size)
+  private push(bytes: Uint8Array): void {
+    this.bytesLeft += bytes.byteLength
+    this.host.push(bytes)
   }
 
   private wait(item: Waiting, size: number): boolean {
@@ -271,13 +302,21 @@ export class Transport {
     return false
   }
 
-  private onhandshake(result: HandshakeResult, remoteNonce: Uint8Array, trailing: Uint8Array): void {
-    const { split } = result
+  private onhandshake(
+    result: HandshakeResult,
+    remoteNonce: Uint8Array,
+    authenticated: boolean,
+    trailing: Uint8Array
+  ): void {
+    const { split, handshakeHash } = result
     this.handshake = null
     this.split = split
     this.remotePublicKey = result.remotePublicKey
-    this.handshakeHash = result.handshakeHash
-    if (this.options.encrypted) {
+    this.handshakeHash = handshakeHash
+    if (authenticated) {
+      this.output.sealer = new RecordSealer(recordKey(split.tx, handshakeHash))
+      this.opener = new RecordOpener(recordKey(split.rx, handshakeHash))
+    } else if (this.options.encrypted) {
       this.encryption = new StreamCipher(split.tx, this.nonce)
       this.decryption = new StreamCipher(split.rx, remoteNonce)
     }
@@ -299,7 +338,7 @@ export class Transport {
     for (const item of waiting) {
       if (!(item instanceof Uint8Array)) this.open(item.channel, item.key, item.discoveryKey)
       else {
-        const offset = this.reserve(item.byteLength)
+        const offset = this.output.reserve(item.byteLength)
         this.output.bytes.set(item, offset)
       }
     }
@@ -337,26 +376,49 @@ export class Transport {
   private pump(): void {
     if (this.pumping) return
     this.pumping = true
-    const { decoder, chunks } = this
+    const { decoder } = this
     let budget = this.options.limits.framesPerTurn
     try {
       while (this.state !== 'destroyed') {
-        if (decoder.next()) {
-          this.dispatch(decoder.channel, decoder.type, decoder.body)
-          if (--budget > 0) continue
-          this.pumping = false
-          yieldTurn(() => this.pump())
-          return
-        }
-        const chunk = chunks.shift()
-        if (chunk === undefined) break
-        decoder.write(chunk)
+        if (decoder.next()) this.dispatch(decoder.channel, decoder.type, decoder.body)
+        else if (!this.refill()) break
+        if (--budget > 0) continue
+        this.pumping = false
+        // Sockets and timers get their turn every few milliseconds.
+        inNextTurn(() => this.pump())
+        return
       }
     } catch (error) {
       this.fail(error)
     }
     this.pumping = false
     this.release()
+  }
+
+  /** Gives the decoder more, once it has used up what it had; false if there is nothing. */
+  private refill(): boolean {
+    const { chunks, decoder, opener } = this
+    while (opener !== null) {
+      const size = opener.next()
+      if (size === -1) {
+        const chunk = chunks.shift()
+        if (chunk === undefined) return false
+        opener.write(chunk)
+      } else if (size === 0) {
+        opener.open()
+        this.remoteEnded = true
+        this.host.onend()
+      } else {
+        // What belongs to a body that has begun is opened right into its place.
+        if (size <= decoder.missing) opener.open(decoder.claim(size))
+        else decoder.write(opener.open())
+        return true
+      }
+    }
+    const chunk = chunks.shift()
+    if (chunk === undefined) return false
+    decoder.write(chunk)
+    return true
   }
 
   private dispatch(channel: number, type: number, body: Uint8Array): void {

@@ -43,11 +43,7 @@ export class Uploader {
   resume(): void {
     if (this.running) return
     this.running = true
-    this.run()
-      .catch((error) => this.peer.destroy(error))
-      .finally(() => {
-        this.running = false
-      })
+    this.run().catch((error) => this.peer.destroy(error))
   }
 
   /** Drops everything that waits. */
@@ -56,7 +52,12 @@ export class Uploader {
   }
 
   private async run(): Promise<void> {
-    while (this.queue.length > 0 && !this.peer.backedUp) await this.answer(this.queue.shift()!)
+    try {
+      while (this.queue.length > 0 && !this.peer.backedUp) await this.answer(this.queue.shift()!)
+    } finally {
+      // In the same breath as the last look at the queue: what comes later starts it again.
+      this.running = false
+    }
   }
 
   private async answer(request: RequestMessage): Promise<void> {

@@ -7,8 +7,11 @@ export const DEFAULT_TREE_CACHE_BYTES = 65_536 * NODE_SIZE
 
 /** A cache that an application passes in: numeric keys, values that it need not understand. */
 export interface ExternalCache {
+  /** The value of a key; undefined or null if there is none. */
   get(key: number): unknown
+  /** Keeps a value, or null to forget one, for as long as the cache likes. */
   set(key: number, value: unknown): void
+  /** Forgets a value. Without it, null is set. */
   del?(key: number): void
 }
 
@@ -31,7 +34,12 @@ export interface CacheOptions {
   /** `false`: no caches. An object: one setting for tree nodes, one for blocks. It is never modified. */
   cache?:
     | false
-    | { tree?: ExternalCache | number | false | undefined; data?: ExternalCache | number | false | undefined }
+    | {
+        /** Of tree nodes: a size in bytes, a cache, or false for none. Default: `storageCacheSize`. */
+        tree?: ExternalCache | number | false | undefined
+        /** Of blocks: a size in bytes, a cache, or false for none. Default: none. */
+        data?: ExternalCache | number | false | undefined
+      }
     | undefined
   /** Bytes for tree nodes; 0 or false for none. */
   storageCacheSize?: number | false | undefined

@@ -46,10 +46,11 @@ export function directoryStorage(directory: string, options: { sync?: boolean } 
   // Resolved now: a process that changes its working directory must not end up with files in two places.
   const root = path.resolve(directory)
   const shared: Shared = { directory: root, newEntries: new NewEntries(), sync: options.sync !== false }
-  return (name) => {
+  const create = (name: string): DirectoryFile => {
     requirePath(name)
     return new DirectoryFile(name, shared)
   }
+  return Object.assign(create, { extraFiles: true })
 }
 
 // The file functions throw on this instead of answering, which would leave a request of random-access-storage

@@ -1,7 +1,7 @@
 import { argumentTypeError, DDatabaseError } from '../errors.ts'
 
-/** Node's way to answer: a truthy first argument is the error. */
-export type StorageCallback<T = void> = (error: Error | null, value: T) => void
+/** Node's way to answer: a truthy first argument is the error. Storages differ in how they say that there is none. */
+export type StorageCallback<T = void> = (error?: Error | null, value?: T) => void
 
 /**
  * One file of a feed: anything shaped like `random-access-storage`, 1.x (`destroy`) or 3.x (`unlink`), or less
@@ -10,18 +10,23 @@ export type StorageCallback<T = void> = (error: Error | null, value: T) => void
 export interface RandomAccess {
   /** Fails if fewer than `size` bytes exist at `offset`. */
   read(offset: number, size: number, callback: StorageCallback<Uint8Array>): void
-  /** Extends the file if needed; a gap reads as zero. */
+  /** Extends the file if needed; a gap reads as zero. A key file that only offers `read` is accepted as well. */
   write(offset: number, data: Uint8Array, callback: StorageCallback): void
   /** Gives the range back; at the end of the file it cuts the file. `size` may be Infinity. */
   del?(offset: number, size: number, callback: StorageCallback): void
   /** Used only if `statable` is exactly true. */
   stat?(callback: StorageCallback<{ size: number }>): void
+  /** Whether `stat` works. */
   readonly statable?: boolean
   /** False says that `del` exists but does not work. */
   readonly deletable?: boolean
+  /** Opens the file, before its first use; a failed opening is tried again with it. */
   open?(callback: StorageCallback): void
+  /** Whether it is open. */
   readonly opened?: boolean
+  /** Whether it was closed. */
   readonly closed?: boolean
+  /** Closes the file. Nothing is called afterwards but `destroy` or `unlink`. */
   close?(callback: StorageCallback): void
   /** Removes the file: random-access-storage 1 … */
   destroy?(callback: StorageCallback): void
@@ -40,10 +45,14 @@ export interface RandomAccess {
 }
 
 /** Makes the storage of one file; called once per name and feed, `key` first (spec FORMAT §10). */
-export type StorageFactory = (
-  name: string,
-  options: { key?: Uint8Array | null; discoveryKey?: Uint8Array | null }
-) => RandomAccess
+export interface StorageFactory {
+  (name: string, options: { key?: Uint8Array | null; discoveryKey?: Uint8Array | null }): RandomAccess
+  /**
+   * Whether it may be asked for more names than the six of the format, several times each: for checkpoints. Functions
+   * of applications may know the six only.
+   */
+  readonly extraFiles?: boolean
+}
 
 /** The source text of a class; `class` may be the start of a longer name (`classify => …`) or of a method. */
 const CLASS_SOURCE = /^class(?![\w$(])/
@@ -67,16 +76,17 @@ export function toFactory(storage: unknown): StorageFactory {
 export class StorageFile {
   /** The storage itself. */
   readonly raw: RandomAccess
+  /** Whether there may be writes that a power failure could take back; see `Durability`. */
+  unsynced = true
   readonly #statable: boolean
   #openingFailed = false
   #closing: Promise<void> | null = null
 
-  /** @throws TypeError `ERR_INVALID_ARG_TYPE` if `raw` has no `read` and `write` */
+  /** @throws TypeError `ERR_INVALID_ARG_TYPE` if `raw` has no `read` */
   constructor(raw: RandomAccess) {
-    const { read, write } = (raw ?? {}) as Partial<RandomAccess>
-    if (typeof read !== 'function' || typeof write !== 'function') {
-      throw argumentTypeError('A storage should have the methods read and write')
-    }
+    // Stores of many feeds hand out key files that can only be read; whoever writes to one is told.
+    const { read } = (raw ?? {}) as Partial<RandomAccess>
+    if (typeof read !== 'function') throw argumentTypeError('A storage should have a method read')
     this.raw = raw
     this.#statable = raw.statable === true && typeof raw.stat === 'function'
   }
@@ -140,6 +150,10 @@ export class StorageFile {
   /** Writes all of `data` at `offset`. `data` must not change until then. */
   write(offset: number, data: Uint8Array): Promise<void> {
     return new Promise((resolve, reject) => {
+      if (typeof this.raw.write !== 'function') {
+        reject(new DDatabaseError('ERR_STORAGE', { message: 'The storage cannot be written to' }))
+        return
+      }
       this.#retryOpening()
       this.raw.write(offset, data, (error) => {
         if (error) reject(this.#failed(error))
@@ -150,7 +164,13 @@ export class StorageFile {
 
   /** Writes all of `data` without waiting, or answers false if the storage cannot do that now. Throws on failure. */
   writeSync(offset: number, data: Uint8Array): boolean {
+    this.unsynced = true
     return this.raw.writeSync?.(offset, data) ?? false
+  }
+
+  /** Whether {@link del} does anything, as far as the storage says. */
+  get deletes(): boolean {
+    return typeof this.raw.del === 'function' && this.raw.deletable !== false
   }
 
   /**
@@ -158,13 +178,14 @@ export class StorageFile {
    * ends before.
    */
   async del(offset: number, size: number): Promise<void> {
-    if (typeof this.raw.del !== 'function' || this.raw.deletable === false) return
+    if (!this.deletes) return
     // random-access-memory 6 moves the end to `offset` even if the file was shorter.
     const stored = await this.size()
     if (stored !== null && offset >= stored) return
     await new Promise<void>((resolve, reject) => {
       this.#retryOpening()
       this.raw.del!(offset, size, (error) => {
+        this.unsynced = true
         if (error) reject(this.#failed(error))
         else resolve()
       })
@@ -199,6 +220,16 @@ export class StorageFile {
       if (codeOf(error) === undefined) return null
       throw error
     }
+  }
+
+  /** Whether the storage can be synchronised. */
+  get syncable(): boolean {
+    return typeof this.raw.sync === 'function'
+  }
+
+  /** Whether `del` does something. */
+  get deletable(): boolean {
+    return typeof this.raw.del === 'function' && this.raw.deletable !== false
   }
 
   /** Makes all finished writes survive a power failure, if the storage offers that. */

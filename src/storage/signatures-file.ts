@@ -6,9 +6,13 @@ import type { StorageFile } from './random-access.ts'
 /** Slots read at once while looking for the next signature. */
 const SCAN_SLOTS = 64
 
+const BLANK = b4a.alloc(64 * SIGNATURE_SIZE)
+
 /** A signature and the block whose slot it lies in: it covers the feed as it was with length `index` + 1. */
 export interface StoredSignature {
+  /** The last block that is covered. */
   index: number
+  /** 64 bytes. */
   signature: Uint8Array
 }
 
@@ -29,6 +33,11 @@ export class SignaturesFile {
   constructor(file: StorageFile, size: number | null) {
     this.file = file
     this.end = size
+  }
+
+  /** Slots up to the end of the file, as far as it is known. */
+  get slots(): number {
+    return this.end === null ? 0 : Math.max(0, Math.floor((this.end - signaturePosition(0)) / SIGNATURE_SIZE))
   }
 
   /** The signature in the slot of `block`, null if the slot is empty or beyond the end. */
@@ -84,9 +93,18 @@ export class SignaturesFile {
     const from = signaturePosition(start)
     const to = signaturePosition(end)
     this.certain = false
-    await this.file.del(from, to - from)
+    if (this.file.deletable) await this.file.del(from, to - from)
+    else await this.blank(from, to)
     this.certain = true
     if (this.end !== null && this.end <= to) this.end = Math.min(this.end, from)
+  }
+
+  // Where nothing can be deleted, zeros say that there is no signature: one that stayed would still hold.
+  private async blank(from: number, to: number): Promise<void> {
+    const end = Math.min(to, (await this.file.size()) ?? to)
+    for (let at = from; at < end; at += BLANK.byteLength) {
+      await this.file.write(at, BLANK.subarray(0, Math.min(BLANK.byteLength, end - at)))
+    }
   }
 
   private async read(block: number, count: number): Promise<Uint8Array | null> {

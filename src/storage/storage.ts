@@ -5,6 +5,8 @@ import { DDatabaseError, isArgumentError } from '../errors.ts'
 import { TurnBudget } from '../util/turn.ts'
 import type { BitfieldFile } from './bitfield-file.ts'
 import type { BlockCache } from './caches.ts'
+import type { Durability } from './durability.ts'
+import type { FileName } from './layout.ts'
 import type { StorageFile } from './random-access.ts'
 import type { SignaturesFile } from './signatures-file.ts'
 import type { TreeFile } from './tree-file.ts'
@@ -23,7 +25,15 @@ export interface Commit {
   length: number
   /** Done last, when everything else is written; if it fails, `undo` has to succeed or the storage refuses writes. */
   last?: { run(): Promise<void>; undo(): Promise<void> } | undefined
+  /**
+   * Synchronise data and tree before the signature and the bits that make them count are written, and then those, where
+   * the storage offers it. Otherwise `durability.all` can be asked for afterwards.
+   */
+  synced?: boolean | undefined
 }
+
+// The order of the published packages.
+const CLOSING_ORDER: readonly FileName[] = ['bitfield', 'tree', 'data', 'key', 'secret_key', 'signatures']
 
 // Above this many bytes a write or read goes through the thread pool: it would hold up the event loop for longer
 // than the trip costs.
@@ -44,13 +54,17 @@ export class FeedStorage {
   /** Why nothing may be written any more: a failed write that could not be undone. */
   refusal: Error | null = null
 
-  private readonly files: readonly StorageFile[]
+  readonly durability: Durability
+  /** Bytes written by commits since this was last set back. */
+  written = 0
+
+  private readonly files: Readonly<Record<FileName, StorageFile>>
   private readonly budget = new TurnBudget(SYNC_PER_TURN)
   private dataExists: boolean
 
   /**
-   * @param parts - the four files that hold content
-   * @param files - all six, in the order in which they are closed
+   * @param parts - the files that hold content, the cache of blocks, and how durable the feed is
+   * @param files - all six
    * @param dataExists - whether the `data` file is known to exist
    */
   constructor(
@@ -60,8 +74,9 @@ export class FeedStorage {
       signatures: SignaturesFile
       bitfield: BitfieldFile
       blocks: BlockCache | null
+      durability: Durability
     },
-    files: readonly StorageFile[],
+    files: Readonly<Record<FileName, StorageFile>>,
     dataExists: boolean
   ) {
     this.data = parts.data
@@ -69,38 +84,41 @@ export class FeedStorage {
     this.signatures = parts.signatures
     this.bitfield = parts.bitfield
     this.blocks = parts.blocks
+    this.durability = parts.durability
     this.files = files
     this.dataExists = dataExists
   }
 
   /**
-   * Writes one operation: first block data, nodes and signature, then the bits that make them count. So a process
+   * Writes one operation: first block data and nodes, then the signature and the bits that make them count. So a process
    * that dies in between loses the operation and never claims what is not there.
    *
    * A failure is undone: the bits keep their old value and the signature's slot is emptied; what else was written
-   * lies where nothing refers to it. If undoing fails too, the storage refuses further writes until it is reopened.
+   * lies where nothing refers to it. If undoing fails too, or if with durability `disk` a synchronisation failed, the
+   * storage refuses further writes until it is reopened.
    * Errors: `ERR_STORAGE` with the storage's error as cause, `ERR_WRITE_REFUSED`.
    */
   async commit(change: Commit): Promise<void> {
-    if (this.refusal !== null) throw new DDatabaseError('ERR_WRITE_REFUSED', { cause: this.refusal })
+    const { durability, files } = this
+    const refusal = this.refusal ?? (durability.mode === 'disk' ? durability.failure : null)
+    if (refusal !== null) throw new DDatabaseError('ERR_WRITE_REFUSED', { cause: refusal })
     const restoreSignature = change.signature === null ? null : await this.signatureRestorer(change)
+    const synced = change.synced === true && durability.offered
     try {
       await this.writeContent(change)
+      if (synced) await durability.sync(files.data, files.tree)
     } catch (error) {
-      if (restoreSignature !== null) await this.undo(restoreSignature, error)
       throw storageError(error)
     }
     const { stage, last } = change
-    if (stage === null) return
     try {
-      if (!this.bitfield.writeSync(stage, this.maySync(stage.dirty.length * SYNC_CALL))) {
-        await this.bitfield.write(stage)
-      }
+      await this.writePointers(change)
       await last?.run()
-      this.bitfield.adopt(stage)
+      if (synced) await durability.sync(files.signatures, files.bitfield)
+      if (stage !== null) this.bitfield.adopt(stage)
     } catch (error) {
       await this.undo(async () => {
-        await this.bitfield.restore(stage)
+        if (stage !== null) await this.bitfield.restore(stage)
         await restoreSignature?.()
         await last?.undo()
       }, error)
@@ -133,34 +151,51 @@ export class FeedStorage {
 
   /** Closes all files; waits for every one of them even if one fails. */
   async close(): Promise<void> {
-    await closeAll(this.files)
+    await this.durability.idle()
+    await closeAll(CLOSING_ORDER.map((name) => this.files[name]))
   }
 
   /** Deletes all files. */
   async destroy(): Promise<void> {
-    for (const file of this.files) await file.destroy().catch(rethrowStorageError)
+    for (const name of CLOSING_ORDER) await this.files[name].destroy().catch(rethrowStorageError)
   }
 
   private maySync(size: number): boolean {
     return size <= SYNC_LIMIT && this.budget.spend(Math.max(size, SYNC_CALL))
   }
 
-  private async writeContent(change: Commit): Promise<void> {
-    const { data, slots, signature } = change
+  private async writeContent({ data, slots }: Commit): Promise<void> {
     const pending: Promise<void>[] = []
     try {
       if (data !== null) this.writeData(data.offset, data.blocks, pending)
       for (const { treeIndex, bytes } of slots) {
+        this.written += bytes.byteLength
         const done = this.maySync(bytes.byteLength) && this.tree.writeSync(treeIndex, bytes)
         if (!done) pending.push(this.tree.write(treeIndex, bytes))
       }
+    } finally {
+      // Nothing may be under way any more when a failure is being undone.
+      if (pending.length > 0) await allSettled(pending)
+    }
+  }
+
+  /**
+   * Writes what makes the content count. After it, so that a signature without its tree is left by a power failure only:
+   * who finds one on opening has to take it for a history that was lost.
+   */
+  private async writePointers({ signature, stage }: Commit): Promise<void> {
+    const pending: Promise<void>[] = []
+    try {
       if (signature !== null) {
+        this.written += SIGNATURE_SIZE
         const done =
           this.maySync(SIGNATURE_SIZE) && this.signatures.writeSync(signature.block, signature.signature)
         if (!done) pending.push(this.signatures.write(signature.block, signature.signature))
       }
+      if (stage !== null && !this.bitfield.writeSync(stage, this.maySync(stage.dirty.length * SYNC_CALL))) {
+        pending.push(this.bitfield.write(stage))
+      }
     } finally {
-      // Nothing may be under way any more when a failure is being undone.
       if (pending.length > 0) await allSettled(pending)
     }
   }
@@ -170,6 +205,7 @@ export class FeedStorage {
     for (const block of blocks) size += block.byteLength
     if (size === 0 && this.dataExists) return
     this.dataExists = true
+    this.written += size
     if (this.maySync(size) && this.data.writeSync(offset, joinInto(scratch, blocks))) return
     let at = offset
     let piece: Uint8Array[] = []

@@ -32,10 +32,10 @@ export class TreeFile {
   private readonly file: StorageFile
   private readonly pages: PageCache | null
   private readonly nodes: NodeCache | null
-  // Bytes known to exist, or null if the storage cannot tell: then slots are read one by one and not cached,
+  // Bytes of whole slots known to exist, or null if the storage cannot tell: then slots are read one by one and not cached,
   // because nobody could say which part of a short page is real.
   private end: number | null
-  // Raised by every write: a page that was being read meanwhile is not put into the cache.
+  // Raised by every write: what was being read meanwhile is not put into the cache.
   private epoch = 0
   // The page in hand: its number (−1 for none), where it is, and the offset there. Good until the next page is taken.
   private page = -1
@@ -50,7 +50,8 @@ export class TreeFile {
    */
   constructor(file: StorageFile, size: number | null, cacheBytes: number, nodes: NodeCache | null) {
     this.file = file
-    this.end = size
+    // A slot that was cut off holds no node.
+    this.end = size === null ? null : wholeSlots(size)
     this.nodes = nodes
     this.pages =
       cacheBytes > 0 && nodes === null ? new PageCache(PAGE_BYTES, Math.ceil(cacheBytes / PAGE_BYTES)) : null
@@ -65,6 +66,7 @@ export class TreeFile {
   async get(treeIndex: number): Promise<TreeNode | null> {
     const cached = this.nodes?.get(treeIndex)
     if (cached) return cached
+    const { epoch } = this
     let node: TreeNode | null
     if (this.takeSync(treeIndex)) {
       node = decodeNode(treeIndex, this.bytes, this.offsetOf(treeIndex))
@@ -74,7 +76,8 @@ export class TreeFile {
     } else {
       node = decodeNode(treeIndex, await this.load(treeIndex), (treeIndex % PAGE_SLOTS) * NODE_SIZE)
     }
-    if (node !== null) this.nodes?.set(treeIndex, node)
+    // A node that was written over while it was read is not the one that is stored.
+    if (node !== null && epoch === this.epoch) this.nodes?.set(treeIndex, node)
     return node
   }
 
@@ -248,6 +251,12 @@ export class TreeFile {
       for (let i = treeIndex; i <= last; i++) this.nodes.delete(i)
     }
   }
+}
+
+/** Bytes of the header and the whole slots in a file of `size` bytes. */
+function wholeSlots(size: number): number {
+  const start = treePosition(0)
+  return size <= start ? size : size - ((size - start) % NODE_SIZE)
 }
 
 function wholePage(read: Uint8Array): Uint8Array {

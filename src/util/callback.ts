@@ -1,4 +1,5 @@
 /** The only place where callbacks meet promises. */
+import { argumentTypeError } from '../errors.ts'
 
 /** A Node.js style callback. `error` is null on success. */
 export type Callback<T = void> = (error: Error | null, value?: T) => void
@@ -10,8 +11,8 @@ export type Callback<T = void> = (error: Error | null, value?: T) => void
  * application and not a rejection of ours. A returned promise never counts as an unhandled rejection: whoever
  * awaits it gets the error, and a call that nobody awaits does not end the process.
  */
-export function settle<T>(promise: Promise<T>, callback: Callback<T> | undefined): Promise<T> {
-  if (callback === undefined) {
+export function settle<T>(promise: Promise<T>, callback: Callback<T> | null | undefined): Promise<T> {
+  if (callback === undefined || callback === null) {
     promise.catch(ignore)
     return promise
   }
@@ -20,6 +21,17 @@ export function settle<T>(promise: Promise<T>, callback: Callback<T> | undefined
     (error) => queueMicrotask(() => callback(error))
   )
   return promise
+}
+
+/**
+ * Checks a callback before anything is begun. It throws even where other errors are answered: there is nobody to
+ * answer to, and the promise of a call with a callback is not looked at.
+ * @throws TypeError `ERR_INVALID_ARG_TYPE`
+ */
+export function checkCallback(callback: unknown): void {
+  if (callback !== undefined && callback !== null && typeof callback !== 'function') {
+    throw argumentTypeError('callback should be a function')
+  }
 }
 
 /** Promise of a function that takes a callback. A synchronous exception of `start` rejects; only the first answer counts. */

@@ -1,6 +1,6 @@
-import { EventEmitter } from 'events'
 import { DDatabaseError } from '../errors.ts'
-import { type Callback, type Deferred, deferred, ignore, settle } from './callback.ts'
+import { type Callback, checkCallback, type Deferred, deferred, ignore, settle } from './callback.ts'
+import { Emitter, type EventMap } from './emitter.ts'
 
 /** Where a resource is in its life. A failed opening leads back to `new`: the next call tries again. */
 type State = 'new' | 'opening' | 'open' | 'closing' | 'closed'
@@ -9,7 +9,7 @@ type State = 'new' | 'opening' | 'open' | 'closing' | 'closed'
  * Opening and closing with the properties and the rules that callers of the published packages rely on:
  * `opened` stays true after closing, `close` waits for an opening under way and for users counted by `active`.
  */
-export abstract class Lifecycle extends EventEmitter {
+export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter<Events> {
   /** Users that hold the resource open. */
   actives = 0
   private state: State = 'new'
@@ -59,14 +59,23 @@ export abstract class Lifecycle extends EventEmitter {
    * @returns a promise; with a callback the outcome goes there too
    * Errors: `ERR_RESOURCE_CLOSED` after closing, else why opening failed. After a failure the next call tries again.
    */
+  open(): Promise<void>
+  open(callback: Callback): void
   open(callback?: Callback): Promise<void> {
-    this.waitingForOpen++
-    return settle(this.whenOpen(), callback)
+    return this.openFor(callback)
   }
 
   /** Same as {@link open}. */
+  ready(): Promise<void>
+  ready(callback: Callback): void
   ready(callback?: Callback): Promise<void> {
-    return this.open(callback)
+    return this.openFor(callback)
+  }
+
+  private openFor(callback: Callback | undefined): Promise<void> {
+    checkCallback(callback)
+    this.waitingForOpen++
+    return settle(this.whenOpen(), callback)
   }
 
   /** Starts opening on nobody's behalf: a failure is reported through {@link openFailed} only. */
@@ -108,7 +117,7 @@ export abstract class Lifecycle extends EventEmitter {
    */
   protected notify(event: string, ...values: unknown[]): void {
     try {
-      this.emit(event, ...values)
+      this.emit(event as keyof Events, ...(values as Events[keyof Events]))
     } catch (error) {
       queueMicrotask(() => {
         throw error
@@ -120,10 +129,12 @@ export abstract class Lifecycle extends EventEmitter {
    * Closes the resource: waits for an opening under way and for all active users first. Closing again is harmless.
    * @param allowActive - accepted for compatibility: users may still be added while others hold the resource
    */
-  close(callback?: Callback): Promise<void>
-  close(allowActive: boolean, callback?: Callback): Promise<void>
+  close(allowActive?: boolean): Promise<void>
+  close(callback: Callback): void
+  close(allowActive: boolean, callback: Callback): void
   close(allowActive?: boolean | Callback, callback?: Callback): Promise<void> {
     const done = typeof allowActive === 'function' ? allowActive : callback
+    checkCallback(done)
     this.closingPromise ??= this.runClosing(allowActive !== true)
     return settle(this.closingPromise, done)
   }

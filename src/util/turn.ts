@@ -1,12 +1,30 @@
 /** Fairness towards the event loop while work is done synchronously. */
 
-// Node has setImmediate; elsewhere a timeout of 0 is the closest thing.
-const schedule: (task: () => void) => void =
-  typeof setImmediate === 'function' ? (task) => void setImmediate(task) : (task) => void setTimeout(task, 0)
+/** Runs `task` in the next turn of the event loop, after pending input and output had their chance. */
+export const inNextTurn: (task: () => void) => void =
+  typeof setImmediate === 'function' ? (task) => void setImmediate(task) : byMessage()
+
+/**
+ * Browsers have no setImmediate, and let timeouts that follow each other wait four milliseconds, or a second in a tab
+ * that is not seen. A message to oneself comes in the next turn.
+ */
+function byMessage(): (task: () => void) => void {
+  const tasks: (() => void)[] = []
+  let ports: InstanceType<typeof MessageChannel> | null = null
+  return (task) => {
+    if (ports === null) {
+      ports = new MessageChannel()
+      // A setter of browsers, where this runs.
+      Object.assign(ports.port1, { onmessage: () => tasks.shift()!() })
+    }
+    tasks.push(task)
+    ports.port2.postMessage(null)
+  }
+}
 
 /** Resolves in the next turn of the event loop, after pending input and output had their chance. */
 export function nextTurn(): Promise<void> {
-  return new Promise((resolve) => schedule(resolve))
+  return new Promise((resolve) => inNextTurn(resolve))
 }
 
 /**
@@ -38,7 +56,7 @@ export class TurnBudget {
     this.left -= units
     if (!this.renewing) {
       this.renewing = true
-      schedule(() => {
+      inNextTurn(() => {
         this.renewing = false
         this.left = this.perTurn
       })

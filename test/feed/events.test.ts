@@ -4,7 +4,17 @@ import ddatabase, { type Feed } from '../../src/index.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { copyBlocks, failure, feedOf, memory, replicaOf } from './feeds.ts'
 
-const EVENTS = ['ready', 'error', 'close', 'append', 'download', 'upload', 'sync', 'clear', 'remote-update']
+const EVENTS = [
+  'ready',
+  'error',
+  'close',
+  'append',
+  'download',
+  'upload',
+  'sync',
+  'clear',
+  'remote-update'
+] as const
 
 /** What a feed emits from now on, in words. */
 function record(feed: Feed<unknown>): string[] {

@@ -131,7 +131,7 @@ test('read stream: a codec that fails', async (t) => {
     'ERR_DECODING'
   )
   t.equal(
-    thrown(() => feed.createReadStream({ valueEncoding: {} })),
+    thrown(() => feed.createReadStream({ valueEncoding: {} as never })),
     'ERR_INVALID_ARG_TYPE',
     'no codec'
   )

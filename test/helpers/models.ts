@@ -1,6 +1,6 @@
 /** What a feed must answer, worked out in the simplest possible way from a plain array of blocks. */
 import assert from 'node:assert/strict'
-import sodium from 'sodium-universal'
+import sodium from 'sodium-native'
 import type { FeedFace, Node } from './feed-face.ts'
 
 /** BLAKE2b-256 of the parts. */

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, symlink, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -63,7 +63,8 @@ test('package: holds what is needed and nothing else', async (t) => {
       t.ok(staged.files.includes(needed), needed)
     }
   }
-  for (const needed of ['package.json', 'hypercore/package.json', 'LICENSE', 'src/index.ts']) {
+  const folder = ['package.json', 'index.cjs', 'index.d.cts'].map((file) => `hypercore/${file}`)
+  for (const needed of ['package.json', ...folder, 'LICENSE', 'src/index.ts']) {
     t.ok(staged.files.includes(needed), needed)
   }
   const allowed = /^(?:dist|src|cjs|docs|hypercore)\/|^(?:package\.json|[A-Z]+(?:\.md)?)$/
@@ -184,6 +185,32 @@ test('package: types for resolvers that know no exports map', async (t) => {
   const flags = ['--noEmit', '--strict', '--target', 'es2022', '--types', 'node', '--esModuleInterop']
   const mode = ['--moduleResolution', 'node10', '--module', 'commonjs', '--ignoreDeprecations', '6.0']
   t.equal(await staged.tsc(...flags, ...mode, 'old.ts'), '')
+})
+
+test('package: its folder `hypercore` is a package that takes the place of hypercore 9', async (t) => {
+  // As npm makes it of "hypercore": "file:node_modules/ddatabase/hypercore".
+  await symlink(join('ddatabase', 'hypercore'), join(staged.folder, 'node_modules', 'hypercore'), 'junction')
+  const manifest = JSON.parse(await readFile(join(staged.unpacked, 'hypercore', 'package.json'), 'utf8'))
+  t.match(manifest.version, /^9\./, 'a version that modules of that time ask for')
+  const code = `
+    import { createRequire } from 'node:module'
+    import imported from 'hypercore'
+    import hypercore from 'ddatabase/hypercore'
+    const required = createRequire(import.meta.url)('hypercore')
+    console.log(required === hypercore && imported === hypercore)
+  `
+  await writeFile(join(staged.folder, 'in-place.mjs'), code)
+  t.equal((await staged.node('in-place.mjs')).trim(), 'true', 'the same function as ddatabase/hypercore')
+  await writeFile(
+    join(staged.folder, 'in-place.cts'),
+    "import hypercore = require('hypercore')\nexport const feed: hypercore.Feed = hypercore('./feed')\n"
+  )
+  const flags = ['--noEmit', '--strict', '--target', 'es2022', '--types', 'node']
+  t.equal(
+    await staged.tsc(...flags, '--moduleResolution', 'nodenext', '--module', 'nodenext', 'in-place.cts'),
+    '',
+    'with its types'
+  )
 })
 
 test('package: teardown', async (t) => {

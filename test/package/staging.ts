@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
@@ -15,6 +15,8 @@ export interface Staged {
   folder: string
   /** The unpacked package. */
   unpacked: string
+  /** The tarball. */
+  tarball: string
   /** Paths in the tarball, as npm lists them. */
   files: string[]
   /** Runs a program of Node in the project, its output is returned. */
@@ -66,6 +68,7 @@ async function stageIn(folder: string): Promise<Omit<Staged, 'remove'>> {
   return {
     folder,
     unpacked,
+    tarball: join(source, tarball.filename),
     files: tarball.files.map(({ path }) => path).sort(),
     node: async (...args) => (await run(process.execPath, args, { cwd: folder })).stdout,
     tsc: (...args) =>
@@ -82,8 +85,9 @@ async function linkDependencies(unpacked: string): Promise<void> {
     dependencies: Record<string, string>
     optionalDependencies?: Record<string, string>
   }
-  await mkdir(join(unpacked, 'node_modules'))
   for (const name of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })) {
-    await symlink(join(ROOT, 'node_modules', name), join(unpacked, 'node_modules', name), 'junction')
+    const link = join(unpacked, 'node_modules', name)
+    await mkdir(dirname(link), { recursive: true })
+    await symlink(join(ROOT, 'node_modules', name), link, 'junction')
   }
 }

@@ -381,6 +381,7 @@ test('fuzz: changed connections from the first byte on', async (t) => {
     const stream = new OURS[dialect as keyof typeof OURS](side === 'initiator', {
       timeout: 0,
       encrypted,
+      authenticated: false,
       keyPair: pair('static'),
       recorded: { nonce: hex(keys[side].nonce), ephemeralKeyPair: pair('ephemeral') }
     })

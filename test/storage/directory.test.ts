@@ -27,7 +27,7 @@ function open(folder: string, name = 'data', options: { sync?: boolean } = {}): 
 }
 
 /** A promise for a call to the storage itself. */
-function answered(call: (done: (error: Error | null) => void) => void): Promise<void> {
+function answered(call: (done: (error?: Error | null) => void) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     call((error) => {
       if (error) reject(error)

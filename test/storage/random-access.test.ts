@@ -15,6 +15,7 @@ import {
 } from '../../src/storage/random-access.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { rejection, within } from '../helpers/watchdog.ts'
+import { CONFORMANCE, type StorageTraits } from './conformance.ts'
 
 const require = createRequire(import.meta.url)
 // random-access-storage 1 in its two common forms, the second being what the published package stores in.
@@ -40,130 +41,52 @@ function minimal(parts: Partial<RandomAccess> = {}): RandomAccess {
   return { read, write, ...parts } as RandomAccess
 }
 
-interface Kind {
-  name: string
-  /** Whether it stores in files, as opposed to memory. */
-  onDisk: boolean
-  /** Whether the size is known and `del` works. */
-  complete: boolean
+interface Kind extends StorageTraits {
   create(folder: string): RandomAccess
 }
 
+const FILES = { persistent: true, complete: true, immediate: false, strict: false }
+const MEMORY = { persistent: false, complete: true, immediate: false, strict: false }
+
 const KINDS: Kind[] = [
   {
+    ...FILES,
     name: 'directory storage',
-    onDisk: true,
-    complete: true,
+    immediate: true,
+    strict: true,
     create: (folder) => directoryStorage(folder)('data', {})
   },
   {
+    ...FILES,
     name: 'directory storage without synchronous calls',
-    onDisk: true,
-    complete: true,
+    strict: true,
     create: (folder) => directoryStorage(folder, { sync: false })('data', {})
   },
   {
+    ...FILES,
     name: 'random-access-file 4',
-    onDisk: true,
-    complete: true,
     create: (directory) => new RandomAccessFile('data', { directory })
   },
   {
+    ...FILES,
     name: 'random-access-file 2',
-    onDisk: true,
-    complete: true,
     create: (directory) => publishedStorage('data', { directory })
   },
-  { name: 'random-access-memory 6', onDisk: false, complete: true, create: () => new RandomAccessMemory() },
-  { name: 'random-access-memory 3', onDisk: false, complete: true, create: () => new RandomAccessMemory3() },
-  { name: 'only read and write', onDisk: false, complete: false, create: () => minimal() }
+  { ...MEMORY, name: 'random-access-memory 6', create: () => new RandomAccessMemory() },
+  { ...MEMORY, name: 'random-access-memory 3', create: () => new RandomAccessMemory3() },
+  { ...MEMORY, complete: false, name: 'only read and write', create: () => minimal() }
 ]
 
 for (const kind of KINDS) {
-  test(`${kind.name}: nothing is stored at first, however often it is asked`, async (t) => {
-    const file = new StorageFile(kind.create(temporaryFolder(t)))
-    for (const time of ['once', 'twice', 'three times']) {
-      t.equal(await file.size(), kind.complete ? 0 : null, `size, asked ${time}`)
-      t.equal(await file.readIfPresent(0, 3), null, `absent, asked ${time}`)
-      await rejection(file.read(0, 3), 'a read of nothing')
-    }
-    await file.write(0, bytes('abc'))
-    t.equal(text(await file.readIfPresent(0, 3)), 'abc', 'present after the first write')
-    await file.close()
-  })
-
-  test(`${kind.name}: reads what was written`, async (t) => {
-    const file = new StorageFile(kind.create(temporaryFolder(t)))
-    await file.write(4, bytes('efgh'))
-    t.equal(text(await file.read(0, 8)), '\0\0\0\0efgh', 'a gap reads as zero')
-    await file.write(0, bytes('abcd'))
-    t.equal(text(await file.read(2, 4)), 'cdef', 'a range')
-    t.equal(await file.size(), kind.complete ? 8 : null, 'size')
-    await rejection(file.read(6, 3), 'a read beyond the end')
-    await rejection(file.read(100, 1), 'a read far beyond the end')
-    t.equal(text(await file.read(7, 1)), 'h', 'a failed read changes nothing')
-
-    const immediate = kind.name === 'directory storage'
-    t.equal(text(file.readSync(1, 3)), immediate ? 'bcd' : null, 'read at once')
-    t.equal(file.writeSync(1, bytes('BC')), immediate, 'written at once')
-    t.equal(text(await file.read(0, 4)), immediate ? 'aBCd' : 'abcd')
-    await file.sync()
-    await file.close()
-  })
-
-  test(`${kind.name}: many calls at once`, async (t) => {
-    const file = new StorageFile(kind.create(temporaryFolder(t)))
-    const letters = [...'the quick brown fox']
-    await Promise.all(letters.map((letter, i) => file.write(i, bytes(letter))))
-    const read = await Promise.all(letters.map((_, i) => file.read(i, 1)))
-    t.equal(read.map(text).join(''), letters.join(''))
-    await file.close()
-  })
-
-  test(`${kind.name}: del`, async (t) => {
-    const file = new StorageFile(kind.create(temporaryFolder(t)))
-    await file.del(0, 10)
-    t.equal(await file.size(), kind.complete ? 0 : null, 'of nothing')
-    await file.write(0, bytes('abcdefgh'))
-    await file.del(8, 5)
-    await file.del(100, 5)
-    await file.del(200, Number.POSITIVE_INFINITY)
-    t.equal(await file.size(), kind.complete ? 8 : null, 'beyond the end does not extend the file')
-    t.equal(text(await file.read(0, 8)), 'abcdefgh')
-    if (!kind.complete) {
-      await file.del(2, 100)
-      t.equal(text(await file.read(0, 8)), 'abcdefgh', 'is ignored')
-    } else {
-      await file.del(1, 2)
-      t.equal(await file.size(), 8, 'in the middle keeps the size')
-      t.equal(text(await file.read(3, 5)), 'defgh', 'in the middle keeps what follows')
-      await file.del(3, Number.POSITIVE_INFINITY)
-      t.equal(await file.size(), 3, 'an infinite range ends the file at the offset')
-    }
-    await file.close()
-  })
-
-  test(`${kind.name}: close and destroy`, async (t) => {
-    const folder = temporaryFolder(t)
-    const stored = (): boolean => fs.existsSync(path.join(folder, 'data'))
-    const file = new StorageFile(kind.create(folder))
-    await file.write(0, bytes('abc'))
-    await Promise.all([within(file.close(), 'close'), within(file.close(), 'close at the same time')])
-    await within(file.close(), 'close again')
-    t.equal(stored(), kind.onDisk, 'closing keeps the file')
-    await within(file.destroy(), 'destroy')
-    await within(file.destroy(), 'destroy again')
-    t.notOk(stored(), 'destroying removes it')
-
-    const open = new StorageFile(kind.create(folder))
-    await open.write(0, bytes('abc'))
-    t.equal(stored(), kind.onDisk, 'stored again')
-    await within(open.destroy(), 'destroy without close')
-    t.notOk(stored(), 'destroying closes first')
-
-    await within(new StorageFile(kind.create(folder)).close(), 'close of an unused file')
-    await within(new StorageFile(kind.create(folder)).destroy(), 'destroy of an absent file')
-  })
+  for (const { name, run } of CONFORMANCE) {
+    test(`${kind.name}: ${name}`, async (t) => {
+      const folder = temporaryFolder(t)
+      await run(t, kind, {
+        create: () => kind.create(folder),
+        stored: async () => fs.existsSync(path.join(folder, 'data'))
+      })
+    })
+  }
 }
 
 test('destroy: order, choice of the method, errors', async (t) => {
@@ -228,16 +151,6 @@ test('absent: with stat', async (t) => {
     'ERR_STORAGE',
     'a stat without a size'
   )
-})
-
-test('absent: a file that exists but is too short', async (t) => {
-  const folder = temporaryFolder(t)
-  for (const kind of KINDS.filter((kind) => kind.complete)) {
-    const file = new StorageFile(kind.create(path.join(folder, kind.name)))
-    await file.write(0, bytes('ab'))
-    t.ok((await rejection(file.readIfPresent(0, 3), kind.name)).code, `${kind.name}: rejects with a code`)
-    await file.close()
-  }
 })
 
 test('absent: without a usable stat', async (t) => {
@@ -358,7 +271,7 @@ test('del is nothing for storages that cannot', async (t) => {
 })
 
 test('a failed opening is tried again', async (t) => {
-  for (const kind of KINDS.filter((kind) => kind.onDisk)) {
+  for (const kind of KINDS.filter((kind) => kind.persistent)) {
     const blocked = path.join(temporaryFolder(t), 'blocked')
     fs.writeFileSync(blocked, 'a file where a folder should be')
     const file = new StorageFile(kind.create(blocked))

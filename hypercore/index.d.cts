@@ -1,0 +1,3 @@
+import hypercore = require('../cjs/hypercore.cjs')
+
+export = hypercore

@@ -1,0 +1,527 @@
+import b4a from 'b4a'
+import flat from 'flat-tree'
+import { Bitfield } from '../bitfield/bitfield.ts'
+import { DATA_BYTES, INDEX_OFFSET, PAGE_BLOCKS, PAGE_TREE_INDEXES, Pages } from '../bitfield/pages.ts'
+import { TreeBits } from '../bitfield/tree-bits.ts'
+import { signable, treeHash } from '../crypto/hash.ts'
+import { SIGNATURE_SIZE } from '../crypto/keys.ts'
+import { type Damage, DDatabaseError } from '../errors.ts'
+import type { TreeNode } from '../merkle/node.ts'
+import type { Checkpoint } from '../storage/checkpoint.ts'
+import { isBlank } from '../storage/layout.ts'
+import type { Core, Stage } from './core.ts'
+import { placeOf } from './reader.ts'
+import { type Bits, type CheckSource, TreeCheck } from './tree-check.ts'
+
+/** What an opening found and did after a crash (`feed.recovery`). */
+export interface Recovery {
+  /** Blocks the feed has now. */
+  length: number
+  /** Blocks it had according to its bitfield. */
+  formerLength: number
+  /** Blocks that the bitfield claimed and that are not here. */
+  lostBlocks: number
+  /** Blocks that are here and that the bitfield did not know. */
+  foundBlocks: number
+  /** Nodes of the tree that were worked out and written again. */
+  healedNodes: number
+  /** Whether the signature of the last block was missing, or cut, and was made again. */
+  signed: boolean
+  /** What had been on the disk for certain and did not hold; it is repaired, or, with `repair`, given up. */
+  damage: readonly Damage[]
+}
+
+/** What recovering comes to: nothing is written yet. */
+export interface Recovered {
+  length: number
+  roots: TreeNode[]
+  /** The bits as they are to be; null if they are right in the file. */
+  stage: Stage | null
+  /** Nodes to be written. */
+  nodes: TreeNode[]
+  /** A signature to be written into the last block's slot. */
+  signature: Uint8Array | null
+  /** Length of the longest history that is signed and not here, 0 if there is none. */
+  behind: number
+  /** Null if there was nothing to repair. */
+  report: Recovery | null
+  /** Whether a checkpoint claims exactly this state. */
+  claimed: boolean
+}
+
+/** What {@link recover} knows of a feed. */
+export interface RecoverySource {
+  /** Storage and bits of the feed; its length and roots are not set yet. */
+  core: Core
+  /** What is durable for certain; null if nothing is known. */
+  checkpoint: Checkpoint | null
+  /** Without a checkpoint: whether everything in the files is to be looked at. Otherwise bits below the end are trusted. */
+  whole: boolean
+  /** Bytes of the `data` file, null if unknown. */
+  dataSize: number | null
+  readsData: boolean
+  /** Null for a static feed without a key, where nothing is signed. */
+  key: Uint8Array | null
+  verify: ((message: Uint8Array, signature: Uint8Array) => Promise<boolean>) | null
+  /** Signs again what was signed before, if the secret key is here. The same input gives the same signature. */
+  sign: ((message: Uint8Array) => Uint8Array) | null
+  /** Give up what is damaged instead of refusing to open. */
+  repair: boolean
+}
+
+// How many signatures below the end are tried where there is no checkpoint.
+const TRIES = 64
+
+// Signature slots read at a time.
+const SLOTS_AT_A_TIME = 1024
+
+// So many bytes of a signature that was cut leave no doubt which one it was.
+const CERTAIN_BYTES = 8
+
+/**
+ * Finds out what of the stored feed holds (docs/design.md, "Recovery"). Reads only.
+ *
+ * 1. The length: the greatest one whose signature holds over the roots in the tree file, whatever the bits say; but at
+ *    least what the checkpoint proves. Without a checkpoint the bits lead, as far as a signature agrees.
+ * 2. What the bits claim beyond the checkpoint, and every block beyond it, is compared with the tree from the roots down.
+ *
+ * Errors: `ERR_FEED_DAMAGED` with a list, `ERR_STORAGE`.
+ */
+export async function recover(source: RecoverySource): Promise<Recovered> {
+  const attempts: (() => Promise<Recovered | null>)[] = []
+  const recovering = new Recovering(source)
+  if (source.checkpoint !== null) attempts.push(() => recovering.fromCheckpoint(source.checkpoint!))
+  attempts.push(() => (source.whole ? recovering.fromNothing() : recovering.fromBits()))
+  for (const attempt of attempts) {
+    const recovered = await attempt()
+    if (recovered !== null) return recovered
+  }
+  if (source.repair) return recovering.fromNothing()
+  throw new DDatabaseError('ERR_FEED_DAMAGED', {
+    message: 'No node found',
+    damage: [{ file: 'tree', problem: 'roots are missing', start: 0, end: source.core.tree.blocks() }]
+  })
+}
+
+/** A length with its roots, before anything below them was looked at. */
+interface Candidate {
+  length: number
+  roots: TreeNode[]
+  /** Made again, because it was missing or cut. */
+  signature: Uint8Array | null
+}
+
+/** What is trusted. */
+interface Base {
+  length: number
+  roots: TreeNode[]
+  proven: Bits
+  /** Ranges of blocks whose bits are not proven. */
+  suspects: [number, number][]
+  lostPages: Set<number>
+  /** Which of the signature slots may speak of a longer feed. */
+  damage: Damage[]
+  /** The base may have been written over by somebody who did not know it: what contradicts it is not believed. */
+  firm: boolean
+  checkpoint: Checkpoint | null
+}
+
+class Recovering {
+  readonly #source: RecoverySource
+  readonly #core: Core
+  readonly #healedRoots = new Map<number, TreeNode>()
+
+  constructor(source: RecoverySource) {
+    this.#source = source
+    this.#core = source.core
+  }
+
+  /** Null if the checkpoint is not of this history: somebody who knows no checkpoints has truncated the feed. */
+  async fromCheckpoint(checkpoint: Checkpoint): Promise<Recovered | null> {
+    const { signatures } = this.#core.storage
+    const { length, signatureSlots } = checkpoint
+    const shorter = this.#core.tree.blocks() < length
+    if (shorter && (signatureSlots === null || signatures.slots < signatureSlots)) return null
+    const roots = await this.#rootsOf(length, checkpoint.treeHash)
+    if (roots === null) return null
+    const difference = differenceOf(this.#core.pages, checkpoint.pages, length)
+    const { lostPages } = difference
+    const base: Base = {
+      length,
+      roots,
+      proven: bitsOf(checkpoint.pages),
+      suspects: difference.suspects,
+      lostPages,
+      damage: [...lostPages].map((page) => ({
+        file: 'bitfield',
+        problem: 'bits are missing',
+        start: page * PAGE_BLOCKS,
+        end: Math.min(length, (page + 1) * PAGE_BLOCKS)
+      })),
+      firm: true,
+      checkpoint
+    }
+    const same = difference.equal && signatures.slots === signatureSlots && this.#healedRoots.size === 0
+    const { dataSize } = this.#source
+    const whole = dataSize === null || checkpoint.dataBytes === null || dataSize >= checkpoint.dataBytes
+    if (same && whole) return { ...NOTHING_TO_DO, length, roots, claimed: true }
+    return this.#from(base)
+  }
+
+  /** Looks at everything. */
+  async fromNothing(): Promise<Recovered> {
+    return this.#from({
+      length: 0,
+      roots: [],
+      proven: bitsOf(new Pages(this.#core.pages.pageSize)),
+      suspects: [],
+      lostPages: new Set(),
+      damage: [],
+      firm: true,
+      checkpoint: null
+    })
+  }
+
+  /** Trusts the bits, but looks whether the end they tell is one that was signed. Null if roots are missing. */
+  async fromBits(): Promise<Recovered | null> {
+    let length = this.#core.tree.blocks()
+    let roots = await this.#rootsOf(length)
+    if (roots === null && length > 0) {
+      // A process that died while appending may have left bits ahead of the tree by one block, which is given up.
+      length--
+      roots = await this.#rootsOf(length)
+    }
+    if (roots === null) return null
+    const end = await this.#signedEnd(length, roots)
+    if (end === null) return null
+    return this.#from({
+      length: end.length,
+      roots: end.roots,
+      proven: bitsOf(this.#core.pages),
+      suspects: [],
+      lostPages: new Set(),
+      damage: [],
+      firm: false,
+      checkpoint: null
+    })
+  }
+
+  /**
+   * The end that the bits tell, if its signature holds or is missing (older versions truncate that way); else the next
+   * one below that was signed. Null if there is none nearby.
+   */
+  async #signedEnd(length: number, roots: TreeNode[]): Promise<{ length: number; roots: TreeNode[] } | null> {
+    const { verify } = this.#source
+    if (length === 0 || verify === null || this.#isStatic(roots)) return { length, roots }
+    const slot = await this.#core.storage.signatures.get(length - 1)
+    if (slot === null || (await this.#holds(roots, length, slot))) return { length, roots }
+    for await (const { index, signature } of this.#slotsDown(length - 1, 0, TRIES)) {
+      const lower = await this.#rootsOf(index + 1)
+      if (lower !== null && (await this.#holds(lower, index + 1, signature))) return { length: index + 1, roots: lower }
+    }
+    return null
+  }
+
+  async #from(base: Base): Promise<Recovered> {
+    const found = await this.#findHead(base)
+    const { head, check, behind } = found
+    const stage = found.stage ?? this.#core.stage()
+    await this.#signaturesCut(base, head)
+    const dropped = this.#dropBeyond(stage, head)
+    if (base.checkpoint !== null) await this.#dataCut(base, base.checkpoint, stage)
+    const damage = [...base.damage, ...(check?.damage ?? [])]
+    const { dirty } = stage.pages
+    const healed = new Map([...this.#healedRoots, ...(check?.healed ?? [])])
+    const nodes = [...healed.values()].filter((node) => flat.rightSpan(node.index) < 2 * head.length)
+    const formerLength = this.#core.tree.blocks()
+    const lostBlocks = (check?.lost ?? 0) + dropped
+    const foundBlocks = check?.found ?? 0
+    // Bits of blocks beyond the end are left by older versions when they truncate: no repair.
+    const repaired =
+      head.length !== formerLength ||
+      lostBlocks + foundBlocks + nodes.length > 0 ||
+      head.signature !== null ||
+      (base.firm && dirty.some((page) => !sameNodes(stage.pages.read(page), this.#core.pages.read(page))))
+    const lasting = damage.filter(({ file }) => file !== 'bitfield')
+    if (lasting.length > 0 && !this.#source.repair) throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: lasting })
+    return {
+      length: head.length,
+      roots: head.roots,
+      stage: dirty.length > 0 ? stage : null,
+      nodes,
+      signature: head.signature,
+      behind,
+      report:
+        !repaired && damage.length === 0
+          ? null
+          : {
+              length: head.length,
+              formerLength,
+              lostBlocks,
+              foundBlocks,
+              healedNodes: nodes.length,
+              signed: head.signature !== null,
+              damage
+            },
+      claimed: false
+    }
+  }
+
+  /** The greatest length that holds, and what the bits below it come to. */
+  async #findHead(base: Base): Promise<{ head: Candidate; stage: Stage | null; check: TreeCheck | null; behind: number }> {
+    const { signatures } = this.#core.storage
+    const { verify } = this.#source
+    let behind = 0
+    if (verify !== null && !this.#isStatic(base.roots)) {
+      for await (const { index, signature } of this.#slotsDown(signatures.slots, base.length, Number.POSITIVE_INFINITY)) {
+        const length = index + 1
+        const roots = await this.#rootsOf(length)
+        const accepted = roots === null ? null : await this.#accept(base, { length, roots, signature })
+        if (accepted !== null) return { ...accepted, behind }
+        behind = Math.max(behind, length)
+      }
+    }
+    const unsigned = await this.#unsignedEnd(base)
+    if (unsigned !== null) return { ...unsigned, behind: behind > unsigned.head.length ? behind : 0 }
+    const head = { length: base.length, roots: base.roots, signature: null }
+    const looked = base.suspects.length > 0 || base.lostPages.size > 0
+    if (!looked) return { head, stage: null, check: null, behind }
+    return { head, ...(await this.#check(base, head.roots)), behind }
+  }
+
+  /** A length with something in its signature slot, if that holds, or is what is left of a signature that would. */
+  async #accept(
+    base: Base,
+    { length, roots, signature }: { length: number; roots: TreeNode[]; signature: Uint8Array }
+  ): Promise<{ head: Candidate; stage: Stage; check: TreeCheck } | null> {
+    if (await this.#holds(roots, length, signature)) {
+      const checked = await this.#check(base, roots)
+      // Whoever wrote over the base knew no checkpoints, and left a signature of before: what is here now counts.
+      if (!base.firm && checked.check.damage.length > 0) return null
+      return { head: { length, roots, signature: null }, ...checked }
+    }
+    const { sign } = this.#source
+    if (sign === null) return null
+    const whole = sign(signable(treeHash(roots), length))
+    const left = signature.filter((byte) => byte !== 0).length
+    if (!signature.every((byte, i) => byte === 0 || byte === whole[i])) return null
+    const checked = await this.#check(base, roots)
+    if (left < CERTAIN_BYTES && !checked.check.complete) return null
+    return { head: { length, roots, signature: whole }, ...checked }
+  }
+
+  /** The end that the bits tell beyond the base, if every node and block up to it is here and holds. */
+  async #unsignedEnd(base: Base): Promise<{ head: Candidate; stage: Stage; check: TreeCheck } | null> {
+    const { sign, verify, key } = this.#source
+    const length = this.#core.tree.blocks()
+    if (length <= base.length) return null
+    const roots = await this.#rootsOf(length)
+    if (roots === null) return null
+    const checked = await this.#check(base, roots)
+    const isStatic = verify === null || (key !== null && this.#isStatic(roots))
+    if (!isStatic && !checked.check.complete) return null
+    const signature = !isStatic && sign !== null ? sign(signable(treeHash(roots), length)) : null
+    return { head: { length, roots, signature }, ...checked }
+  }
+
+  async #check(base: Base, roots: readonly TreeNode[]): Promise<{ stage: Stage; check: TreeCheck }> {
+    const { core, dataSize, readsData } = this.#source
+    const stage = core.stage()
+    const source: CheckSource = {
+      tree: core.storage.tree,
+      data: core.storage.data,
+      dataSize,
+      found: bitsOf(core.pages),
+      proven: base.proven,
+      from: base.length,
+      suspects: base.suspects,
+      lostPages: base.lostPages,
+      readsData
+    }
+    for (const { index } of roots) stage.treeBits.set(index, true)
+    const check = new TreeCheck(source, stage)
+    for (const [index, node] of this.#healedRoots) check.healed.set(index, node)
+    await check.run(roots)
+    return { stage, check }
+  }
+
+  /** Takes all bits beyond a length. Answers how many blocks that were. */
+  #dropBeyond({ bits, treeBits }: Stage, { length, roots }: Candidate): number {
+    const dropped = bits.total(length, Math.max(length, this.#core.tree.blocks()))
+    if (bits.firstPresent(length, bits.length) !== -1) bits.setRange(length, bits.length, false)
+    treeBits.setRange(2 * length, treeBits.length, false)
+    for (const { index } of roots) {
+      if (!treeBits.get(index)) treeBits.set(index, true)
+      const parent = flat.parent(index)
+      if (treeBits.get(parent)) treeBits.set(parent, false)
+    }
+    return dropped
+  }
+
+  /** Signatures that were there when the checkpoint was made. The last one covers all blocks. */
+  async #signaturesCut(base: Base, head: Candidate): Promise<void> {
+    const { checkpoint } = base
+    const { signatures } = this.#core.storage
+    const slots = checkpoint?.signatureSlots ?? 0
+    const { sign, verify } = this.#source
+    if (signatures.slots >= slots || verify === null || head.length === 0 || head.signature !== null) return
+    if (this.#isStatic(head.roots) || (await signatures.get(head.length - 1)) !== null) return
+    if (sign !== null) head.signature = sign(signable(treeHash(head.roots), head.length))
+    else base.damage.push({ file: 'signatures', problem: 'slots are missing', start: signatures.slots, end: slots })
+  }
+
+  /** Blocks whose bytes the `data` file had when the checkpoint was made. */
+  async #dataCut(base: Base, checkpoint: Checkpoint, stage: Stage): Promise<void> {
+    const { dataSize } = this.#source
+    const { length, dataBytes } = checkpoint
+    const cut = dataSize !== null && dataBytes !== null && dataSize < dataBytes
+    if (!cut || !this.#core.bits.get(length - 1)) return
+    let start = length
+    for (; start > 0; start--) {
+      const { offset, size } = await placeOf(this.#core, start - 1).catch(() => ({ offset: 0, size: 0 }))
+      if (offset + size <= dataSize) break
+      stage.bits.set(start - 1, false)
+    }
+    base.damage.push({ file: 'data', problem: 'bytes are missing', start, end: length })
+  }
+
+  #isStatic(roots: readonly TreeNode[]): boolean {
+    const { key } = this.#source
+    return key === null || (roots.length > 0 && b4a.equals(treeHash(roots), key))
+  }
+
+  async #holds(roots: readonly TreeNode[], length: number, signature: Uint8Array): Promise<boolean> {
+    return this.#source.verify!(signable(treeHash(roots), length), signature)
+  }
+
+  /** Roots as they are stored, or as the nodes below them tell; null if one is missing, or if they do not give `hash`. */
+  async #rootsOf(length: number, hash?: Uint8Array): Promise<TreeNode[] | null> {
+    const { tree } = this.#core.storage
+    const below = this.#below()
+    const roots: TreeNode[] = []
+    for (const index of flat.fullRoots(2 * length)) {
+      const node = this.#healedRoots.get(index) ?? (await tree.get(index)) ?? (await below(index))
+      if (node === null) return null
+      roots.push(node)
+    }
+    const fits = (tried: readonly TreeNode[]) => hash === undefined || length === 0 || b4a.equals(treeHash(tried), hash)
+    if (!fits(roots)) {
+      for (const [i, { index }] of roots.entries()) {
+        const healed = await below(index)
+        const tried = roots.map((root, j) => (i === j && healed !== null ? healed : root))
+        if (healed === null || !fits(tried)) continue
+        this.#healedRoots.set(index, healed)
+        return tried
+      }
+      return null
+    }
+    for (const root of roots) {
+      if ((await tree.get(root.index)) === null) this.#healedRoots.set(root.index, root)
+    }
+    return roots
+  }
+
+  #below(): (index: number) => Promise<TreeNode | null> {
+    const { core, dataSize, readsData } = this.#source
+    const nothing = bitsOf(new Pages(core.pages.pageSize))
+    const source: CheckSource = {
+      tree: core.storage.tree,
+      data: core.storage.data,
+      dataSize,
+      found: nothing,
+      proven: nothing,
+      from: 0,
+      suspects: [],
+      lostPages: new Set(),
+      readsData
+    }
+    return (index) => new TreeCheck(source, core.stage()).below(index)
+  }
+
+  /** Slots `to` … `from` − 1 that are not blank, the last one first; at most `limit` of them. */
+  async *#slotsDown(
+    from: number,
+    to: number,
+    limit: number
+  ): AsyncGenerator<{ index: number; signature: Uint8Array }> {
+    let left = limit
+    for (let end = from; end > to; ) {
+      const start = Math.max(to, end - SLOTS_AT_A_TIME)
+      const slots = await this.#core.storage.signatures.copy(start, end)
+      for (let i = Math.floor(slots.byteLength / SIGNATURE_SIZE) - 1; i >= 0; i--) {
+        const signature = slots.subarray(i * SIGNATURE_SIZE, (i + 1) * SIGNATURE_SIZE)
+        if (isBlank(signature)) continue
+        if (left-- <= 0) return
+        yield { index: start + i, signature }
+      }
+      end = start
+    }
+  }
+}
+
+const NOTHING_TO_DO = {
+  stage: null,
+  nodes: [],
+  signature: null,
+  behind: 0,
+  report: null
+} as const satisfies Partial<Recovered>
+
+function bitsOf(pages: Pages): Bits {
+  return { bits: new Bitfield(pages), treeBits: new TreeBits(pages) }
+}
+
+interface Difference {
+  /** Whether the two are the same. */
+  equal: boolean
+  /** Blocks below `length` whose bits, or whose nodes' bits, are set in `found` only; also of those that were lost. */
+  suspects: [number, number][]
+  /** Pages that lost bits of nodes, which nothing ever clears. */
+  lostPages: Set<number>
+}
+
+/** Compares the bits of the file with those of a checkpoint of `length` blocks. */
+function differenceOf(found: Pages, proven: Pages, length: number): Difference {
+  const blocks = new Set<number>()
+  const lostPages = new Set<number>()
+  let equal = true
+  for (let page = 0; page < Math.max(found.length, proven.length); page++) {
+    const [now, then] = [found.read(page) ?? ZEROS, proven.read(page) ?? ZEROS]
+    if (sameBits(now, then)) continue
+    equal = false
+    for (let at = 0; at < INDEX_OFFSET; at++) {
+      let more = now[at]! & ~then[at]!
+      const less = at >= DATA_BYTES ? then[at]! & ~now[at]! : 0
+      if (less !== 0) lostPages.add(page)
+      more |= less
+      for (; more !== 0; more &= more - 1) {
+        const bit = 8 * at + Math.clz32(more & -more) - 24
+        const treeIndex = page * PAGE_TREE_INDEXES + bit - 8 * DATA_BYTES
+        blocks.add(at < DATA_BYTES ? page * PAGE_BLOCKS + bit : flat.leftSpan(treeIndex) / 2)
+      }
+    }
+  }
+  for (const page of lostPages) {
+    for (let block = page * PAGE_BLOCKS; block < Math.min((page + 1) * PAGE_BLOCKS, length); block++) blocks.add(block)
+  }
+  const sorted = [...blocks].filter((block) => block < length).sort((a, b) => a - b)
+  const suspects: [number, number][] = []
+  for (const block of sorted) {
+    const last = suspects[suspects.length - 1]
+    if (last?.[1] === block) last[1]++
+    else suspects.push([block, block + 1])
+  }
+  return { equal, suspects, lostPages }
+}
+
+const ZEROS = b4a.alloc(INDEX_OFFSET)
+
+function sameNodes(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  const nodes = (page: Uint8Array | null) => (page ?? ZEROS).subarray(DATA_BYTES, INDEX_OFFSET)
+  return b4a.equals(nodes(a), nodes(b))
+}
+
+function sameBits(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  if (a === b) return true
+  return b4a.equals((a ?? ZEROS).subarray(0, INDEX_OFFSET), (b ?? ZEROS).subarray(0, INDEX_OFFSET))
+}

@@ -1,0 +1,87 @@
+import { ignore } from '../util/callback.ts'
+import {
+  type Appendable,
+  type ChosenEncoding,
+  type Codec,
+  type DecodedAs,
+  decodeBlock,
+  isBinary
+} from './encoding.ts'
+import { readBlocks, runEnd } from './reader.ts'
+import { ReadingFeed } from './reading.ts'
+import { BlockIterator, BlockSequence, type ReadStreamOptions } from './sequence.ts'
+import { ReadStream, WriteStream, type WriteStreamOptions, webReadable, webWritable } from './streams.ts'
+
+// Bytes of blocks that a read stream holds ahead of its consumer.
+const STREAM_BYTES = 256 * 1024
+
+/** The part of a feed that is a stream of blocks, read or written. */
+export abstract class StreamingFeed<T> extends ReadingFeed<T> implements AsyncIterable<T> {
+  /**
+   * Reads blocks in order: a stream of `streamx`, which is also an async iterable, and works with `pipeline` of
+   * `node:stream`. A stream that is destroyed, or whose loop is left by `break`, takes its requests back.
+   * @throws TypeError, RangeError
+   */
+  createReadStream<const E extends ChosenEncoding = undefined>(
+    options?: ReadStreamOptions<E> | null
+  ): ReadStream<DecodedAs<E, T>> {
+    return new ReadStream<DecodedAs<E, T>>(this.sequence(options))
+  }
+
+  /** Appends what is written to it: a stream of `streamx`. @throws TypeError, RangeError */
+  createWriteStream(options?: WriteStreamOptions | null): WriteStream<Appendable<T>> {
+    return new WriteStream<Appendable<T>>({ append: (values) => this.append(values) }, options)
+  }
+
+  /** The values of all blocks that the feed has when the loop begins. For ranges and live tails: {@link createReadStream}. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<T> {
+    return new BlockIterator<T>(this.sequence(undefined))
+  }
+
+  /**
+   * As {@link createReadStream}, as a stream of the web. Reads nothing before it is read; `cancel` takes its requests back.
+   * @throws TypeError, RangeError
+   */
+  toWeb<const E extends ChosenEncoding = undefined>(
+    options?: ReadStreamOptions<E> | null
+  ): ReadableStream<DecodedAs<E, T>> {
+    return webReadable(new BlockIterator<DecodedAs<E, T>>(this.sequence(options)))
+  }
+
+  /** As {@link createWriteStream}, as a stream of the web, for `pipeTo`: a write is done when it is stored. */
+  toWebWritable(options?: WriteStreamOptions | null): WritableStream<Appendable<T>> {
+    return webWritable<Appendable<T>>({ append: (values) => this.append(values) }, options)
+  }
+
+  private sequence<V>(options: ReadStreamOptions<unknown> | null | undefined): BlockSequence<V> {
+    const codec = this.codecFor(options?.valueEncoding)
+    const feed = this
+    return new BlockSequence<V>(
+      {
+        get length() {
+          return feed.length
+        },
+        ready: () => feed.whenReady().then(ignore),
+        get: (index, settings) => feed.get(index, settings) as Promise<unknown> as Promise<V>,
+        readRun: (index, limit, count) =>
+          feed.guarded(feed.readRun(index, limit, count, codec)) as Promise<V[]>,
+        cancel: (token) => feed.waiters.cancel(token)
+      },
+      options
+    )
+  }
+
+  /** Values from `index` on that are here already, few enough to hold in memory. */
+  private async readRun(index: number, limit: number, count: number, codec: Codec): Promise<unknown[]> {
+    const core = await this.whenReady()
+    const most = Math.min(limit, index + count, Math.max(core.length, index + 1))
+    const missing = core.bits.firstMissing(index, most)
+    const present = missing === -1 ? most : missing
+    if (present <= index) return []
+    const end = await runEnd(core, index, present, STREAM_BYTES)
+    const blocks = core.bits.firstMissing(index, end) === -1 ? await readBlocks(core, index, end) : null
+    // Taken away meanwhile: the first one is waited for.
+    if (blocks === null) return []
+    return isBinary(codec) ? blocks : blocks.map((block) => decodeBlock(codec, block))
+  }
+}

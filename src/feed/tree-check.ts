@@ -1,0 +1,252 @@
+import b4a from 'b4a'
+import flat from 'flat-tree'
+import type { Bitfield } from '../bitfield/bitfield.ts'
+import type { TreeBits } from '../bitfield/tree-bits.ts'
+import { leafHash, parentHash } from '../crypto/hash.ts'
+import type { Damage } from '../errors.ts'
+import type { TreeNode } from '../merkle/node.ts'
+import type { StorageFile } from '../storage/random-access.ts'
+import type { TreeFile } from '../storage/tree-file.ts'
+import { nextTurn } from '../util/turn.ts'
+import type { Stage } from './core.ts'
+
+/** Bits of a feed. */
+export interface Bits {
+  bits: Bitfield
+  treeBits: TreeBits
+}
+
+/** What a {@link TreeCheck} goes by. */
+export interface CheckSource {
+  tree: TreeFile
+  data: StorageFile
+  /** Bytes of the `data` file, null if unknown. */
+  dataSize: number | null
+  /** Bits as they are in the file. */
+  found: Bits
+  /** Bits that hold for certain. */
+  proven: Bits
+  /** From this block on everything is looked at, whether a bit claims it or not. */
+  from: number
+  /** Blocks before `from` to look at: ascending ranges, their ends exclusive. */
+  suspects: readonly (readonly [number, number])[]
+  /** Pages of `found` that lost bits which `proven` has: its data bits are looked at as well. */
+  lostPages: ReadonlySet<number>
+  /** Whether blocks are compared with their hashes; an application that writes `data` itself may not have done so yet. */
+  readsData: boolean
+}
+
+// Nodes between two turns of the event loop.
+const NODES_PER_TURN = 4096
+
+// Most bytes that are read ahead where blocks are looked at one after the other.
+const WINDOW = 256 * 1024
+
+const PAGE_BLOCKS = 8192
+
+/**
+ * Walks down from roots that are proven, as far as there is something to look at, and compares each node with its
+ * children and each block with its leaf. Bits of what holds are set in a stage, others are cleared.
+ *
+ * A node that is missing or does not hold is worked out from what is below it, if that gives the hash above it.
+ * Cost: two reads and a hash a node on the way to what is looked at, and the bytes of the blocks that are.
+ */
+export class TreeCheck {
+  /** Nodes that are to be written: they were missing, or did not hold. */
+  readonly healed = new Map<number, TreeNode>()
+  /** Blocks with a bit that are not here. */
+  lost = 0
+  /** Blocks without a bit that are here. */
+  found = 0
+  /** Things that were proven once and do not hold. */
+  readonly damage: Damage[] = []
+  /** Whether every node and every block from `from` on was there and held. */
+  complete = true
+
+  readonly #source: CheckSource
+  readonly #stage: Stage
+  #window: Uint8Array = b4a.alloc(0)
+  #windowStart = 0
+
+  constructor(source: CheckSource, stage: Stage) {
+    this.#source = source
+    this.#stage = stage
+  }
+
+  /** Checks the tree under these roots, ascending, from the first block on. Rejects with the storage's error. */
+  async run(roots: readonly TreeNode[]): Promise<void> {
+    const stack: { node: TreeNode; offset: number }[] = []
+    let offset = 0
+    for (const node of roots) {
+      stack.unshift({ node, offset })
+      offset += node.size
+    }
+    for (let steps = 1; ; steps++) {
+      const next = stack.pop()
+      if (next === undefined) return
+      const { node } = next
+      const start = flat.leftSpan(node.index) / 2
+      const end = flat.rightSpan(node.index) / 2 + 1
+      if (!this.#looksAt(start, end)) continue
+      if (node.index % 2 === 0) await this.#checkBlock(start, node, next.offset)
+      else {
+        const children = await this.#children(node, start, end, next.offset)
+        if (children !== null) {
+          const [left, right] = children
+          stack.push({ node: right, offset: next.offset + left.size }, { node: left, offset: next.offset })
+        }
+      }
+      if (steps % NODES_PER_TURN === 0) await nextTurn()
+    }
+  }
+
+  #looksAt(start: number, end: number): boolean {
+    if (end > this.#source.from) return true
+    const { suspects } = this.#source
+    let low = 0
+    let high = suspects.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (suspects[middle]![1] <= start) low = middle + 1
+      else high = middle
+    }
+    return low < suspects.length && suspects[low]![0] < end
+  }
+
+  /** The children of a node that holds, if they do; else everything below it is forgotten. */
+  async #children(
+    parent: TreeNode,
+    start: number,
+    end: number,
+    offset: number
+  ): Promise<[TreeNode, TreeNode] | null> {
+    const { found, proven, from } = this.#source
+    const [leftIndex, rightIndex] = [flat.leftChild(parent.index), flat.rightChild(parent.index)]
+    const wasProven = [leftIndex, rightIndex].some(
+      (index) => flat.rightSpan(index) < 2 * from && proven.treeBits.get(index)
+    )
+    const wasKnown = wasProven || found.treeBits.get(leftIndex) || found.treeBits.get(rightIndex)
+    if (end <= from && !wasKnown) {
+      this.#forget(parent.index, start, end)
+      return null
+    }
+    const left = await this.#node(leftIndex)
+    const right = await this.#node(rightIndex)
+    const pair =
+      left !== null && right !== null && areChildren(parent, left, right)
+        ? ([left, right] as [TreeNode, TreeNode])
+        : await this.#heal(parent, left, right, offset)
+    if (pair !== null) {
+      for (const { index } of pair) this.#stage.treeBits.set(index, true)
+      return pair
+    }
+    this.complete = false
+    if (wasProven) this.damage.push({ file: 'tree', problem: 'nodes do not hold', start, end })
+    this.#forget(parent.index, start, end)
+    return null
+  }
+
+  #forget(above: number, start: number, end: number): void {
+    const { treeBits, bits } = this.#stage
+    const had = treeBits.get(above)
+    this.lost += bits.total(start, end)
+    bits.setRange(start, end, false)
+    treeBits.setRange(2 * start, 2 * end - 1, false)
+    treeBits.set(above, had)
+  }
+
+  async #checkBlock(block: number, leaf: TreeNode, offset: number): Promise<void> {
+    const { found, proven, from, lostPages } = this.#source
+    const claimed = found.bits.get(block)
+    if (claimed && block < from && proven.bits.get(block)) return
+    const lookedFor = block >= from || lostPages.has(Math.floor(block / PAGE_BLOCKS))
+    if (!claimed && !lookedFor) return
+    if (!this.#source.readsData) return
+    const bytes = await this.#read(offset, leaf.size)
+    const holds = bytes !== null && b4a.equals(leafHash(bytes), leaf.hash)
+    if (holds !== claimed) this.#stage.bits.set(block, holds)
+    if (holds && !claimed) this.found++
+    if (!holds && claimed) this.lost++
+    if (!holds) this.complete = false
+  }
+
+  #node(treeIndex: number): Promise<TreeNode | null> | TreeNode | null {
+    const healed = this.healed.get(treeIndex)
+    if (healed !== undefined) return healed
+    const now = this.#source.tree.getSync(treeIndex)
+    return now === undefined ? this.#source.tree.get(treeIndex) : now
+  }
+
+  /** Children worked out from what is below them, or from the data; null if that does not give their parent either. */
+  async #heal(
+    parent: TreeNode,
+    left: TreeNode | null,
+    right: TreeNode | null,
+    offset: number
+  ): Promise<[TreeNode, TreeNode] | null> {
+    const leaves = parent.index % 4 === 1
+    const newLeft = leaves
+      ? right && (await this.#leafOf(flat.leftChild(parent.index), offset, parent.size - right.size))
+      : await this.below(flat.leftChild(parent.index))
+    const newRight = leaves
+      ? left && (await this.#leafOf(flat.rightChild(parent.index), offset + left.size, parent.size - left.size))
+      : await this.below(flat.rightChild(parent.index))
+    const pairs: [TreeNode | null, TreeNode | null][] = [
+      [newLeft, right],
+      [left, newRight],
+      [newLeft, newRight]
+    ]
+    for (const [one, other] of pairs) {
+      if (one === null || other === null || !areChildren(parent, one, other)) continue
+      if (one !== left) this.healed.set(one.index, one)
+      if (other !== right) this.healed.set(other.index, other)
+      return [one, other]
+    }
+    return null
+  }
+
+  /** A parent as its children give it; of those that are missing, as theirs give them. */
+  async below(treeIndex: number): Promise<TreeNode | null> {
+    if (treeIndex % 2 === 0) return null
+    const children: TreeNode[] = []
+    for (const child of [flat.leftChild(treeIndex), flat.rightChild(treeIndex)]) {
+      const node = (await this.#node(child)) ?? (await this.below(child))
+      if (node === null) return null
+      children.push(node)
+    }
+    const [left, right] = children as [TreeNode, TreeNode]
+    return { index: treeIndex, hash: parentHash(left, right), size: left.size + right.size }
+  }
+
+  async #leafOf(treeIndex: number, offset: number, size: number): Promise<TreeNode | null> {
+    if (size < 0 || !this.#source.readsData) return null
+    const bytes = await this.#read(offset, size)
+    return bytes === null ? null : { index: treeIndex, hash: leafHash(bytes), size }
+  }
+
+  /** Bytes of the `data` file, null if it ends before. Reads ahead where one read follows the other. */
+  async #read(offset: number, size: number): Promise<Uint8Array | null> {
+    const { data, dataSize } = this.#source
+    if (size === 0) return EMPTY
+    if (!Number.isSafeInteger(offset + size) || (dataSize !== null && offset + size > dataSize)) return null
+    const at = offset - this.#windowStart
+    if (at >= 0 && at + size <= this.#window.byteLength) return this.#window.subarray(at, at + size)
+    const follows = at === this.#window.byteLength && at > 0
+    const ahead = follows && dataSize !== null ? Math.min(WINDOW, dataSize - offset) : size
+    const length = Math.max(size, ahead)
+    try {
+      this.#window = data.readSync(offset, length) ?? (await data.read(offset, length))
+      this.#windowStart = offset
+      return this.#window.subarray(0, size)
+    } catch (error) {
+      if (dataSize === null) return null
+      throw error
+    }
+  }
+}
+
+const EMPTY = b4a.alloc(0)
+
+function areChildren(parent: TreeNode, left: TreeNode, right: TreeNode): boolean {
+  return left.size + right.size === parent.size && b4a.equals(parentHash(left, right), parent.hash)
+}

@@ -1,0 +1,310 @@
+/**
+ * Checkpoints: what of a feed is on the disk for certain (docs/design.md, "Checkpoints").
+ *
+ * Two files take turns. Each begins with a checkpoint; records follow it, which take back some of what it claims. A frame
+ * that is torn, of another feed or of an older checkpoint is not there; a file without a valid first frame is not there
+ * either. So writing the older one of the two can end at any byte.
+ *
+ * ```
+ * frame        "DDCP" | kind | version 1 | 0 0 | sequence | payload size | payload | BLAKE2b-256(public key | all before)
+ * checkpoint   length | byteLength | signature slots | data bytes | tree hash, 32 bytes | pages | pieces …
+ * piece        bytes, uint32 | run length encoded: data and tree bits of up to 512 pages
+ * cleared      start | end
+ * truncated    length | byteLength | tree hash, 32 bytes
+ * ```
+ *
+ * Numbers without a size are uint64, big endian.
+ */
+import b4a from 'b4a'
+import { blake2bBatch } from '#crypto/backend'
+import { Bitfield } from '../bitfield/bitfield.ts'
+import { INDEX_OFFSET, PAGE_SIZE, Pages } from '../bitfield/pages.ts'
+import { decode, encode } from '../bitfield/rle.ts'
+import { TreeBits } from '../bitfield/tree-bits.ts'
+import { HASH_SIZE } from '../merkle/node.ts'
+import { TreeSet } from '../merkle/tree-set.ts'
+import { readUint64, writeUint64 } from '../util/uint64.ts'
+import { type StorageFactory, StorageFile } from './random-access.ts'
+
+/** Names of the two files, beside the six of the format. */
+export const CHECKPOINT_NAMES = ['checkpoint.0', 'checkpoint.1'] as const
+
+/** What a checkpoint claims of the feed as a whole. */
+export interface CheckpointHead {
+  /** Blocks. */
+  length: number
+  /** Bytes of all blocks. */
+  byteLength: number
+  /** Hash of the roots of that length. */
+  treeHash: Uint8Array
+}
+
+/** A checkpoint as it is read, less what its records take back. */
+export interface Checkpoint extends CheckpointHead {
+  /** Slots that the `signatures` file had; null if it was truncated since. */
+  signatureSlots: number | null
+  /** Bytes that the `data` file had at least; null if something was cleared since. */
+  dataBytes: number | null
+  /** Its bits: data and tree. */
+  pages: Pages
+}
+
+/** Takes back that blocks `start` … `end` − 1 are here. */
+export interface ClearedRecord {
+  start: number
+  end: number
+}
+
+const MAGIC = b4a.from('DDCP')
+const VERSION = 1
+const CHECKPOINT = 0
+const CLEARED = 1
+const TRUNCATED = 2
+const FRAME_HEADER = 24
+const FRAME_OVERHEAD = FRAME_HEADER + HASH_SIZE
+const HEAD_SIZE = 5 * 8 + HASH_SIZE
+const PIECE_PAGES = 512
+
+/** The payload of a checkpoint: of the pages only the bits, without the index bytes, which follow from them. */
+export function encodeCheckpoint(
+  head: CheckpointHead & { signatureSlots: number; dataBytes: number },
+  pages: Pages
+): Uint8Array {
+  const start = b4a.alloc(HEAD_SIZE)
+  writeUint64(start, head.length, 0)
+  writeUint64(start, head.byteLength, 8)
+  writeUint64(start, head.signatureSlots, 16)
+  writeUint64(start, head.dataBytes, 24)
+  start.set(head.treeHash, 32)
+  writeUint64(start, pages.length, 64)
+  const parts: Uint8Array[] = [start]
+  for (let first = 0; first < pages.length; first += PIECE_PAGES) {
+    const count = Math.min(PIECE_PAGES, pages.length - first)
+    const bits = b4a.alloc(count * INDEX_OFFSET)
+    for (let page = 0; page < count; page++) {
+      const content = pages.read(first + page)
+      if (content !== null) bits.set(content.subarray(0, INDEX_OFFSET), page * INDEX_OFFSET)
+    }
+    const piece = encode(bits)
+    const size = b4a.alloc(4)
+    new DataView(size.buffer, size.byteOffset).setUint32(0, piece.byteLength)
+    parts.push(size, piece)
+  }
+  return b4a.concat(parts)
+}
+
+function decodeCheckpoint(payload: Uint8Array): Checkpoint {
+  const count = readUint64(payload, 64)
+  const pages = new Pages(PAGE_SIZE)
+  const page = b4a.alloc(PAGE_SIZE)
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength)
+  for (let first = 0, at = HEAD_SIZE; first < count; first += PIECE_PAGES) {
+    const size = view.getUint32(at)
+    const pieces = Math.min(PIECE_PAGES, count - first)
+    const bits = decode(payload.subarray(at + 4, at + 4 + size), pieces * INDEX_OFFSET)
+    at += 4 + size
+    for (let i = 0; i < pieces; i++) {
+      const part = bits.subarray(i * INDEX_OFFSET, (i + 1) * INDEX_OFFSET)
+      page.set(part)
+      page.fill(0, part.byteLength)
+      pages.load(page)
+    }
+  }
+  return {
+    length: readUint64(payload, 0),
+    byteLength: readUint64(payload, 8),
+    signatureSlots: readUint64(payload, 16),
+    dataBytes: readUint64(payload, 24),
+    treeHash: payload.subarray(32, 32 + HASH_SIZE),
+    pages
+  }
+}
+
+/** The payload of a record. */
+function encodeCleared({ start, end }: ClearedRecord): Uint8Array {
+  const payload = b4a.alloc(16)
+  writeUint64(payload, start, 0)
+  writeUint64(payload, end, 8)
+  return payload
+}
+
+function encodeTruncated(head: CheckpointHead): Uint8Array {
+  const payload = b4a.alloc(16 + HASH_SIZE)
+  writeUint64(payload, head.length, 0)
+  writeUint64(payload, head.byteLength, 8)
+  payload.set(head.treeHash, 16)
+  return payload
+}
+
+function applyRecord(checkpoint: Checkpoint, kind: number, payload: Uint8Array): void {
+  const { pages } = checkpoint
+  if (kind === CLEARED) {
+    const end = Math.min(readUint64(payload, 8), pages.length * 8 * 1024)
+    new Bitfield(pages).setRange(readUint64(payload, 0), end, false)
+    checkpoint.dataBytes = null
+  } else if (kind === TRUNCATED) {
+    const length = readUint64(payload, 0)
+    new TreeSet(new TreeBits(pages)).truncate(2 * length)
+    new Bitfield(pages).setRange(length, Math.max(length, checkpoint.length), false)
+    checkpoint.length = length
+    checkpoint.byteLength = readUint64(payload, 8)
+    checkpoint.treeHash = payload.subarray(16, 16 + HASH_SIZE)
+    checkpoint.signatureSlots = null
+    checkpoint.dataBytes = null
+  }
+}
+
+interface Frame {
+  kind: number
+  sequence: number
+  payload: Uint8Array
+}
+
+/** What is in one of the two files. */
+interface Content {
+  frames: Frame[]
+  /** Where the next record goes. */
+  end: number
+}
+
+/** The two files. */
+export class CheckpointFiles {
+  readonly #create: StorageFactory
+  readonly #key: Uint8Array
+  // Number of the file that counts, its checkpoint's sequence number (0: none), and the place of the next record.
+  #current = 1
+  #sequence = 0
+  #end = 0
+
+  /**
+   * @param create - makes the files' storages, one for each use
+   * @param key - the public key of the feed that the checkpoints are of
+   */
+  constructor(create: StorageFactory, key: Uint8Array) {
+    this.#create = create
+    this.#key = key
+  }
+
+  /** Whether there is a checkpoint. */
+  get exists(): boolean {
+    return this.#sequence > 0
+  }
+
+  /** The checkpoint that counts, null if there is none. One that cannot be read is not there. */
+  async load(): Promise<Checkpoint | null> {
+    const contents = await Promise.all(CHECKPOINT_NAMES.map((_, i) => this.#read(i)))
+    const sequences = contents.map((content) => content?.frames[0]?.sequence ?? 0)
+    this.#current = sequences[0]! > sequences[1]! ? 0 : 1
+    const content = contents[this.#current]
+    if (content === undefined || content === null) return null
+    this.#sequence = sequences[this.#current]!
+    this.#end = content.end
+    const [first, ...records] = content.frames
+    const checkpoint = decodeCheckpoint(first!.payload)
+    for (const { kind, payload } of records) applyRecord(checkpoint, kind, payload)
+    return checkpoint
+  }
+
+  /** Writes a checkpoint (see {@link encodeCheckpoint}), which counts when this resolves. Rejects with the storage's error. */
+  async write(payload: Uint8Array): Promise<void> {
+    const other = 1 - this.#current
+    const sequence = this.#sequence + 1
+    const frame = this.#encode(CHECKPOINT, sequence, payload)
+    await this.#writeAt(other, 0, frame)
+    this.#current = other
+    this.#sequence = sequence
+    this.#end = frame.byteLength
+  }
+
+  /** Adds that blocks are not here any more; durable when this resolves. */
+  cleared(record: ClearedRecord): Promise<void> {
+    return this.#append(CLEARED, encodeCleared(record))
+  }
+
+  /** Adds that the feed is shorter now; durable when this resolves. */
+  truncated(head: CheckpointHead): Promise<void> {
+    return this.#append(TRUNCATED, encodeTruncated(head))
+  }
+
+  /** Removes both files. */
+  async destroy(): Promise<void> {
+    for (const name of CHECKPOINT_NAMES) await new StorageFile(this.#create(name, {})).destroy()
+    this.#sequence = 0
+    this.#end = 0
+  }
+
+  async #append(kind: number, payload: Uint8Array): Promise<void> {
+    if (!this.exists) return
+    const frame = this.#encode(kind, this.#sequence, payload)
+    await this.#writeAt(this.#current, this.#end, frame)
+    this.#end += frame.byteLength
+  }
+
+  // Opened for each use: a process may have thousands of feeds, and descriptors are few.
+  async #writeAt(file: number, offset: number, bytes: Uint8Array): Promise<void> {
+    const storage = new StorageFile(this.#create(CHECKPOINT_NAMES[file]!, {}))
+    try {
+      await storage.write(offset, bytes)
+      await storage.sync()
+    } finally {
+      await storage.close()
+    }
+  }
+
+  async #read(file: number): Promise<Content | null> {
+    const storage = new StorageFile(this.#create(CHECKPOINT_NAMES[file]!, {}))
+    try {
+      const size = await storage.size()
+      if (size === null || size < FRAME_OVERHEAD) return null
+      return this.#decode(await storage.read(0, size))
+    } catch {
+      return null
+    } finally {
+      await storage.close().catch(() => {})
+    }
+  }
+
+  #decode(bytes: Uint8Array): Content | null {
+    const frames: Frame[] = []
+    let end = 0
+    for (;;) {
+      const frame = this.#frame(bytes.subarray(end))
+      if (frame === null) break
+      // What follows the last record may be left of an older checkpoint.
+      const fits = frames.length === 0 ? frame.kind === CHECKPOINT : frame.sequence === frames[0]!.sequence
+      if (!fits || (frames.length > 0 && frame.kind === CHECKPOINT)) break
+      frames.push(frame)
+      end += FRAME_OVERHEAD + frame.payload.byteLength
+    }
+    return frames.length === 0 ? null : { frames, end }
+  }
+
+  #frame(bytes: Uint8Array): Frame | null {
+    if (bytes.byteLength < FRAME_OVERHEAD || !b4a.equals(bytes.subarray(0, MAGIC.byteLength), MAGIC)) return null
+    const size = readUint64(bytes, 16)
+    if (bytes[5] !== VERSION || size > bytes.byteLength - FRAME_OVERHEAD) return null
+    const content = bytes.subarray(0, FRAME_HEADER + size)
+    const check = bytes.subarray(content.byteLength, content.byteLength + HASH_SIZE)
+    if (!b4a.equals(this.#hash(content), check)) return null
+    return { kind: bytes[4]!, sequence: readUint64(bytes, 8), payload: content.subarray(FRAME_HEADER) }
+  }
+
+  #encode(kind: number, sequence: number, payload: Uint8Array): Uint8Array {
+    const frame = b4a.alloc(FRAME_OVERHEAD + payload.byteLength)
+    frame.set(MAGIC)
+    frame[4] = kind
+    frame[5] = VERSION
+    writeUint64(frame, sequence, 8)
+    writeUint64(frame, payload.byteLength, 16)
+    frame.set(payload, FRAME_HEADER)
+    const content = frame.subarray(0, FRAME_HEADER + payload.byteLength)
+    frame.set(this.#hash(content), content.byteLength)
+    return frame
+  }
+
+  #hash(content: Uint8Array): Uint8Array {
+    const hash = b4a.allocUnsafe(HASH_SIZE)
+    blake2bBatch(hash, [this.#key, content])
+    return hash
+  }
+}

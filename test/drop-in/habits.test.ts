@@ -1,0 +1,108 @@
+/** Single things that modules of hypercore 9's time do to feeds and storages, each found by running such a module. */
+import RAM from 'random-access-memory'
+import test from 'tape'
+import hypercore, { type Feed, type RandomAccess, type StorageFactory } from '../../src/hypercore.ts'
+import { copyBlocks, failure, feedOf, memory, replicaOf, settled } from '../feed/feeds.ts'
+import { within } from '../helpers/watchdog.ts'
+
+type Answer = (error: Error | null, value?: unknown) => void
+
+/** A file that only answers what is asked, and cannot be written. */
+function readOnly(stat: (answer: Answer) => void, read: (answer: Answer) => void): RandomAccess {
+  return {
+    statable: true,
+    stat: stat as never,
+    read: ((_offset: number, _size: number, answer: Answer) => read(answer)) as never,
+    write: (_offset, _data, answer) => answer(new Error('Not writable')),
+    close: (answer) => answer(null)
+  }
+}
+
+/**
+ * Key files that exist only when they are asked for, as stores of many feeds make them. A key that is only known,
+ * without a secret key, fails the first time it is looked at, because the store tries to derive one, and is there
+ * afterwards.
+ */
+function derived(key: Uint8Array, secretKey: Uint8Array | null): StorageFactory {
+  let known = secretKey !== null
+  const lazily = (bytes: Uint8Array | null, text: string): RandomAccess => {
+    const look = (answer: Answer, value: unknown) => {
+      if (known && bytes !== null) return answer(null, value)
+      answer(new Error(known ? text : 'The derivation gave no secret key.'))
+      known = true
+    }
+    return readOnly(
+      (answer) => look(answer, { size: bytes?.byteLength }),
+      (answer) => look(answer, bytes)
+    )
+  }
+  const files = { key: lazily(key, 'No key.'), secret_key: lazily(secretKey, 'No secret key.') }
+  return (name) => (name === 'key' || name === 'secret_key' ? files[name] : (new RAM() as never))
+}
+
+test('stores: derived keys are read, and nothing is written to them', async (t) => {
+  const made = hypercore(memory())
+  await made.ready()
+  const { key, secretKey } = made
+  await made.close()
+  const feed = hypercore(derived(key!, secretKey!), key, { createIfMissing: true })
+  await within(feed.append('a'), 'append')
+  t.deepEqual([feed.writable, feed.length], [true, 1])
+  await feed.close()
+})
+
+test('stores: a key without a secret key, that fails to be derived', async (t) => {
+  const key = Buffer.alloc(32, 7)
+  const feed = hypercore(derived(key, null), key, { createIfMissing: true })
+  await within(feed.ready(), 'ready')
+  t.deepEqual([feed.key, feed.writable], [key, false])
+  await feed.close()
+})
+
+test('stores: an error with a code is never taken for a missing key', async (t) => {
+  for (const broken of ['key', 'secret_key']) {
+    const disk = Object.assign(new Error('EIO'), { code: 'EIO' })
+    const fails = (answer: Answer) => answer(disk)
+    const feed = hypercore((name) => (name === broken ? readOnly(fails, fails) : (new RAM() as never)))
+    const error = await failure(feed.ready(), broken)
+    t.deepEqual([error.code, error.cause], ['ERR_STORAGE', disk], broken)
+  }
+})
+
+test('byte streams: an end of 0 is an open end of seek', async (t) => {
+  const source = await feedOf([...'abcdefgh'].map((letter) => letter.repeat(10)))
+  const replica = await replicaOf(source)
+  await copyBlocks(source, replica, 0)
+  const waiting = replica.seek(45, { start: 0, end: 0 })
+  t.equal(await settled(waiting), false, 'it waits instead of finding nothing to ask for')
+  await copyBlocks(source, replica, 4)
+  t.deepEqual(await within(waiting, 'seek'), { index: 4, offset: 5 })
+  await Promise.all([source.close(), replica.close()])
+})
+
+test('byte streams: a range whose start they have counted up past its end stands for nothing', async (t) => {
+  const source = await feedOf(['a', 'b', 'c'])
+  const replica = await replicaOf(source)
+  const selection = replica.download({ start: 0, end: 2, linear: true })
+  replica.undownload({ ...selection, start: 3 })
+  t.equal(await settled(selection), false, 'the download goes on')
+  await copyBlocks(source, replica, 0, 1)
+  await within(selection, 'download')
+  t.pass('and ends well')
+  await Promise.all([source.close(), replica.close()])
+})
+
+test('handles: `close` replaced by a function that closes later with `_close`', async (t) => {
+  const feed = hypercore(memory()) as Feed & { _close(callback: (error: Error | null) => void): void }
+  await feed.ready()
+  let users = 2
+  feed.close = ((callback: (error: Error | null) => void) => {
+    if (--users === 0) feed._close(callback)
+    else callback(null)
+  }) as never
+  const close = feed.close as unknown as (callback: (error: Error | null) => void) => void
+  await within(new Promise((resolve) => close(resolve)), 'the first close')
+  t.equal(feed.closed, false)
+  t.equal(await within(new Promise((resolve) => close(resolve)), 'the second close'), null)
+  t.equal(feed.closed, true)
+})

@@ -1,0 +1,172 @@
+/** The methods of a feed: promises, callbacks, options, events. */
+import ddatabase, {
+  type AuditReport,
+  type Callback,
+  type Codec,
+  type DownloadProgress,
+  type Feed,
+  type GetOptions,
+  type Key,
+  type Peer,
+  type Proof,
+  type ProtocolStream,
+  type SeekPosition,
+  type Selection,
+  type StoredSignature,
+  type TreeNode
+} from '../../src/index.ts'
+import { exact } from './exact.ts'
+
+declare const numbers: Codec<number>
+declare const signal: AbortSignal
+declare const name: string
+declare const proof: Proof
+
+const texts = ddatabase('./dir', { valueEncoding: 'utf-8' })
+const bytes = ddatabase('./dir')
+const things = ddatabase('./dir', { valueEncoding: 'json' })
+const done: Callback = (error) => exact<Error | null>()(error)
+
+// values, and encodings of a call's own
+exact<Promise<string>>()(texts.get(0))
+exact<Promise<string>>()(texts.get(0, null))
+exact<Promise<string>>()(texts.get(0, { wait: false, timeout: 5, signal }))
+exact<Promise<Uint8Array>>()(texts.get(0, { valueEncoding: 'binary' }))
+exact<Promise<string>>()(bytes.get(0, { valueEncoding: 'utf-8', wait: false }))
+exact<Promise<unknown>>()(bytes.get(0, { valueEncoding: 'json' }))
+exact<Promise<number>>()(bytes.get(0, { valueEncoding: numbers }))
+exact<Promise<unknown>>()(bytes.get(0, { valueEncoding: name }))
+exact<Promise<string>>()(texts.get(0, { valueEncoding: undefined }))
+exact<Promise<string>>()(texts.get(0, {} as GetOptions))
+exact<Promise<string[]>>()(texts.getBatch(0, 5))
+exact<Promise<number[]>>()(texts.getBatch(0, 5, { valueEncoding: numbers, signal }))
+exact<Promise<string>>()(texts.head())
+exact<Promise<Uint8Array>>()(texts.head({ update: true, valueEncoding: 'binary', signal }))
+
+// the other promises
+exact<Promise<void>>()(texts.ready())
+exact<Promise<void>>()(texts.close())
+exact<Promise<number>>()(texts.append('a'))
+exact<Promise<number>>()(texts.append(['a', 'b']))
+exact<Promise<number>>()(bytes.append('text'))
+exact<Promise<number>>()(bytes.append([new Uint8Array(1), 'text']))
+exact<Promise<number>>()(things.append({ any: 'thing' }))
+exact<Promise<number>>()(texts.flush())
+exact<Promise<void>>()(texts.update())
+exact<Promise<void>>()(texts.update(5))
+exact<Promise<void>>()(texts.update({ minLength: 5, ifAvailable: true, signal }))
+exact<Promise<SeekPosition>>()(texts.seek(100, { start: 1, end: -1, signal }))
+exact<Promise<void>>()(texts.clear(0))
+exact<Promise<void>>()(texts.clear(0, 5, { delete: false }))
+exact<Promise<void>>()(texts.truncate(0))
+exact<Promise<void>>()(texts.finalize())
+exact<Promise<StoredSignature>>()(texts.signature())
+exact<Promise<true>>()(texts.verify(0, new Uint8Array(64)))
+exact<Promise<TreeNode[]>>()(texts.rootHashes(0))
+exact<Promise<Proof>>()(texts.proof(0, { digest: 1 }))
+exact<Promise<void>>()(texts.put(0, 'a', proof))
+exact<Promise<AuditReport>>()(texts.audit({ signal }))
+exact<Promise<void>>()(texts.destroyStorage())
+exact<boolean>()(texts.has(0))
+exact<number>()(texts.downloaded(0, 5))
+
+// callbacks: what they get, and what the call returns
+exact<symbol>()(
+  texts.get(0, (error, value) => {
+    exact<Error | null>()(error)
+    exact<string | undefined>()(value)
+  })
+)
+exact<unknown>()(texts.get(0, { wait: false }, (_error, value) => exact<string | undefined>()(value)))
+texts.get(0, { valueEncoding: 'binary' }, (_error, value) => exact<Uint8Array | undefined>()(value))
+exact<void>()(texts.getBatch(0, 5, (_error, values) => exact<string[] | undefined>()(values)))
+exact<void>()(texts.head((_error, value) => exact<string | undefined>()(value)))
+exact<void>()(texts.append('a', (_error, index) => exact<number | undefined>()(index)))
+exact<void>()(texts.flush((_error, index) => exact<number | undefined>()(index)))
+exact<void>()(texts.ready(done))
+exact<void>()(texts.close(done))
+exact<void>()(texts.update(done))
+exact<void>()(texts.update({ minLength: 5 }, done))
+exact<void>()(texts.clear(0, 5, done))
+exact<void>()(texts.audit((_error, report) => exact<AuditReport | undefined>()(report)))
+exact<void>()(texts.verify(0, new Uint8Array(64), (_error, valid) => exact<true | undefined>()(valid)))
+exact<void>()(texts.proof(0, (_error, found) => exact<Proof | undefined>()(found)))
+exact<void>()(
+  texts.seek(5, (error, index, offset) => {
+    exact<Error | null>()(error)
+    exact<number | undefined>()(index)
+    exact<number | undefined>()(offset)
+  })
+)
+
+// downloads
+const selection = texts.download({ start: 0, end: 5, linear: true, signal })
+exact<Selection>()(selection)
+exact<Selection>()(texts.download([1, 2, 3], done))
+exact<Selection>()(texts.download(done))
+exact<Promise<DownloadProgress>>()(selection.progress())
+exact<void>()(selection.cancel())
+exact<number | null>()((await selection.progress()).totalBytes)
+await selection
+texts.undownload({ ...selection })
+
+// iteration and streams
+for await (const value of texts) exact<string>()(value)
+for await (const value of bytes) exact<Uint8Array>()(value)
+for await (const value of texts.createReadStream({ live: true })) exact<string>()(value)
+for await (const value of texts.createReadStream({ valueEncoding: 'binary' })) exact<Uint8Array>()(value)
+texts.createReadStream().on('data', (value) => exact<string>()(value))
+exact<string | null>()(texts.createReadStream().read())
+exact<ReadableStream<string>>()(texts.toWeb())
+exact<ReadableStream<Uint8Array>>()(texts.toWeb({ start: 5, valueEncoding: 'binary' }))
+exact<WritableStream<string>>()(texts.toWebWritable())
+await bytes.toWeb().pipeTo(bytes.toWebWritable({ maxBlockSize: 1024 }))
+texts.createWriteStream().write('a')
+texts.createWriteStream().end()
+bytes.createWriteStream({ maxBlockSize: 1024 }).end('a')
+
+// events
+texts.on('append', () => {})
+texts.on('download', (index, data, peer) => {
+  exact<number>()(index)
+  exact<Uint8Array>()(data)
+  exact<Peer | null>()(peer)
+})
+texts.once('upload', (_index, _data, peer) => exact<Peer>()(peer))
+texts.on('clear', (start, end) => exact<number>()(start + end))
+texts.off('peer-add', (peer) => exact<Peer>()(peer))
+texts.on('replicating', (stream) => exact<ProtocolStream>()(stream))
+texts.on('error', (error) => exact<string | undefined>()(error.code))
+exact<Feed<string>>()(texts.on('ready', () => {}).on('close', () => {}))
+
+// the rest
+exact<ProtocolStream>()(texts.replicate(true, { live: true }))
+exact<Uint8Array | null>()(texts.key)
+export const someKey: Key | null = texts.key
+
+// @ts-expect-error a feed of strings
+texts.append(5)
+// @ts-expect-error a feed of strings
+texts.append([new Uint8Array(1)])
+// @ts-expect-error a feed of bytes
+bytes.append({ any: 'thing' })
+// @ts-expect-error a feed of strings
+texts.createWriteStream().write(5)
+// @ts-expect-error indexes are numbers
+texts.get('0')
+// @ts-expect-error there is no such option
+texts.get(0, { timeuot: 5 })
+// @ts-expect-error a controller is no signal
+texts.get(0, { signal: new AbortController() })
+// @ts-expect-error a number is no encoding
+texts.get(0, { valueEncoding: 5 })
+// @ts-expect-error no such event
+texts.on('apend', () => {})
+// @ts-expect-error what listeners get
+texts.on('download', (index: string) => index)
+// @ts-expect-error no callback
+texts.update(5, 'callback')
+// @ts-expect-error there is no such option
+texts.download({ form: 5 })
+// @ts-expect-error a read-only property
+texts.length = 5
