@@ -7,6 +7,7 @@ declare const ddatabase: typeof api.ddatabase & typeof api
 
 declare namespace ddatabase {
   type AnyEncoding = api.AnyEncoding
+  type AppendOptions = api.AppendOptions
   type Appendable<T> = api.Appendable<T>
   type ArgumentErrorCode = api.ArgumentErrorCode
   type AuditOptions = api.AuditOptions
@@ -67,6 +68,7 @@ declare namespace ddatabase {
   type ReadStream<T = Uint8Array> = api.ReadStream<T>
   type ReadStreamEvents<T> = api.ReadStreamEvents<T>
   type ReadStreamOptions<E = undefined> = api.ReadStreamOptions<E>
+  type Recovery = api.Recovery
   type ReplicateOptions = api.ReplicateOptions
   type ReplicationLimits = api.ReplicationLimits
   type RequestMessage = api.RequestMessage

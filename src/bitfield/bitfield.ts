@@ -53,6 +53,17 @@ export class Bitfield {
   }
 
   /**
+   * As {@link set} for a bit that was set the same way in the pages below a stage: the index bytes are entered also if
+   * the bit itself is seen there already.
+   */
+  repeat(block: number, value: boolean): void {
+    if (this.set(block, value)) return
+    const page = Math.floor(block / PAGE_BLOCKS)
+    const at = (block & (PAGE_BLOCKS - 1)) >> 3
+    updateIndex(this.#pages, page * DATA_BYTES + at, fullness(this.#pages.read(page)?.[at] ?? 0))
+  }
+
+  /**
    * Sets or clears the bits `start` … `end` − 1 and answers how many changed. The pages come out exactly as if
    * {@link set} had been called for one block after the other, ascending, also if the tree bits of each block
    * were set right after its data bit (they lie in the same page). So call this before the tree bits of the

@@ -75,6 +75,8 @@ interface StagedPage {
   readonly bytes: Uint8Array
   readonly origin: Slot | undefined
   readonly version: number
+  /** It was changed after it was perhaps written. */
+  readonly late: boolean
 }
 
 /** The committed pages of a feed. */
@@ -89,6 +91,8 @@ export class Pages implements PageAccess {
   #recentChunk: Chunk = []
   #recentChunkNumber = -1
   #dirty = new Set<number>()
+  // The last stage, until it is adopted.
+  #stage: PageStage | null = null
 
   // The last page that was loaded, which the next one may be equal to.
   #lastLoaded: Slot | null = null
@@ -167,19 +171,42 @@ export class Pages implements PageAccess {
 
   /** The pages changed since the last call, ascending; the caller is going to write them to the file. */
   takeDirty(): number[] {
+    if (this.#dirty.size === 0) return []
     const dirty = [...this.#dirty].sort(ascending)
     for (const page of dirty) this.#slot(page)!.dirty = false
     this.#dirty.clear()
     return dirty
   }
 
+  /** Counts pages that {@link takeDirty} answered, and that could not be written, as changed again. */
+  putBack(pages: readonly number[]): void {
+    for (const page of pages) {
+      const slot = this.#slot(page)
+      if (slot === undefined) continue
+      slot.dirty = true
+      this.#dirty.add(page)
+    }
+  }
+
   /** A stage over these pages: changes made in it are invisible here until {@link adopt}. */
   stage(): PageStage {
-    return new PageStage(
+    this.#stage = new PageStage(
       this,
       (page) => this.#slot(page),
       (bytes) => this.#copy(bytes)
     )
+    return this.#stage
+  }
+
+  /**
+   * Makes a change that was just made here in the stage that is open as well, if there is one: `change` is to do the
+   * same there. Pages of the stage that differ now from what was perhaps written stay dirty when it is adopted.
+   */
+  mirror(change: (stage: PageStage) => void): void {
+    const stage = this.#stage
+    if (stage === null) return
+    change(stage)
+    stage.follow()
   }
 
   #copy(bytes: Uint8Array): Uint8Array {
@@ -203,19 +230,21 @@ export class Pages implements PageAccess {
         throw new Error(`Page ${page} of the bitfield was changed while it was staged`)
       }
     }
-    for (const [page, { bytes }] of staged) {
+    for (const [page, { bytes, late }] of staged) {
       const slot = this.#slot(page)
       if (slot === undefined) {
-        this.#put(page, { bytes, shared: false, dirty: false, version: 0 })
+        this.#put(page, { bytes, shared: false, dirty: late, version: 0 })
       } else {
         if (!slot.shared && this.#spare.length < MAX_SPARE) this.#spare.push(slot.bytes)
         slot.bytes = bytes
         slot.shared = false
-        slot.dirty = false
+        slot.dirty = late
         slot.version++
-        this.#dirty.delete(page)
       }
+      if (late) this.#dirty.add(page)
+      else this.#dirty.delete(page)
     }
+    if (this.#stage === stage) this.#stage = null
     if (stage.length > this.#length) this.#length = stage.length
     if (stage.dataBytes > this.dataBytes) this.dataBytes = stage.dataBytes
     if (stage.treeBytes > this.treeBytes) this.treeBytes = stage.treeBytes
@@ -318,8 +347,17 @@ export class PageStage implements PageAccess {
     } else {
       bytes = this.#copy(origin.bytes)
     }
-    this.#staged.set(page, { bytes, origin, version: origin?.version ?? 0 })
+    this.#staged.set(page, { bytes, origin, version: origin?.version ?? 0, late: false })
     return bytes
+  }
+
+  /** @internal for {@link Pages.mirror}: takes pages that were changed below, and here alike, for current. */
+  follow(): void {
+    for (const [page, { bytes, origin, version }] of this.#staged) {
+      const slot = this.#slotOf(page)
+      if (slot === origin && (slot === undefined || slot.version === version)) continue
+      this.#staged.set(page, { bytes, origin: slot, version: slot?.version ?? 0, late: true })
+    }
   }
 
   touch(page: number): void {

@@ -1,6 +1,6 @@
 /** Which tree nodes are known: the tree bits of the bitfield file (spec FORMAT §5.1). */
 import { fullRoots, parent, sibling } from 'flat-tree'
-import { setClimbing, type TreeBitStore } from '../merkle/tree-set.ts'
+import { setClimbing, type TreeBitStore } from '../util/climbing.ts'
 import { DATA_BYTES, PAGE_TREE_INDEXES, type PageAccess, TREE_BYTES } from './pages.ts'
 import { findBit } from './scan.ts'
 
@@ -102,10 +102,11 @@ export class TreeBits implements TreeBitStore {
     for (const root of fullRoots(end)) {
       if (this.get(sibling(root))) return false
     }
-    return !this.#any(start, end)
+    return !this.any(start, end)
   }
 
-  #any(start: number, end: number): boolean {
+  /** Whether any of the nodes `start` … `end` − 1 is known. */
+  any(start: number, end: number): boolean {
     for (let page = Math.floor(start / PAGE_TREE_INDEXES); page * PAGE_TREE_INDEXES < end; page++) {
       const content = this.#pages.read(page)
       if (content === null) continue

@@ -1,5 +1,10 @@
 import { treeHash } from '../crypto/hash.ts'
-import { type CheckpointFiles, type ClearedRecord, encodeCheckpoint } from '../storage/checkpoint.ts'
+import {
+  type CheckpointFiles,
+  type ClearedRecord,
+  encodeCheckpoint,
+  setDataBytes
+} from '../storage/checkpoint.ts'
 import { storageError } from '../storage/storage.ts'
 import { ignore } from '../util/callback.ts'
 import { Mutex } from '../util/mutex.ts'
@@ -121,16 +126,20 @@ export class Checkpoints {
               byteLength,
               treeHash: treeHash(roots),
               signatureSlots: storage.signatures.slots,
-              dataBytes: this.#readsData && length > 0 && bits.get(length - 1) ? byteLength : 0
+              dataBytes: 0
             },
             pages
           )
+    const reachesEnd = this.#readsData && length > 0 && bits.get(length - 1)
     storage.written = 0
     this.#changed = false
     return this.#order.run(async () => {
       try {
+        // Empty blocks at the end, or a storage that cannot tell, leave the file shorter.
+        const dataBytes = reachesEnd ? Math.min(byteLength, (await storage.data.size()) ?? 0) : 0
         await storage.durability.all()
         if (payload === null || this.#refused) return
+        setDataBytes(payload, dataBytes)
         await this.#files!.write(payload)
         this.#disclaimed.clear()
       } catch (error) {

@@ -1,4 +1,5 @@
 import { Bitfield } from '../bitfield/bitfield.ts'
+import { CommittedBitfield, CommittedTreeBits } from '../bitfield/committed.ts'
 import type { PageAccess, PageStage, Pages } from '../bitfield/pages.ts'
 import { TreeBits } from '../bitfield/tree-bits.ts'
 import { DDatabaseError } from '../errors.ts'
@@ -44,9 +45,8 @@ export class Core {
   constructor(storage: FeedStorage, pages: Pages) {
     this.storage = storage
     this.pages = pages
-    const { bits, tree } = viewsOf(pages)
-    this.bits = bits
-    this.tree = tree
+    this.bits = new CommittedBitfield(pages)
+    this.tree = new TreeSet(new CommittedTreeBits(pages))
   }
 
   /**

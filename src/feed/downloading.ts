@@ -53,9 +53,7 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
         if (this.selections.cancel(selection, error)) this.requestsChanged()
       })
     }
-    this.selections.add(selection)
-    if (this.core !== null) {
-      this.selections.check(this.core)
+    if (this.selections.add(selection, this.core) && this.core !== null) {
       this.replication.replicator.downloadAdded(selection)
     }
     return selection
@@ -71,7 +69,7 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
    * Cancels one `get` by what it returned (or by its `cancel` option), or the gets, seeks and downloads within
    * blocks `start` … `end` − 1. Their callbacks get `ERR_REQUEST_CANCELLED`, downloads `ECANCELED`.
    */
-  cancel(start: unknown, end?: number): void {
+  cancel(start: unknown, end?: number | null): void {
     // What `get` returns if it cannot wait; calls without an id must not be meant by it.
     if (start === undefined || start === null) return
     if (typeof start !== 'number') {
@@ -80,7 +78,7 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
       return
     }
     const first = checkIndex(start, 'start')
-    const last = end === undefined ? first + 1 : checkIndex(end, 'end')
+    const last = end === undefined || end === null ? first + 1 : checkIndex(end, 'end')
     this.selections.cancelRange(first, last)
     this.waiters.cancelRange(first, last)
     this.requestsChanged()

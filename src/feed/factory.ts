@@ -1,4 +1,5 @@
 import type { Dialect } from '../dialect.ts'
+import { argumentTypeError } from '../errors.ts'
 import type { ProtocolStream } from '../replication/stream.ts'
 import type { ChosenEncoding, EncodedValue } from './encoding.ts'
 import { Feed as FeedClass } from './feed.ts'
@@ -75,7 +76,12 @@ export interface FeedStatics {
 
 /** The callable form of a feed class. Classes may extend it, as they could the published packages' function. */
 export function feedFactory<Factory extends FeedStatics>(Class: typeof FeedClass): Factory {
-  function factory(...args: ConstructorParameters<typeof FeedClass>): FeedClass {
+  function factory(this: unknown, ...args: ConstructorParameters<typeof FeedClass>): FeedClass {
+    if (new.target === undefined && this instanceof Class) {
+      throw argumentTypeError(
+        'A feed is a class: make subclasses with `class … extends`, not by calling its constructor on an object'
+      )
+    }
     return Reflect.construct(Class, args, new.target ?? Class)
   }
   factory.prototype = Class.prototype

@@ -1,7 +1,7 @@
 import type { Bitfield } from '../bitfield/bitfield.ts'
-import { discoveryKey, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
+import { discoveryKey, KEY_SIZE, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
 import { DDATABASE, type Dialect } from '../dialect.ts'
-import { argumentTypeError, DDatabaseError } from '../errors.ts'
+import { argumentTypeError, argumentValueError, DDatabaseError } from '../errors.ts'
 import type { TreeSet } from '../merkle/tree-set.ts'
 import type { Claim } from '../merkle/verify.ts'
 import type { ExtensionRegistry } from '../replication/extensions.ts'
@@ -49,6 +49,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   /** The discovery key of a public key: what peers find each other by without learning the key. */
   static discoveryKey(key: Uint8Array): Uint8Array {
     if (!(key instanceof Uint8Array)) throw argumentTypeError('key should be bytes')
+    if (key.byteLength !== KEY_SIZE) throw argumentValueError(`key should have ${KEY_SIZE} bytes`)
     return discoveryKey(key, this.dialect)
   }
 
@@ -219,6 +220,8 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   protected abstract putClaim(core: Core, claim: Claim, peer: Peer | null): Promise<void>
   /** Marks everything for download. */
   protected abstract downloadEverything(): void
+  /** Begins what goes on by itself as long as the feed is open. */
+  protected abstract begin(): void
 
   // ---- life cycle ----
 
@@ -235,6 +238,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     this.selections.check(opened.core)
     if (this.recovery !== null) this.notify('recovered', this.recovery)
     if (opened.core.behind > 0) this.notify('behind', opened.core.behind)
+    queueMicrotask(() => this.begin())
   }
 
   protected override openFailed(error: Error, told: boolean): void {
@@ -248,7 +252,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     await this.core?.end()
     this.replication.replicator.close()
     this.ifAvailable.destroy()
-    this.waiters.failAll(closed)
+    this.waiters.end(closed)
     this.selections.failAll(closed)
     this.canWrite = false
     let failure: unknown = null
@@ -320,7 +324,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     if (grew) this.notify('append')
     if (data === null) {
       this.waiters.changed(core.length)
-      this.selections.check(core)
+      this.selections.hashesStored(core)
       return
     }
     this.replication.replicator.announce(index, 1, peer)
@@ -333,7 +337,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       this.notify('download', index, data, peer)
     }
     this.waiters.stored(index, index + 1, core.length)
-    this.selections.check(core)
+    this.selections.stored(core, index, index + 1)
     if (this.canWrite) return
     const missing = core.bits.firstMissing(this.syncedTo, core.length)
     this.syncedTo = missing === -1 ? core.length : missing
@@ -342,7 +346,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
 
   protected blocksGone(): void {
     this.syncedTo = 0
-    this.selections.rewind()
+    if (this.core !== null) this.selections.rewind(this.core)
   }
 
   protected appendTarget(): ConstructorParameters<typeof Appender>[0] {
@@ -368,7 +372,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
         feed.notify('append')
         feed.replication.replicator.announce(start, count, null)
         feed.waiters.stored(start, start + count, feed.length)
-        feed.selections.check(feed.core!)
+        feed.selections.stored(feed.core!, start, start + count)
       }
     }
   }
@@ -385,6 +389,9 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       },
       get length() {
         return feed.length
+      },
+      get isAuthor() {
+        return feed.canWrite
       },
       waiters: feed.waiters,
       ifAvailable: feed.ifAvailable,
@@ -440,6 +447,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       put: (claim, peer) => feed.putClaim(feed.core!, claim, peer),
       appending: () => (feed.appender.busy ? feed.appender.idle() : null),
       downloadEverything: () => feed.downloadEverything(),
+      lessAvailable: () => feed.finder.reconsider(),
       emit: (event, ...values) => feed.notify(event, ...values)
     }
   }

@@ -33,7 +33,6 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
   constructor(storage: Storage, key?: Key | FeedOptions<T> | null, options?: FeedOptions<T> | null) {
     super(storage, key, options)
     if (!this.sparse) this.download({ start: 0, end: -1 })
-    else if (this.args.options.eagerUpdate === true) this.updateForEver()
     this.start()
   }
 
@@ -41,17 +40,17 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
 
   /** The first stored signature at or after a block (by default the last). Errors: `ERR_NO_SIGNATURE`,
    * `ERR_SIGNATURE_NOT_FOUND`, `ERR_STORAGE`. */
-  signature(index?: number): Promise<StoredSignature>
+  signature(index?: number | null): Promise<StoredSignature>
   signature(callback: Callback<StoredSignature>): void
-  signature(index: number | undefined, callback: Callback<StoredSignature>): void
+  signature(index: number | null | undefined, callback: Callback<StoredSignature>): void
   signature(
-    index?: number | Callback<StoredSignature>,
+    index?: number | null | Callback<StoredSignature>,
     callback?: Callback<StoredSignature> | null
   ): unknown {
     if (typeof index === 'function') return this.signature(undefined, index)
     checkCallback(callback)
     const run = async (): Promise<StoredSignature> => {
-      if (index !== undefined && !(Number.isInteger(index) && index < 0)) checkIndex(index)
+      if (index !== undefined && index !== null && !(Number.isInteger(index) && index < 0)) checkIndex(index)
       const core = await this.whenReady()
       return nextSignature(core, index ?? core.length - 1, this.application, this.key)
     }
@@ -100,7 +99,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
     const run = async (): Promise<Proof> => {
       checkIndex(index)
       const options = checkOptions(given)
-      if (options.digest !== undefined) checkBytes(options.digest, 'digest')
+      if (options.digest !== undefined && options.digest !== null) checkBytes(options.digest, 'digest')
       return createProof(await this.whenReady(), index, options)
     }
     return settle(this.guarded(run()), callback)
@@ -110,6 +109,8 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
   protected async leaf(index: number): Promise<TreeNode> {
     checkIndex(index)
     const core = await this.whenReady()
+    // Below a truncated end the file still has nodes; they do not count.
+    if (!core.tree.get(2 * index)) throw new DDatabaseError('ERR_NODE_NOT_FOUND')
     return this.guarded(
       core.storage.tree.require(2 * index).catch((error) => {
         throw storageError(error)
@@ -140,9 +141,14 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
       checkSignal(signal)
       throwIfAborted(signal)
       const core = await untilAborted(signal, this.whenReady())
-      const report = await auditFeed(core, { signal, closed: () => this.closingBegun })
-      if (report.invalid > 0) this.blocksGone()
-      return report
+      return auditFeed(core, {
+        signal,
+        closed: () => this.closingBegun,
+        forgotten: (blocks) => {
+          if (blocks.length > 0) this.blocksGone()
+          this.replication.replicator.unannounceAll(blocks)
+        }
+      })
     }
     return settle(this.guarded(run()), callback)
   }

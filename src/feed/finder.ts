@@ -62,6 +62,8 @@ export interface FinderSource {
   ready(): Promise<Core>
   readonly closed: boolean
   readonly length: number
+  /** Whether all that is here was made here. */
+  readonly isAuthor: boolean
   readonly waiters: Waiters
   readonly ifAvailable: Guard
   readonly timeouts: AvailabilityTimeouts
@@ -80,6 +82,8 @@ export interface FinderSource {
 /** The calls that look for something and, unless told otherwise, wait until it is there. */
 export class Finder {
   private readonly source: FinderSource
+  // Calls that give up when nobody can help, and whether that is being found out right now.
+  private readonly conditional = new Map<Waiter, boolean>()
 
   constructor(source: FinderSource) {
     this.source = source
@@ -107,7 +111,7 @@ export class Finder {
 
   /** The block that contains byte `bytes`, waiting until the nodes that tell are here (spec FORMAT §8.3). */
   async place(bytes: number, options: SeekOptions, token?: unknown): Promise<SeekPosition> {
-    const { start = 0 } = options
+    const start = options.start ?? 0
     // Byte streams pass an open end as −1 + 1.
     const end = options.end || -1
     const wish: Wish = { kind: 'seek', bytes, start, end, hash: options.hash !== false }
@@ -119,7 +123,13 @@ export class Finder {
         if (options.wait !== false && end > -1 && end <= start) throw new DDatabaseError('ERR_SEEK_NOT_FOUND')
         return found
       }
-      if (found.treeIndex % 2 === 0) return { index: found.treeIndex / 2, offset: found.offset }
+      if (found.treeIndex % 2 === 0) {
+        const index = found.treeIndex / 2
+        if (this.source.isAuthor || isSettled(core, index)) return { index, offset: found.offset }
+        waiter.wish = { ...wish, pair: index - (index % 2) }
+        this.source.placed(bytes)
+        return 'ERR_SEEK_NOT_FOUND'
+      }
       waiter.wish = { ...wish, ...narrow(wish, found.treeIndex) }
       return 'ERR_SEEK_NOT_FOUND'
     })
@@ -146,6 +156,7 @@ export class Finder {
     const forget = signal ? onAbort(signal, (error) => waiters.finish(waiter, error)) : null
     const timeout = checkTimeout(options.timeout)
     let timer: ReturnType<typeof setTimeout> | null = null
+    let asked = false
     if (timeout > 0) {
       timer = setTimeout(() => waiters.finish(waiter, new DDatabaseError('ETIMEDOUT')), timeout)
     }
@@ -154,21 +165,29 @@ export class Finder {
       const core = this.source.core ?? (await waiters.during(waiter, this.source.ready()))
       for (let first = true; ; first = false) {
         let result = attempt(core, waiter)
-        if (result instanceof Promise) result = await waiters.during(waiter, result)
+        if (result instanceof Promise) {
+          if (wish.kind === 'block') waiters.found(waiter)
+          result = await waiters.during(waiter, result)
+          // Taken away while it was read: back to waiting.
+          if (result === null) waiter = waiters.add(waiter.wish, token, waiter.ifAvailable)
+        }
         if (waiter.failure !== null) throw waiter.failure
         if (result !== null && typeof result !== 'string') return result
         if (options.wait === false) throw new DDatabaseError(result ?? 'ERR_BLOCK_NOT_DOWNLOADED')
         if (waiter.ifAvailable) this.failUnlessAvailable(waiter)
         if (first) onwait?.()
+        asked = true
         this.source.wished(waiter.wish)
         await waiter.answer.promise
+        this.conditional.delete(waiter)
         // An abort in between has found the wait over, but not the call.
         if (waiter.failure !== null) throw waiter.failure
         waiter = waiters.add(waiter.wish, token, waiter.ifAvailable)
       }
     } catch (error) {
       waiters.finish(waiter)
-      this.source.givenUp()
+      this.conditional.delete(waiter)
+      if (asked) this.source.givenUp()
       throw error
     } finally {
       if (timer !== null) clearTimeout(timer)
@@ -196,20 +215,37 @@ export class Finder {
   private failUnlessAvailable(waiter: Waiter): void {
     const { source } = this
     const { wish } = waiter
-    const decide = async (): Promise<void> => {
-      if (wish.kind === 'update') await promised((callback) => source.timeouts.update(callback))
-      else await promised((callback) => source.timeouts.get(callback))
-      // Whoever is about to connect in this turn still gets its say.
-      await nextTurn()
-      await new Promise<void>((resolve) => source.ifAvailable.ready(resolve))
-      if (source.closed) throw new DDatabaseError('ERR_FEED_CLOSED', { message: 'Closed' })
-      if (!source.canHelp(wish)) throw new DDatabaseError(UNAVAILABLE[wish.kind])
-    }
     if (wish.kind === 'update' && source.expectedLength > -1 && source.expectedLength <= source.length) {
       source.waiters.finish(waiter, new DDatabaseError('ERR_UNEXPECTED_LENGTH'))
       return
     }
-    decide().catch((error) => source.waiters.finish(waiter, error))
+    const hook = wish.kind === 'update' ? 'update' : 'get'
+    this.decide(
+      waiter,
+      promised((callback) => source.timeouts[hook](callback))
+    )
+  }
+
+  /** Somebody left, or has less than before: who was said to be able to help may not be any more. */
+  reconsider(): void {
+    for (const [waiter, deciding] of this.conditional) {
+      if (!deciding) this.decide(waiter, Promise.resolve())
+    }
+  }
+
+  private decide(waiter: Waiter, allowed: Promise<unknown>): void {
+    const { source, conditional } = this
+    const decision = async (): Promise<void> => {
+      await allowed
+      // Whoever is about to connect in this turn still gets its say.
+      await nextTurn()
+      await new Promise<void>((resolve) => source.ifAvailable.ready(resolve))
+      if (source.closed) throw new DDatabaseError('ERR_FEED_CLOSED', { message: 'Closed' })
+      if (!source.canHelp(waiter.wish)) throw new DDatabaseError(UNAVAILABLE[waiter.wish.kind])
+      if (conditional.has(waiter)) conditional.set(waiter, false)
+    }
+    conditional.set(waiter, true)
+    decision().catch((error) => source.waiters.finish(waiter, error))
   }
 }
 
@@ -228,4 +264,13 @@ function narrow(range: { start: number; end: number }, treeIndex: number): { sta
   const end = range.end === -1 ? last : Math.min(range.end, last)
   if (end <= start) throw new DDatabaseError('ERR_SEEK_NOT_FOUND')
   return { start, end }
+}
+
+/**
+ * Whether the sizes of a block and of its neighbour below the same parent are proven. A hash binds the size of its own
+ * data, and the sum of the sizes below it: two leaves that came without data may have shifted bytes between them.
+ */
+function isSettled(core: Core, index: number): boolean {
+  const neighbour = index % 2 === 0 ? index + 1 : index - 1
+  return core.bits.get(index) || core.bits.get(neighbour) || !core.tree.get(flat.parent(2 * index))
 }

@@ -74,7 +74,7 @@ async function placesOf(
   options: ClearOptions
 ): Promise<Place[]> {
   const { byteOffset, byteLength } = options
-  if (byteOffset !== undefined && byteLength !== undefined) return [{ offset: byteOffset, size: byteLength }]
+  if (typeof byteOffset === 'number' && typeof byteLength === 'number') return [{ offset: byteOffset, size: byteLength }]
   const places: Place[] = []
   for (const [from, to] of runs) {
     const first = await placeOf(core, from)
@@ -112,7 +112,14 @@ export async function truncateFeed(
   let signed: SignedHead | null = null
   for (;;) {
     const given: SignedHead | null = signed
-    const outcome: number | TreeNode[] = await core.change(() => truncate(core, length, given, sign !== null))
+    const outcome: number | TreeNode[] = await core.change(async () => {
+      core.truncating = true
+      try {
+        return await truncate(core, length, given, sign !== null)
+      } finally {
+        core.truncating = false
+      }
+    })
     if (typeof outcome === 'number') return outcome === length ? null : outcome
     signed = { roots: outcome, signature: await sign!(outcome, length) }
   }
@@ -154,7 +161,7 @@ async function truncate(
       // What is appended next takes the place of what was here: a signature of before must not come back.
       synced: true,
       signature: signature === null ? null : { block: length - 1, signature },
-      // After the bits: a crash in between leaves signatures beyond the end, which mean nothing.
+      // After the bits: a crash in between leaves signatures beyond the end, and the next opening the feed as it was.
       last: {
         run: () => signatures.remove(length, oldLength),
         undo: () => signatures.restore(from, copied)
@@ -190,6 +197,8 @@ export interface AuditEnd {
   readonly signal: SignalOption
   /** Whether the feed is closing: what cannot be read any more is not damaged. */
   closed(): boolean
+  /** Blocks, ascending, are forgotten. */
+  forgotten(blocks: readonly number[]): void
 }
 
 /**
@@ -228,16 +237,17 @@ function throwIfEnded({ signal, closed }: AuditEnd): void {
 /** Clears the bits of those blocks that still do not match: the feed may have changed since they were checked. */
 async function forget(core: Core, blocks: readonly number[], end: AuditEnd): Promise<number> {
   const stage = core.stage()
-  let forgotten = 0
+  const forgotten: number[] = []
   for (const block of blocks) {
     if (block >= core.length || (await checkRun(core, block, block + 1))[0]) continue
     throwIfEnded(end)
-    if (stage.bits.set(block, false)) forgotten++
+    if (stage.bits.set(block, false)) forgotten.push(block)
     core.storage.blocks?.delete(block)
   }
   throwIfEnded(end)
   await core.commit({}, stage)
-  return forgotten
+  end.forgotten(forgotten)
+  return forgotten.length
 }
 
 async function checkRun(core: Core, start: number, end: number): Promise<boolean[]> {

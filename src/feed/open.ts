@@ -13,10 +13,10 @@ import {
 } from '../crypto/keys.ts'
 import type { Dialect } from '../dialect.ts'
 import { DDatabaseError } from '../errors.ts'
-import { NODE_SIZE } from '../merkle/node.ts'
+import { HASH_SIZE, NODE_SIZE } from '../merkle/node.ts'
 import { BitfieldFile } from '../storage/bitfield-file.ts'
 import { createCaches } from '../storage/caches.ts'
-import { type Checkpoint, CheckpointFiles } from '../storage/checkpoint.ts'
+import { type Checkpoint, CheckpointFiles, encodeCheckpoint } from '../storage/checkpoint.ts'
 import { Durability } from '../storage/durability.ts'
 import {
   decodeHeader,
@@ -52,7 +52,10 @@ export interface OpenedFeed {
 /** The six storages of a feed, by name. */
 export type FeedFiles = Record<FileName, StorageFile>
 
-/** Without a checkpoint, files of up to this many bytes are looked at as a whole where power failures are reckoned with. */
+/**
+ * Without a checkpoint, files of up to this many bytes are looked at as a whole where they can be synchronised: all of it may
+ * have been written since the last time that somebody did. (A feed in a directory has a checkpoint from the beginning.)
+ */
 const WHOLE_LIMIT = 64 * 1024 * 1024
 
 /**
@@ -139,13 +142,15 @@ class Opening {
     const hasKey = found.key ?? identity.key
     const files = hasKey !== null && this.create.extraFiles ? new CheckpointFiles(this.create, hasKey) : null
     const checkpoint = found.key === null || overwrite ? null : ((await files?.load()) ?? null)
-    const whole = checkpoint === null && (options.repair === true || this.mayLookAtAll(found, durability))
+    const small = durability.offered && isSmall(found.sizes)
+    const whole =
+      checkpoint === null && (options.repair === true || (small && this.create.extraFiles !== true))
     if (overwrite) {
       found.key = null
       found.secretKey = null
       found.pages = new Pages(found.pages.pageSize)
     } else {
-      await this.judge(found, identity.key, checkpoint !== null || whole)
+      await this.judge(found, identity.key, checkpoint !== null || whole || small)
     }
 
     const key = found.key ?? identity.key
@@ -160,10 +165,14 @@ class Opening {
     if (options.writable === true && !writable) throw new DDatabaseError('ERR_NOT_WRITABLE_OPTION')
 
     const core = this.assemble(found, durability)
-    const recovered = overwrite ? null : await this.load(core, found, key, secretKey, checkpoint, whole)
+    const recovered = overwrite
+      ? null
+      : await this.load(core, found, key, secretKey, checkpoint, whole, small)
     if (overwrite) await files?.destroy().catch(rethrow)
     await this.writeHeaders(found)
-    if (overwrite) await this.empty(secretKey, found)
+    // From the first byte on it is known that nothing is known; if it cannot be told, the feed has no checkpoint yet.
+    if (found.key === null) await files?.write(EMPTY_CHECKPOINT).catch(ignore)
+    if (overwrite) await this.empty(core, secretKey, found)
     await this.writeKeys(found, key, secretKey, identity.generated, durability)
     if (recovered !== null) await writeRepairs(core, recovered)
     if (durability.mode === 'disk' && recovered?.claimed !== true) await durability.all()
@@ -172,13 +181,6 @@ class Opening {
     const recovery = recovered?.report ?? null
     if (recovery !== null || (checkpoint !== null && recovered?.claimed === false)) core.checkpoints?.soon()
     return { core, files: this.files as FeedFiles, key, secretKey, writable, recovery }
-  }
-
-  /** Where files can be synchronised and no checkpoint says what was, everything may have been written since. */
-  private mayLookAtAll(found: Found, durability: Durability): boolean {
-    const { tree, signatures, data } = found.sizes
-    if (!durability.offered || this.create.extraFiles === true) return false
-    return tree !== null && signatures !== null && data !== null && tree + signatures + data <= WHOLE_LIMIT
   }
 
   /** The keys that the options, what is stored, or chance give. */
@@ -225,7 +227,7 @@ class Opening {
     }
     const pages = new Pages((await header('bitfield', [PAGE_SIZE, LEGACY_PAGE_SIZE])) ?? PAGE_SIZE)
     const size = await this.file('bitfield').size()
-    if (!overwrite && !missingHeaders.includes('bitfield')) {
+    if (!overwrite && (!missingHeaders.includes('bitfield') || (size ?? 0) > HEADER_SIZE)) {
       await loadPages(pages, this.file('bitfield'), size)
     }
     await header('tree', [NODE_SIZE])
@@ -347,7 +349,8 @@ class Opening {
     key: Uint8Array | null,
     secretKey: Uint8Array | null,
     checkpoint: Checkpoint | null,
-    whole: boolean
+    whole: boolean,
+    small: boolean
   ): Promise<Recovered> {
     const { options } = this.args
     const crypto = options.crypto ?? DEFAULT_CRYPTO
@@ -357,6 +360,7 @@ class Opening {
       core,
       checkpoint,
       whole,
+      small,
       dataSize: found.sizes.data,
       readsData: options.indexing !== true,
       key,
@@ -403,12 +407,15 @@ class Opening {
   }
 
   /** Makes the stored content unreachable, and the old secret key unusable, before the new keys are written. */
-  private async empty(secretKey: Uint8Array | null, found: Found): Promise<void> {
+  private async empty(core: Core, secretKey: Uint8Array | null, found: Found): Promise<void> {
     const { sizes } = found
     if (sizes.bitfield === null || sizes.bitfield > HEADER_SIZE) {
       await this.file('bitfield').del(HEADER_SIZE, Number.POSITIVE_INFINITY)
       await blankPages(this.file('bitfield'), found.pages.pageSize)
     }
+    // A signature that is found beyond the end speaks of a history that was lost.
+    const slots = Math.floor(((sizes.signatures ?? 0) - HEADER_SIZE) / SIGNATURE_SIZE)
+    if (slots > 0) await core.storage.signatures.remove(0, slots + 1)
     const keepsNone = secretKey === null || this.args.options.storeSecretKey === false
     if (keepsNone && (await this.file('secret_key').readIfPresent(0, 1).catch(ignore)) !== null) {
       await this.erase('secret_key', SECRET_KEY_SIZE)
@@ -423,6 +430,8 @@ class Opening {
   }
 
   /**
+   * Keys are durable before anybody gets to know them, whatever the durability of the feed: there is no way back.
+   *
    * The secret key goes first: a creation cut short then fails clearly instead of opening as a mere replica.
    * A creation that fails is taken back, so that the next one starts from nothing.
    */
@@ -438,9 +447,12 @@ class Opening {
     try {
       if (newSecret) {
         await this.file('secret_key').write(0, secretKey)
-        if (durability.mode === 'disk') await durability.sync(this.file('secret_key'))
+        await durability.sync(this.file('secret_key'))
       }
-      if (key !== null && !same(key, found.key)) await this.file('key').write(0, key)
+      if (key !== null && !same(key, found.key)) {
+        await this.file('key').write(0, key)
+        await durability.sync(this.file('key'))
+      }
     } catch (error) {
       if (newSecret && found.secretKey === null) await this.erase('secret_key', SECRET_KEY_SIZE).catch(ignore)
       if (found.key === null) await this.erase('key', KEY_SIZE).catch(ignore)
@@ -469,6 +481,15 @@ const READ_ONLY: ReadonlySet<unknown> = new Set(['EACCES', 'EPERM', 'EROFS'])
 function isPartOf(bytes: Uint8Array, whole: Uint8Array): boolean {
   return bytes.every((byte, i) => byte === 0 || byte === whole[i]) && !b4a.equals(bytes, whole)
 }
+
+function isSmall({ tree, signatures, data }: Found['sizes']): boolean {
+  return tree !== null && signatures !== null && data !== null && tree + signatures + data <= WHOLE_LIMIT
+}
+
+const EMPTY_CHECKPOINT = encodeCheckpoint(
+  { length: 0, byteLength: 0, treeHash: b4a.alloc(HASH_SIZE), signatureSlots: 0, dataBytes: 0 },
+  new Pages(PAGE_SIZE)
+)
 
 function rethrow(error: unknown): never {
   throw storageError(error)

@@ -200,7 +200,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
 
   private async updateTo(given: UpdateOptions | null | undefined): Promise<void> {
     const options = checkWaiting(given)
-    if (options.minLength !== undefined && options.minLength !== -1)
+    if (options.minLength !== undefined && options.minLength !== null && options.minLength !== -1)
       checkIndex(options.minLength, 'minLength')
     throwIfAborted(options.signal)
     return untilAborted(options.signal, this.waitForLength(options))
@@ -221,7 +221,8 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   /** A hint from outside: the feed is known to have `length` blocks, so updates that hope for more can give up. */
   setExpectedLength(length: number): void {
     this.expectedLength = checkIndex(length, 'length')
-    this.whenReady().then((core) => {
+    this.whenOpen().then(() => {
+      const core = this.openCore()
       this.ifAvailable.ready(() => {
         this.expectedLength = -1
       })
@@ -254,8 +255,8 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   private async seekPlace(bytes: number, given: SeekOptions | null | undefined): Promise<SeekPosition> {
     checkBytes(bytes)
     const options = checkWaiting(given)
-    if (options.start !== undefined) checkIndex(options.start, 'start')
-    if (options.end !== undefined && options.end !== -1) checkIndex(options.end, 'end')
+    if (options.start !== undefined && options.start !== null) checkIndex(options.start, 'start')
+    if (options.end !== undefined && options.end !== null && options.end !== -1) checkIndex(options.end, 'end')
     throwIfAborted(options.signal)
     const place = this.finder.place(bytes, { ...options, ...this.withDefaults(options) })
     return untilAborted(options.signal, this.guarded(place))
@@ -263,15 +264,15 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
 
   /** Whether a block, or every block of `start` … `end` − 1, is here. Throws `ERR_FEED_NOT_OPEN` before opening. */
   has(index: number, callback?: Callback<boolean>): boolean
-  has(start: number, end: number | undefined, callback?: Callback<boolean>): boolean
-  has(start: number, end?: number | Callback<boolean>, callback?: Callback<boolean>): boolean {
+  has(start: number, end: number | null | undefined, callback?: Callback<boolean>): boolean
+  has(start: number, end?: number | null | Callback<boolean>, callback?: Callback<boolean>): boolean {
     if (typeof end === 'function') return this.has(start, undefined, end)
     checkCallback(callback)
     checkIndex(start, 'start')
     const core = this.openCore()
-    if (end !== undefined) checkIndex(end, 'end')
+    if (end !== undefined && end !== null) checkIndex(end, 'end')
     const present =
-      end === undefined ? core.bits.get(start) : start <= end && core.bits.firstMissing(start, end) === -1
+      end === undefined || end === null ? core.bits.get(start) : start <= end && core.bits.firstMissing(start, end) === -1
     if (callback) settle(Promise.resolve(present), callback)
     return present
   }
@@ -299,9 +300,15 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     return count
   }
 
+  protected override begin(): void {
+    // Not before: an opening that fails has to be told, and may be tried again.
+    if (this.sparse && this.args.options.eagerUpdate === true) this.updateForEver()
+  }
+
   /** Follows the length of the feed all the time. */
-  protected updateForEver(): void {
-    this.update().then(
+  private updateForEver(): void {
+    // A decision that nobody can help now would be the same at once again.
+    this.update({ ifAvailable: false }).then(
       () => this.updateForEver(),
       (error) => {
         if (this.closingBegun || !this.opened) return

@@ -57,6 +57,8 @@ export interface RecoverySource {
   checkpoint: Checkpoint | null
   /** Without a checkpoint: whether everything in the files is to be looked at. Otherwise bits below the end are trusted. */
   whole: boolean
+  /** Whether that may be done where the bits lead nowhere. */
+  small: boolean
   /** Bytes of the `data` file, null if unknown. */
   dataSize: number | null
   readsData: boolean
@@ -71,6 +73,9 @@ export interface RecoverySource {
 
 // How many signatures below the end are tried where there is no checkpoint.
 const TRIES = 64
+
+// How many signatures are tried for nodes that a longer feed left behind.
+const DISCONNECTED_TRIES = 8
 
 // Signature slots read at a time.
 const SLOTS_AT_A_TIME = 1024
@@ -91,7 +96,8 @@ export async function recover(source: RecoverySource): Promise<Recovered> {
   const attempts: (() => Promise<Recovered | null>)[] = []
   const recovering = new Recovering(source)
   if (source.checkpoint !== null) attempts.push(() => recovering.fromCheckpoint(source.checkpoint!))
-  attempts.push(() => (source.whole ? recovering.fromNothing() : recovering.fromBits()))
+  if (!source.whole) attempts.push(() => recovering.fromBits())
+  if (source.whole || source.small) attempts.push(() => recovering.fromNothing())
   for (const attempt of attempts) {
     const recovered = await attempt()
     if (recovered !== null) return recovered
@@ -119,9 +125,12 @@ interface Base {
   /** Ranges of blocks whose bits are not proven. */
   suspects: [number, number][]
   lostPages: Set<number>
-  /** Which of the signature slots may speak of a longer feed. */
+  /** What was proven and does not hold. */
   damage: Damage[]
-  /** The base may have been written over by somebody who did not know it: what contradicts it is not believed. */
+  /**
+   * False: only the bits say so. Then they may have been written over by somebody who left signatures of before: one that
+   * contradicts them is not believed, and one that cannot be checked tells nothing.
+   */
   firm: boolean
   checkpoint: Checkpoint | null
 }
@@ -217,7 +226,8 @@ class Recovering {
     if (slot === null || (await this.#holds(roots, length, slot))) return { length, roots }
     for await (const { index, signature } of this.#slotsDown(length - 1, 0, TRIES)) {
       const lower = await this.#rootsOf(index + 1)
-      if (lower !== null && (await this.#holds(lower, index + 1, signature))) return { length: index + 1, roots: lower }
+      if (lower !== null && (await this.#holds(lower, index + 1, signature)))
+        return { length: index + 1, roots: lower }
     }
     return null
   }
@@ -243,7 +253,8 @@ class Recovering {
       head.signature !== null ||
       (base.firm && dirty.some((page) => !sameNodes(stage.pages.read(page), this.#core.pages.read(page))))
     const lasting = damage.filter(({ file }) => file !== 'bitfield')
-    if (lasting.length > 0 && !this.#source.repair) throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: lasting })
+    if (lasting.length > 0 && !this.#source.repair)
+      throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: lasting })
     return {
       length: head.length,
       roots: head.roots,
@@ -268,20 +279,28 @@ class Recovering {
   }
 
   /** The greatest length that holds, and what the bits below it come to. */
-  async #findHead(base: Base): Promise<{ head: Candidate; stage: Stage | null; check: TreeCheck | null; behind: number }> {
+  async #findHead(
+    base: Base
+  ): Promise<{ head: Candidate; stage: Stage | null; check: TreeCheck | null; behind: number }> {
     const { signatures } = this.#core.storage
     const { verify } = this.#source
     let behind = 0
     if (verify !== null && !this.#isStatic(base.roots)) {
-      for await (const { index, signature } of this.#slotsDown(signatures.slots, base.length, Number.POSITIVE_INFINITY)) {
+      for await (const { index, signature } of this.#slotsDown(
+        signatures.slots,
+        base.length,
+        Number.POSITIVE_INFINITY
+      )) {
         const length = index + 1
         const roots = await this.#rootsOf(length)
         const accepted = roots === null ? null : await this.#accept(base, { length, roots, signature })
-        if (accepted !== null) return { ...accepted, behind }
-        behind = Math.max(behind, length)
+        const longer = accepted === null ? null : await this.#unsignedEnd(base, length)
+        if (accepted !== null)
+          return { ...(longer ?? accepted), behind: behind > (longer?.head.length ?? 0) ? behind : 0 }
+        if (base.firm) behind = Math.max(behind, length)
       }
     }
-    const unsigned = await this.#unsignedEnd(base)
+    const unsigned = await this.#unsignedEnd(base, base.length)
     if (unsigned !== null) return { ...unsigned, behind: behind > unsigned.head.length ? behind : 0 }
     const head = { length: base.length, roots: base.roots, signature: null }
     const looked = base.suspects.length > 0 || base.lostPages.size > 0
@@ -310,21 +329,28 @@ class Recovering {
     return { head: { length, roots, signature: whole }, ...checked }
   }
 
-  /** The end that the bits tell beyond the base, if every node and block up to it is here and holds. */
-  async #unsignedEnd(base: Base): Promise<{ head: Candidate; stage: Stage; check: TreeCheck } | null> {
+  /** The end that the bits tell beyond `signed` blocks, if every node and block up to it is here and holds. */
+  async #unsignedEnd(
+    base: Base,
+    signed: number
+  ): Promise<{ head: Candidate; stage: Stage; check: TreeCheck } | null> {
     const { sign, verify, key } = this.#source
     const length = this.#core.tree.blocks()
-    if (length <= base.length) return null
+    if (length <= signed) return null
     const roots = await this.#rootsOf(length)
     if (roots === null) return null
-    const checked = await this.#check(base, roots)
+    const checked = await this.#check(base, roots, signed)
     const isStatic = verify === null || (key !== null && this.#isStatic(roots))
     if (!isStatic && !checked.check.complete) return null
     const signature = !isStatic && sign !== null ? sign(signable(treeHash(roots), length)) : null
     return { head: { length, roots, signature }, ...checked }
   }
 
-  async #check(base: Base, roots: readonly TreeNode[]): Promise<{ stage: Stage; check: TreeCheck }> {
+  async #check(
+    base: Base,
+    roots: readonly TreeNode[],
+    completeFrom = base.length
+  ): Promise<{ stage: Stage; check: TreeCheck }> {
     const { core, dataSize, readsData } = this.#source
     const stage = core.stage()
     const source: CheckSource = {
@@ -334,8 +360,10 @@ class Recovering {
       found: bitsOf(core.pages),
       proven: base.proven,
       from: base.length,
+      completeFrom,
       suspects: base.suspects,
       lostPages: base.lostPages,
+      signedRoots: (start, end) => this.#signedRoots(start, end),
       readsData
     }
     for (const { index } of roots) stage.treeBits.set(index, true)
@@ -367,7 +395,13 @@ class Recovering {
     if (signatures.slots >= slots || verify === null || head.length === 0 || head.signature !== null) return
     if (this.#isStatic(head.roots) || (await signatures.get(head.length - 1)) !== null) return
     if (sign !== null) head.signature = sign(signable(treeHash(head.roots), head.length))
-    else base.damage.push({ file: 'signatures', problem: 'slots are missing', start: signatures.slots, end: slots })
+    else
+      base.damage.push({
+        file: 'signatures',
+        problem: 'slots are missing',
+        start: signatures.slots,
+        end: slots
+      })
   }
 
   /** Blocks whose bytes the `data` file had when the checkpoint was made. */
@@ -383,6 +417,17 @@ class Recovering {
       stage.bits.set(start - 1, false)
     }
     base.damage.push({ file: 'data', problem: 'bytes are missing', start, end: length })
+  }
+
+  /** The roots of the greatest length in (start, end) whose signature holds, as far as they lie there. */
+  async #signedRoots(start: number, end: number): Promise<TreeNode[]> {
+    if (this.#source.verify === null) return []
+    for await (const { index, signature } of this.#slotsDown(end - 1, start, DISCONNECTED_TRIES)) {
+      const roots = await this.#rootsOf(index + 1)
+      if (roots === null || !(await this.#holds(roots, index + 1, signature))) continue
+      return roots.filter((root) => flat.leftSpan(root.index) >= 2 * start)
+    }
+    return []
   }
 
   #isStatic(roots: readonly TreeNode[]): boolean {
@@ -404,7 +449,8 @@ class Recovering {
       if (node === null) return null
       roots.push(node)
     }
-    const fits = (tried: readonly TreeNode[]) => hash === undefined || length === 0 || b4a.equals(treeHash(tried), hash)
+    const fits = (tried: readonly TreeNode[]) =>
+      hash === undefined || length === 0 || b4a.equals(treeHash(tried), hash)
     if (!fits(roots)) {
       for (const [i, { index }] of roots.entries()) {
         const healed = await below(index)
@@ -431,8 +477,10 @@ class Recovering {
       found: nothing,
       proven: nothing,
       from: 0,
+      completeFrom: 0,
       suspects: [],
       lostPages: new Set(),
+      signedRoots: async () => [],
       readsData
     }
     return (index) => new TreeCheck(source, core.stage()).below(index)
@@ -502,7 +550,8 @@ function differenceOf(found: Pages, proven: Pages, length: number): Difference {
     }
   }
   for (const page of lostPages) {
-    for (let block = page * PAGE_BLOCKS; block < Math.min((page + 1) * PAGE_BLOCKS, length); block++) blocks.add(block)
+    for (let block = page * PAGE_BLOCKS; block < Math.min((page + 1) * PAGE_BLOCKS, length); block++)
+      blocks.add(block)
   }
   const sorted = [...blocks].filter((block) => block < length).sort((a, b) => a - b)
   const suspects: [number, number][] = []

@@ -3,6 +3,7 @@ import { argumentTypeError, DDatabaseError } from '../errors.ts'
 import { seek } from '../merkle/seek.ts'
 import type { Claim } from '../merkle/verify.ts'
 import { ExtensionRegistry } from '../replication/extensions.ts'
+import { requireAuthenticated } from '../replication/foreign-stream.ts'
 import type { Guard } from '../replication/guard.ts'
 import type { Peer, PeerOptions } from '../replication/peer.ts'
 import { checkReplicateOptions, Replicator } from '../replication/replicator.ts'
@@ -14,7 +15,7 @@ import type {
   Wish
 } from '../replication/source.ts'
 import { ProtocolStream } from '../replication/stream.ts'
-import type { ProtocolHandlers } from '../replication/stream-options.ts'
+import { checkAuthenticated, type ProtocolHandlers } from '../replication/stream-options.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
 import { createProof } from './proofs.ts'
@@ -22,7 +23,9 @@ import { readBlock } from './reader.ts'
 import type { Selections } from './selections.ts'
 import type { Waiters } from './waiters.ts'
 
-/** Options of `replicate` (spec API §8.1); those of the stream count when a new one is made. */
+/**
+ * Options of `replicate` (spec API §8.1); those of the stream count when a new one is made, and `requireAuthenticated` always.
+ */
 export interface ReplicateOptions extends PeerOptions, ProtocolHandlers {
   /** Which side this is, if that is not the first argument. */
   initiator?: boolean | undefined
@@ -62,6 +65,8 @@ export interface ReplicationHost {
   /** Resolves when the appends under way are answered; null if there are none. */
   appending(): Promise<void> | null
   downloadEverything(): void
+  /** Peers can help less than before. */
+  lessAvailable(): void
   emit(event: string, ...values: unknown[]): void
 }
 
@@ -100,39 +105,57 @@ export class FeedReplication implements ReplicationSource {
       given = initiator.initiator
     }
     checkReplicateOptions(settings as { extensions?: unknown })
-    if (!host.sparse && settings.live !== true && !host.selections.startsOpen) host.downloadEverything()
-    if (settings.random !== undefined) this.replicator.random = settings.random
+    checkAuthenticated(settings)
     const stream = this.streamFor(given, settings)
+    // A stream that others use is not ours to destroy.
+    const refuse = (error: Error): void => {
+      if (stream === given || stream === settings.stream) this.refuseOn(stream)
+      else stream.destroy(error)
+    }
+    this.wantEverything(settings)
+    if (settings.random !== undefined) this.replicator.random = settings.random
 
     host.ifAvailable.wait()
     if (host.usable) {
-      this.join(stream, settings)
+      this.join(stream, settings, refuse)
       host.ifAvailable.continue()
     } else {
       host
         .ready()
-        .then(
-          () => this.join(stream, settings),
-          (error) => stream.destroy(error)
-        )
+        .then(() => this.join(stream, settings, refuse), refuse)
         .finally(() => host.ifAvailable.continue())
     }
     if (host.tellsEachCall) host.emit('replicating', stream)
     return stream
   }
 
+  /** What is not sparse and not live is there to be downloaded as a whole. */
+  private wantEverything(settings: ReplicateOptions): void {
+    const { host } = this
+    if (!host.sparse && settings.live !== true && !host.selections.hasWhole) host.downloadEverything()
+  }
+
+  /** The feed is not to be had on this stream. */
+  private refuseOn(stream: ProtocolStream): void {
+    const { discoveryKey } = this
+    if (discoveryKey !== null && !stream.destroying) stream.close(discoveryKey)
+  }
+
   private streamFor(given: unknown, settings: ReplicateOptions): ProtocolStream {
-    if (ProtocolStream.isProtocolStream(given)) return given
-    if (settings.stream !== undefined) return settings.stream
+    const existing = ProtocolStream.isProtocolStream(given) ? given : settings.stream
+    if (existing !== undefined) {
+      if (settings.requireAuthenticated) requireAuthenticated(existing)
+      return existing
+    }
     if (typeof given !== 'boolean')
       throw argumentTypeError('Must specify initiator boolean in replication stream')
     return new this.host.Protocol(given, { ...settings, keyPair: settings.keyPair ?? this.host.noiseKeyPair })
   }
 
-  private join(stream: ProtocolStream, settings: ReplicateOptions): void {
+  private join(stream: ProtocolStream, settings: ReplicateOptions, refuse: (error: Error) => void): void {
     const { onfeedauthenticate } = settings
     if (this.host.tellsEachCall || onfeedauthenticate === undefined || !stream.noise) {
-      this.attach(stream, settings)
+      this.attach(stream, settings, refuse)
       return
     }
     const ask = (): void => {
@@ -140,8 +163,8 @@ export class FeedReplication implements ReplicationSource {
       const done = (error?: unknown): void => {
         if (answered) return
         answered = true
-        if (error) stream.close(this.discoveryKey)
-        else this.attach(stream, settings)
+        if (error) this.refuseOn(stream)
+        else this.attach(stream, settings, refuse)
       }
       try {
         onfeedauthenticate(this.host.owner, stream.remotePublicKey, done)
@@ -150,27 +173,29 @@ export class FeedReplication implements ReplicationSource {
       }
     }
     if (stream.remotePublicKey !== null) ask()
-    else stream.once('handshake', ask)
+    else onHandshake(stream, ask)
   }
 
-  private attach(stream: ProtocolStream, settings: ReplicateOptions): void {
+  private attach(stream: ProtocolStream, settings: ReplicateOptions, refuse: (error: Error) => void): void {
     const { host } = this
+    const { discoveryKey } = this
     if (!host.usable) {
-      stream.destroy(new DDatabaseError('ERR_FEED_CLOSED'))
+      refuse(new DDatabaseError('ERR_FEED_CLOSED'))
       return
     }
-    if (host.key === null) {
-      stream.destroy(
-        new DDatabaseError('ERR_KEY_MISSING', { message: 'A static feed has no key before finalize' })
-      )
+    if (host.key === null || discoveryKey === null) {
+      refuse(new DDatabaseError('ERR_KEY_MISSING', { message: 'A static feed has no key before finalize' }))
       return
     }
-    const peer = this.replicator.attach(stream, host.key, this.discoveryKey, settings)
-    if (peer !== null && !host.tellsEachCall) host.emit('replicating', stream)
+    const peer = this.replicator.attach(stream, host.key, discoveryKey, settings)
+    if (peer === null) return
+    // What was downloaded meanwhile was all that the peers of before had.
+    this.wantEverything(settings)
+    if (!host.tellsEachCall) host.emit('replicating', stream)
   }
 
-  private get discoveryKey(): Uint8Array {
-    return (this.host.owner as { discoveryKey: Uint8Array }).discoveryKey
+  private get discoveryKey(): Uint8Array | null {
+    return (this.host.owner as { discoveryKey: Uint8Array | null }).discoveryKey
   }
 
   // ---- what peers see ----
@@ -228,16 +253,45 @@ export class FeedReplication implements ReplicationSource {
   }
 
   endDownloads(length: number): void {
-    this.host.selections.endAt(length)
+    this.host.selections.endAt(this.host.core!, length)
   }
 
-  checkDownloads(): boolean {
-    return this.host.selections.check(this.host.core!)
+  downloadsWithin(length: number): boolean {
+    return this.host.selections.areWithin(this.host.core!, length)
+  }
+
+  reopenDownloads(): void {
+    this.host.selections.reopen()
+  }
+
+  get anyDownloads(): boolean {
+    return this.host.selections.any
+  }
+
+  lessAvailable(): void {
+    this.host.lessAvailable()
   }
 
   emit(event: string, ...values: unknown[]): void {
     this.host.emit(event, ...values)
   }
+}
+
+// Any number of feeds may wait on one stream.
+const waitingForHandshake = new WeakMap<ProtocolStream, (() => void)[]>()
+
+function onHandshake(stream: ProtocolStream, fn: () => void): void {
+  const waiting = waitingForHandshake.get(stream)
+  if (waiting !== undefined) {
+    waiting.push(fn)
+    return
+  }
+  const list = [fn]
+  waitingForHandshake.set(stream, list)
+  stream.once('handshake', () => {
+    waitingForHandshake.delete(stream)
+    for (const one of list) one()
+  })
 }
 
 function contentOf(core: Core, put: ReplicatedContent['put']): ReplicatedContent {

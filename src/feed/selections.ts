@@ -115,6 +115,29 @@ export class Selection implements PromiseLike<void>, Wanted {
     if (this.#open) this.end = Math.max(length, this.start)
   }
 
+  /** There may be more than is known. @internal */
+  reopen(): void {
+    if (this.#open) this.end = -1
+  }
+
+  /** Whether it had no end when it was asked for. @internal */
+  get isOpen(): boolean {
+    return this.#open
+  }
+
+  /** The first block that is missing, as far as it is known. @internal */
+  get missing(): number {
+    return this.blocks === null ? this.#cursor : this.blocks[this.#cursor]!
+  }
+
+  /** Whether nothing would be missing if an open end were at `length`. @internal */
+  isWithin(core: Core, length: number): boolean {
+    let at = this.#cursor
+    if (!this.hash) return at >= length || core.bits.firstMissing(at, length) === -1
+    while (at < length && this.has(core, at)) at++
+    return at >= length
+  }
+
   /** Ends the download, well or with an error. @internal */
   finish(error?: Error): void {
     this.#outcome ??= { error }
@@ -143,65 +166,114 @@ export class Selection implements PromiseLike<void>, Wanted {
       while (this.#cursor < blocks.length && this.has(core, blocks[this.#cursor]!)) this.#cursor++
       return this.#cursor >= blocks.length
     }
-    if (this.end < 0) return false
+    const end = this.end < 0 ? core.length : this.end
     if (!this.hash) {
-      if (this.#cursor < this.end) {
-        const missing = core.bits.firstMissing(this.#cursor, this.end)
-        this.#cursor = missing === -1 ? this.end : missing
+      if (this.#cursor < end) {
+        const missing = core.bits.firstMissing(this.#cursor, end)
+        this.#cursor = missing === -1 ? end : missing
       }
     } else {
-      while (this.#cursor < this.end && this.has(core, this.#cursor)) this.#cursor++
+      while (this.#cursor < end && this.has(core, this.#cursor)) this.#cursor++
     }
-    return this.#cursor >= this.end
+    return this.end >= 0 && this.#cursor >= end
   }
 
-  /** Blocks may have gone: look at all of them again. */
+  /** Blocks may have gone: look at all of them again. @internal */
   rewind(): void {
     this.#cursor = this.blocks === null ? this.start : 0
   }
 
-  /** Whether a block, or its hash if only hashes are selected, is here. */
+  /** Whether a block, or its hash if only hashes are selected, is here. @internal */
   has(core: Core, block: number): boolean {
     return this.hash ? core.tree.get(2 * block) : core.bits.get(block)
   }
 }
 
-/** The downloads of a feed, in the order in which they were asked for. */
+/**
+ * The downloads of a feed, in the order in which they were asked for. Each is found by the first block that it lacks: storing
+ * another one costs it nothing.
+ */
 export class Selections {
-  private readonly list: Selection[] = []
+  private readonly list = new Set<Selection>()
+  private readonly ofHashes = new Set<Selection>()
+  private readonly byMissing = new Map<number, Set<Selection>>()
 
-  add(selection: Selection): void {
-    this.list.push(selection)
+  /** Adds a download; if the feed is open, it ends at once if all of it is here. @returns whether it goes on */
+  add(selection: Selection, core: Core | null): boolean {
+    this.list.add(selection)
+    if (selection.hash) this.ofHashes.add(selection)
+    if (core !== null) this.place(core, selection)
+    return this.list.has(selection)
   }
 
   [Symbol.iterator](): IterableIterator<Selection> {
     return this.list[Symbol.iterator]()
   }
 
-  /** Whether the first download has an open end. */
-  get startsOpen(): boolean {
-    return this.list[0]?.end === -1
+  /** Whether everything that there will be is to be downloaded. */
+  get hasWhole(): boolean {
+    for (const selection of this.list) if (selection.isOpen && selection.start === 0) return true
+    return false
   }
 
-  /** Open ends are at `length` now. */
-  endAt(length: number): void {
-    for (const selection of this.list) selection.endAt(length)
+  /** Whether there are any. */
+  get any(): boolean {
+    return this.list.size > 0
   }
 
-  /** Answers the downloads that are complete; whether any are left. */
-  check(core: Core): boolean {
-    for (let i = 0; i < this.list.length; i++) {
-      const selection = this.list[i]!
-      if (!selection.isComplete(core)) continue
-      this.list.splice(i--, 1)
-      selection.finish()
+  /** Open ends are at `length` now, as far as is known. */
+  endAt(core: Core, length: number): void {
+    for (const selection of this.list) {
+      if (!selection.isOpen || selection.end === length) continue
+      selection.endAt(length)
+      this.place(core, selection)
     }
-    return this.list.length > 0
+  }
+
+  /** Open ends are open again. */
+  reopen(): void {
+    for (const selection of this.list) selection.reopen()
+  }
+
+  /** Whether nothing would be missing if open ends were at `length`. */
+  areWithin(core: Core, length: number): boolean {
+    for (const selection of this.list) {
+      // What has an end and is still here is not complete.
+      if (!selection.isOpen || !selection.isWithin(core, length)) return false
+    }
+    return true
+  }
+
+  /** Blocks `start` … `end` − 1, or their hashes, are here now: answers the downloads that are complete by that. */
+  stored(core: Core, start: number, end: number): void {
+    if (this.list.size === 0) return
+    if (end - start > this.byMissing.size) {
+      this.check(core)
+      return
+    }
+    // A block comes with hashes of others.
+    this.hashesStored(core)
+    for (let block = start; block < end; block++) {
+      const lacking = this.byMissing.get(block)
+      if (lacking !== undefined) for (const selection of [...lacking]) this.place(core, selection)
+    }
+  }
+
+  /** Hashes are here now: answers the downloads that are complete by that. */
+  hashesStored(core: Core): void {
+    for (const selection of this.ofHashes) this.place(core, selection)
+  }
+
+  /** Answers the downloads that are complete. */
+  check(core: Core): void {
+    for (const selection of [...this.list]) this.place(core, selection)
   }
 
   /** Blocks went away. */
-  rewind(): void {
+  rewind(core: Core): void {
+    this.byMissing.clear()
     for (const selection of this.list) selection.rewind()
+    this.check(core)
   }
 
   /**
@@ -209,23 +281,28 @@ export class Selections {
    * @returns whether there was one
    */
   cancel(range: DownloadRange, error: DDatabaseError = new DDatabaseError('ECANCELED')): boolean {
-    let at = this.list.indexOf(range as Selection)
-    // A selection that has ended stands for no other one.
-    if (at === -1 && range instanceof Selection) return false
-    if (at === -1) {
-      const wanted = new Selection(range, null)
-      at = this.list.findIndex(
-        (selection) =>
-          selection.start === wanted.start &&
-          selection.end === wanted.end &&
-          selection.hash === wanted.hash &&
-          selection.linear === wanted.linear
-      )
-    }
-    if (at === -1) return false
-    const [selection] = this.list.splice(at, 1)
-    selection!.finish(error)
+    const selection = this.find(range)
+    if (selection === undefined) return false
+    this.remove(selection)
+    selection.finish(error)
     return true
+  }
+
+  private find(range: DownloadRange): Selection | undefined {
+    if (range instanceof Selection) {
+      // A selection that has ended stands for no other one.
+      return this.list.has(range) ? range : undefined
+    }
+    const wanted = new Selection(range, null)
+    for (const selection of this.list) {
+      const same =
+        selection.start === wanted.start &&
+        selection.end === wanted.end &&
+        selection.hash === wanted.hash &&
+        selection.linear === wanted.linear
+      if (same) return selection
+    }
+    return undefined
   }
 
   /** Ends the downloads that lie within `start` … `end` − 1. */
@@ -237,6 +314,37 @@ export class Selections {
 
   /** Ends all downloads with `error`. */
   failAll(error: Error): void {
-    for (const selection of this.list.splice(0)) selection.finish(error)
+    for (const selection of [...this.list]) {
+      this.remove(selection)
+      selection.finish(error)
+    }
+  }
+
+  /** Notes which block a download lacks first, or ends it if there is none. */
+  private place(core: Core, selection: Selection): void {
+    const before = selection.missing
+    const complete = selection.isComplete(core)
+    const { missing } = selection
+    if (complete || missing !== before) this.leave(before, selection)
+    if (complete) {
+      this.list.delete(selection)
+      this.ofHashes.delete(selection)
+      selection.finish()
+      return
+    }
+    const lacking = this.byMissing.get(missing)
+    if (lacking === undefined) this.byMissing.set(missing, new Set([selection]))
+    else lacking.add(selection)
+  }
+
+  private remove(selection: Selection): void {
+    this.list.delete(selection)
+    this.ofHashes.delete(selection)
+    this.leave(selection.missing, selection)
+  }
+
+  private leave(block: number, selection: Selection): void {
+    const lacking = this.byMissing.get(block)
+    if (lacking?.delete(selection) && lacking.size === 0) this.byMissing.delete(block)
   }
 }

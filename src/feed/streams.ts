@@ -124,10 +124,17 @@ function checkMaxBlockSize(options: WriteStreamOptions | null | undefined): numb
 function pieces<V>(value: V, size: number): V[] {
   if (size === 0 || !(typeof value === 'string' || value instanceof Uint8Array)) return [value]
   const cut: (string | Uint8Array)[] = []
-  for (let at = 0; at < value.length || at === 0; at += size) {
-    cut.push(typeof value === 'string' ? value.slice(at, at + size) : value.subarray(at, at + size))
+  for (let at = 0, end: number; at < value.length || at === 0; at = end) {
+    end = at + size
+    // The two halves of a character outside the basic plane would become two replacement characters.
+    if (typeof value === 'string' && size > 1 && isHighSurrogate(value, end - 1)) end--
+    cut.push(typeof value === 'string' ? value.slice(at, end) : value.subarray(at, end))
   }
   return cut as V[]
+}
+
+function isHighSurrogate(text: string, at: number): boolean {
+  return at < text.length && (text.charCodeAt(at) & 0xfc00) === 0xd800
 }
 
 /** A web stream of the values of an iteration; nothing is read before somebody asks, and a cancelled one waits no more. */

@@ -9,6 +9,7 @@ import type { StorageFile } from '../storage/random-access.ts'
 import type { TreeFile } from '../storage/tree-file.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Stage } from './core.ts'
+import { byteOffset } from './reader.ts'
 
 /** Bits of a feed. */
 export interface Bits {
@@ -28,12 +29,22 @@ export interface CheckSource {
   proven: Bits
   /** From this block on everything is looked at, whether a bit claims it or not. */
   from: number
+  /** From this block on it is of interest whether all of it holds. */
+  completeFrom: number
   /** Blocks before `from` to look at: ascending ranges, their ends exclusive. */
   suspects: readonly (readonly [number, number])[]
   /** Pages of `found` that lost bits which `proven` has: its data bits are looked at as well. */
   lostPages: ReadonlySet<number>
+  /** Roots of a length in (start, end] that holds because it is signed, as far as they lie there; empty if there is none. */
+  signedRoots(start: number, end: number): Promise<TreeNode[]>
   /** Whether blocks are compared with their hashes; an application that writes `data` itself may not have done so yet. */
   readsData: boolean
+}
+
+interface Placed {
+  node: TreeNode
+  /** Where its bytes begin, NaN if that cannot be told. */
+  offset: number
 }
 
 // Nodes between two turns of the event loop.
@@ -75,7 +86,7 @@ export class TreeCheck {
 
   /** Checks the tree under these roots, ascending, from the first block on. Rejects with the storage's error. */
   async run(roots: readonly TreeNode[]): Promise<void> {
-    const stack: { node: TreeNode; offset: number }[] = []
+    const stack: Placed[] = []
     let offset = 0
     for (const node of roots) {
       stack.unshift({ node, offset })
@@ -90,14 +101,27 @@ export class TreeCheck {
       if (!this.#looksAt(start, end)) continue
       if (node.index % 2 === 0) await this.#checkBlock(start, node, next.offset)
       else {
-        const children = await this.#children(node, start, end, next.offset)
-        if (children !== null) {
-          const [left, right] = children
-          stack.push({ node: right, offset: next.offset + left.size }, { node: left, offset: next.offset })
-        }
+        const below = await this.#children(node, start, end, next.offset)
+        if (below !== null) stack.push(...(await this.#placed(below, start, next.offset)))
       }
       if (steps % NODES_PER_TURN === 0) await nextTurn()
     }
+  }
+
+  /** Nodes from the left to the right with their offsets, the first one last. */
+  async #placed(nodes: readonly TreeNode[], start: number, offset: number): Promise<Placed[]> {
+    const placed: Placed[] = []
+    let block = start
+    let at = offset
+    for (const node of nodes) {
+      const first = flat.leftSpan(node.index) / 2
+      // What lies before it is a tree of its own that is not looked at.
+      if (first !== block) at = (await byteOffset(this.#source.tree, first).catch(() => null)) ?? Number.NaN
+      placed.unshift({ node, offset: at })
+      at += node.size
+      block = flat.rightSpan(node.index) / 2 + 1
+    }
+    return placed
   }
 
   #looksAt(start: number, end: number): boolean {
@@ -113,23 +137,12 @@ export class TreeCheck {
     return low < suspects.length && suspects[low]![0] < end
   }
 
-  /** The children of a node that holds, if they do; else everything below it is forgotten. */
-  async #children(
-    parent: TreeNode,
-    start: number,
-    end: number,
-    offset: number
-  ): Promise<[TreeNode, TreeNode] | null> {
-    const { found, proven, from } = this.#source
+  /**
+   * The nodes to go on with below one that holds: its children, if they hold. Otherwise those that hold for another
+   * reason, and everything else below it is forgotten.
+   */
+  async #children(parent: TreeNode, start: number, end: number, offset: number): Promise<TreeNode[] | null> {
     const [leftIndex, rightIndex] = [flat.leftChild(parent.index), flat.rightChild(parent.index)]
-    const wasProven = [leftIndex, rightIndex].some(
-      (index) => flat.rightSpan(index) < 2 * from && proven.treeBits.get(index)
-    )
-    const wasKnown = wasProven || found.treeBits.get(leftIndex) || found.treeBits.get(rightIndex)
-    if (end <= from && !wasKnown) {
-      this.#forget(parent.index, start, end)
-      return null
-    }
     const left = await this.#node(leftIndex)
     const right = await this.#node(rightIndex)
     const pair =
@@ -140,18 +153,72 @@ export class TreeCheck {
       for (const { index } of pair) this.#stage.treeBits.set(index, true)
       return pair
     }
-    this.complete = false
-    if (wasProven) this.damage.push({ file: 'tree', problem: 'nodes do not hold', start, end })
-    this.#forget(parent.index, start, end)
-    return null
+    if (end > this.#source.completeFrom) this.complete = false
+    if (this.#isProven(leftIndex) && this.#isProven(rightIndex)) {
+      this.damage.push({ file: 'tree', problem: 'nodes do not hold', start, end })
+      this.#forget(parent.index, start, end, [])
+      return null
+    }
+    const tops = await this.#topsBelow(parent.index, start, end)
+    this.#forget(parent.index, start, end, tops)
+    return tops
   }
 
-  #forget(above: number, start: number, end: number): void {
+  #isProven(treeIndex: number): boolean {
+    const { from, proven } = this.#source
+    return flat.rightSpan(treeIndex) < 2 * from && proven.treeBits.get(treeIndex)
+  }
+
+  /**
+   * Nodes below `above` that are known without a way up to it: a copy that was told of a longer feed has the roots of
+   * the shorter one, but not what lies between. They hold if they were proven, or as roots that were signed.
+   */
+  async #topsBelow(above: number, start: number, end: number): Promise<TreeNode[]> {
+    const { found, proven, from, signedRoots } = this.#source
+    const tops: TreeNode[] = end > from ? await signedRoots(start, end) : []
+    let covered = start
+    for (const { index } of tops) covered = flat.rightSpan(index) / 2 + 1
+    const stack = [flat.rightChild(above), flat.leftChild(above)]
+    for (;;) {
+      const index = stack.pop()
+      if (index === undefined) return tops
+      const first = flat.leftSpan(index)
+      const last = flat.rightSpan(index)
+      if (last < 2 * covered || first >= 2 * from) continue
+      if (!proven.treeBits.any(first, last + 1) || !found.treeBits.any(first, last + 1)) continue
+      if (this.#isProven(index)) {
+        const node = await this.#node(index)
+        if (node !== null) tops.push(node)
+        else
+          this.damage.push({
+            file: 'tree',
+            problem: 'nodes are missing',
+            start: first / 2,
+            end: last / 2 + 1
+          })
+      } else if (index % 2 === 1) stack.push(flat.rightChild(index), flat.leftChild(index))
+    }
+  }
+
+  /** Takes all bits below a node, except for those below and of `kept`, ascending. */
+  #forget(above: number, start: number, end: number, kept: readonly TreeNode[]): void {
     const { treeBits, bits } = this.#stage
     const had = treeBits.get(above)
-    this.lost += bits.total(start, end)
-    bits.setRange(start, end, false)
-    treeBits.setRange(2 * start, 2 * end - 1, false)
+    let from = start
+    const upTo = (block: number): void => {
+      this.lost += bits.total(from, block)
+      bits.setRange(from, block, false)
+    }
+    let node = 2 * start
+    for (const { index } of kept) {
+      upTo(flat.leftSpan(index) / 2)
+      from = flat.rightSpan(index) / 2 + 1
+      treeBits.setRange(node, flat.leftSpan(index), false)
+      node = flat.rightSpan(index) + 1
+      treeBits.set(index, true)
+    }
+    upTo(end)
+    treeBits.setRange(node, 2 * end - 1, false)
     treeBits.set(above, had)
   }
 
@@ -159,15 +226,20 @@ export class TreeCheck {
     const { found, proven, from, lostPages } = this.#source
     const claimed = found.bits.get(block)
     if (claimed && block < from && proven.bits.get(block)) return
+    // The bits of a block and of its leaf are written together: where the leaf is known, the block was cleared.
+    const wasCleared = !claimed && found.treeBits.get(leaf.index)
     const lookedFor = block >= from || lostPages.has(Math.floor(block / PAGE_BLOCKS))
-    if (!claimed && !lookedFor) return
+    if (wasCleared || !(claimed || lookedFor)) {
+      if (block >= this.#source.completeFrom) this.complete = false
+      return
+    }
     if (!this.#source.readsData) return
     const bytes = await this.#read(offset, leaf.size)
     const holds = bytes !== null && b4a.equals(leafHash(bytes), leaf.hash)
     if (holds !== claimed) this.#stage.bits.set(block, holds)
     if (holds && !claimed) this.found++
     if (!holds && claimed) this.lost++
-    if (!holds) this.complete = false
+    if (!holds && block >= this.#source.completeFrom) this.complete = false
   }
 
   #node(treeIndex: number): Promise<TreeNode | null> | TreeNode | null {
@@ -189,7 +261,8 @@ export class TreeCheck {
       ? right && (await this.#leafOf(flat.leftChild(parent.index), offset, parent.size - right.size))
       : await this.below(flat.leftChild(parent.index))
     const newRight = leaves
-      ? left && (await this.#leafOf(flat.rightChild(parent.index), offset + left.size, parent.size - left.size))
+      ? left &&
+        (await this.#leafOf(flat.rightChild(parent.index), offset + left.size, parent.size - left.size))
       : await this.below(flat.rightChild(parent.index))
     const pairs: [TreeNode | null, TreeNode | null][] = [
       [newLeft, right],

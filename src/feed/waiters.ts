@@ -25,27 +25,49 @@ export interface Waiter {
 export class Waiters {
   private readonly blocks = new Map<number, Set<Waiter>>()
   private readonly others = new Set<Waiter>()
+  private readonly doing = new Set<Waiter>()
+  private readonly tokens = new Map<unknown, Set<Waiter>>()
 
   /** Starts waiting. Settle it with {@link finish} or by one of the events below. */
   add(wish: Wish, token: unknown, ifAvailable: boolean): Waiter {
     const waiter: Waiter = { wish, failure: null, answer: deferred(), interrupt: null, token, ifAvailable }
-    if (wish.kind === 'block') {
-      const same = this.blocks.get(wish.index)
-      if (same === undefined) this.blocks.set(wish.index, new Set([waiter]))
-      else same.add(waiter)
-    } else {
-      this.others.add(waiter)
-    }
+    if (wish.kind === 'block') addTo(this.blocks, wish.index, waiter)
+    else this.others.add(waiter)
+    if (token !== undefined) addTo(this.tokens, token, waiter)
     return waiter
   }
 
-  /** The outcome of something that the call does, or why the call was ended, if that comes first. */
+  /** The outcome of something that a call does instead of waiting, or why the call was ended, if that comes first. */
   during<V>(waiter: Waiter, doing: Promise<V>): Promise<V> {
     return new Promise((resolve, reject) => {
       waiter.interrupt = reject
+      this.doing.add(waiter)
       if (waiter.failure !== null) reject(waiter.failure)
-      doing.then(resolve, reject)
+      const done = (): void => {
+        this.doing.delete(waiter)
+      }
+      doing.then(
+        (value) => {
+          done()
+          resolve(value)
+        },
+        (error) => {
+          done()
+          reject(error)
+        }
+      )
     })
+  }
+
+  /** The block is here and is being read: from now on the call is not known as one that waits. */
+  found(waiter: Waiter): void {
+    this.remove(waiter)
+  }
+
+  /** Ends all calls, also those that do something. */
+  end(error: Error): void {
+    this.failAll(error)
+    for (const waiter of this.doing) this.finish(waiter, error)
   }
 
   /** Everybody who waits. */
@@ -83,11 +105,12 @@ export class Waiters {
 
   /** Blocks `start` … `end` − 1 are here now, and the feed has `length` blocks. */
   stored(start: number, end: number, length: number): void {
-    if (end - start <= this.blocks.size) {
-      for (let index = start; index < end; index++) this.blockStored(index)
-    } else {
-      for (const index of [...this.blocks.keys()]) {
-        if (index >= start && index < end) this.blockStored(index)
+    for (const index of this.blocksWithin(start, end)) {
+      const waiters = this.blocks.get(index)!
+      this.blocks.delete(index)
+      for (const waiter of waiters) {
+        removeFrom(this.tokens, waiter.token, waiter)
+        waiter.answer.resolve()
       }
     }
     this.changed(length)
@@ -105,15 +128,24 @@ export class Waiters {
 
   /** Ends the waits known by `token` with `ERR_REQUEST_CANCELLED`. */
   cancel(token: unknown): void {
-    this.failAll(new DDatabaseError('ERR_REQUEST_CANCELLED'), (waiter) => waiter.token === token)
+    const waiters = this.tokens.get(token)
+    if (waiters === undefined) return
+    const error = new DDatabaseError('ERR_REQUEST_CANCELLED')
+    for (const waiter of [...waiters]) this.finish(waiter, error)
   }
 
   /** Ends the waits for blocks, and the seeks, that lie within `start` … `end` − 1. */
   cancelRange(start: number, end: number): void {
-    this.failAll(new DDatabaseError('ERR_REQUEST_CANCELLED'), ({ wish }) => {
-      if (wish.kind === 'block') return start <= wish.index && wish.index < end
-      return wish.kind === 'seek' && start <= wish.start && wish.end > -1 && wish.end <= end
-    })
+    const error = new DDatabaseError('ERR_REQUEST_CANCELLED')
+    for (const index of this.blocksWithin(start, end)) {
+      for (const waiter of [...this.blocks.get(index)!]) this.finish(waiter, error)
+    }
+    for (const waiter of [...this.others]) {
+      const { wish } = waiter
+      if (wish.kind === 'seek' && start <= wish.start && wish.end > -1 && wish.end <= end) {
+        this.finish(waiter, error)
+      }
+    }
   }
 
   /** Ends all waits, or those that `which` picks, with `error`. */
@@ -123,20 +155,31 @@ export class Waiters {
     }
   }
 
-  private blockStored(index: number): void {
-    const waiters = this.blocks.get(index)
-    if (waiters === undefined) return
-    this.blocks.delete(index)
-    for (const waiter of waiters) waiter.answer.resolve()
+  /** The blocks of `start` … `end` − 1 that calls wait for. */
+  private blocksWithin(start: number, end: number): number[] {
+    if (end - start > this.blocks.size) {
+      return [...this.blocks.keys()].filter((index) => index >= start && index < end)
+    }
+    const within: number[] = []
+    for (let index = start; index < end; index++) if (this.blocks.has(index)) within.push(index)
+    return within
   }
 
   private remove(waiter: Waiter): void {
-    const { wish } = waiter
-    if (wish.kind !== 'block') {
-      this.others.delete(waiter)
-      return
-    }
-    const same = this.blocks.get(wish.index)
-    if (same?.delete(waiter) && same.size === 0) this.blocks.delete(wish.index)
+    const { wish, token } = waiter
+    if (wish.kind === 'block') removeFrom(this.blocks, wish.index, waiter)
+    else this.others.delete(waiter)
+    if (token !== undefined) removeFrom(this.tokens, token, waiter)
   }
+}
+
+function addTo<K>(map: Map<K, Set<Waiter>>, key: K, waiter: Waiter): void {
+  const same = map.get(key)
+  if (same === undefined) map.set(key, new Set([waiter]))
+  else same.add(waiter)
+}
+
+function removeFrom<K>(map: Map<K, Set<Waiter>>, key: K, waiter: Waiter): void {
+  const same = map.get(key)
+  if (same?.delete(waiter) && same.size === 0) map.delete(key)
 }

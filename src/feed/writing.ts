@@ -1,5 +1,6 @@
 import { treeHash } from '../crypto/hash.ts'
 import { argumentTypeError, DDatabaseError } from '../errors.ts'
+import type { TreeNode } from '../merkle/node.ts'
 import type { Claim, Proof } from '../merkle/verify.ts'
 import type { Peer } from '../replication/peer.ts'
 import { storageError } from '../storage/storage.ts'
@@ -29,7 +30,10 @@ export abstract class WritingFeed<T> extends FeedState<T> {
    * `ERR_WRITE_REFUSED`, `ERR_FEED_CLOSED`, and what the `onwrite` hook says. A rejected append changes nothing.
    */
   append(data: Appendable<T> | readonly Appendable<T>[]): Promise<number>
-  append(data: Appendable<T> | readonly Appendable<T>[], options: AppendOptions | null | undefined): Promise<number>
+  append(
+    data: Appendable<T> | readonly Appendable<T>[],
+    options: AppendOptions | null | undefined
+  ): Promise<number>
   append(data: Appendable<T> | readonly Appendable<T>[], callback: Callback<number>): void
   append(
     data: Appendable<T> | readonly Appendable<T>[],
@@ -95,7 +99,7 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     const value = data === null ? null : encodeBlock(this.codec, data)
     const core = await this.whenReady()
     // The nodes are used up, as they were in the published packages.
-    const claim = { block, value, nodes: proof.nodes.splice(0), signature: proof.signature ?? null }
+    const claim = { block, value, nodes: takeNodes(proof.nodes), signature: proof.signature ?? null }
     await this.putClaim(core, claim, null)
   }
 
@@ -140,8 +144,10 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     checkIndex(start, 'start')
     checkIndex(end, 'end')
     const options = checkOptions(given)
-    if (options.byteOffset !== undefined) checkBytes(options.byteOffset, 'byteOffset')
-    if (options.byteLength !== undefined) checkBytes(options.byteLength, 'byteLength')
+    if (options.byteOffset !== undefined && options.byteOffset !== null)
+      checkBytes(options.byteOffset, 'byteOffset')
+    if (options.byteLength !== undefined && options.byteLength !== null)
+      checkBytes(options.byteLength, 'byteLength')
     const core = await this.whenReady()
     const indexing = this.args.options.indexing === true
     const gone = await core.change(() => clearBlocks(core, start, end, options, indexing))
@@ -190,4 +196,10 @@ export abstract class WritingFeed<T> extends FeedState<T> {
       this.setKeys(key, this.secretKey)
     })
   }
+}
+
+function takeNodes(nodes: TreeNode[]): TreeNode[] {
+  const taken = [...nodes]
+  if (!Object.isFrozen(nodes) && !Object.isSealed(nodes)) nodes.length = 0
+  return taken
 }

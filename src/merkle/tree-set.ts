@@ -4,17 +4,7 @@
  */
 import { fullRoots, iterator, parent } from 'flat-tree'
 import { argumentRangeError } from '../errors.ts'
-
-/** A set of bits by tree index. */
-export interface TreeBitStore {
-  get(treeIndex: number): boolean
-  /** Answers whether the bit changed. */
-  set(treeIndex: number, value: boolean): boolean
-  /** Any bound above the highest bit that is set. */
-  readonly length: number
-  /** Sets or clears the bits `start` … `end` − 1; a store without it gets one `set` after the other. */
-  setRange?(start: number, end: number, value: boolean): void
-}
+import { type Cursor, setClimbing, siblingOf, type TreeBitStore } from '../util/climbing.ts'
 
 /** The nodes a holder selects to prove one node. */
 export interface ProofSelection {
@@ -32,21 +22,6 @@ export interface ProofSelectionOptions {
   hash?: boolean | undefined
   /** Nodes known to be at the requester; the digest's are added to it. */
   tree?: TreeSet | undefined
-}
-
-/**
- * Sets bit `treeIndex` and, as long as the sibling is set too, the parent above; stops at a parent that is set
- * already. Answers false, without looking further, if the bit was set already. Cost: O(log n).
- */
-export function setClimbing(bits: TreeBitStore, treeIndex: number): boolean {
-  if (!bits.set(treeIndex, true)) return false
-  // Half of all leaves are left children whose sibling is not there yet: no cursor needed for these.
-  if ((treeIndex & 3) === 0 && !bits.get(treeIndex + 2)) return true
-  const node = iterator(treeIndex)
-  while (bits.get(siblingOf(node))) {
-    if (!bits.set(node.parent(), true)) break
-  }
-  return true
 }
 
 /** The set of known tree nodes over a store of bits. */
@@ -254,12 +229,6 @@ export class MemoryBits implements TreeBitStore {
     this.#length = Math.max(this.#length, 8 * (Math.floor(treeIndex / 8) + 1))
     return true
   }
-}
-
-type Cursor = ReturnType<typeof iterator>
-
-function siblingOf(node: Cursor): number {
-  return node.isLeft() ? node.index + node.factor : node.index - node.factor
 }
 
 function parentOf(node: Cursor): number {

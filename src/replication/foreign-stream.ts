@@ -1,3 +1,4 @@
+import { DDatabaseError } from '../errors.ts'
 import type { ChannelHandlers } from './channel.ts'
 import { DEFAULT_LIMITS, type ReplicationLimits } from './limits.ts'
 import type { Peer } from './peer.ts'
@@ -17,6 +18,12 @@ export function isForeign(stream: ProtocolStream): boolean {
 /** The limits of a stream; the defaults for a foreign one. */
 export function limitsOf(stream: ProtocolStream): Readonly<ReplicationLimits> {
   return stream.limits ?? DEFAULT_LIMITS
+}
+
+/** Ends a stream with `ERR_NOT_AUTHENTICATED` unless it is authenticated or will be, which one of another make never is. */
+export function requireAuthenticated(stream: ProtocolStream): void {
+  if (typeof stream.requireAuthenticated === 'function') stream.requireAuthenticated()
+  else stream.destroy(new DDatabaseError('ERR_NOT_AUTHENTICATED'))
 }
 
 /** The peer as handlers for a foreign channel: what it throws ends the connection. */

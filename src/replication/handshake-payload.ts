@@ -5,13 +5,7 @@
 import { DDatabaseError } from '../errors.ts'
 import { NONCE_SIZE } from './cipher.ts'
 import type { MessageCodec } from './messages.ts'
-import {
-  bytesFieldSize,
-  FieldReader,
-  uintFieldSize,
-  writeBytesField,
-  writeUintField
-} from './protobuf.ts'
+import { bytesFieldSize, FieldReader, uintFieldSize, writeBytesField, writeUintField } from './protobuf.ts'
 
 const NONCE = 1
 const TRANSPORT = 11

@@ -34,6 +34,15 @@ export interface ReplicationLimits {
   uselessRequests: number
   /** Wants of one channel, each for another window. Default 65536. `ERR_LIMIT`. */
   wants: number
+  /** Data messages of one channel that nothing asked for (hashes, with `allowPush` blocks, too) and that wait to be stored. Default 4096. `ERR_LIMIT`. */
+  queuedPushes: number
+  /** Bytes that these hold. Default 64 MiB. `ERR_LIMIT`. */
+  queuedPushSize: number
+  /**
+   * What may be noted of the blocks that a remote says it has, in KiB: a page of 8192 blocks that has gaps takes one, a
+   * window of 2^20 blocks another one. Default 16384. `ERR_LIMIT`.
+   */
+  remotePages: number
   /** Blocks that one Have without bitfield may announce. Default 2^24. `ERR_LIMIT`. */
   haveRange: number
   /** Bytes of a decoded Have bitfield: a window of 2^20 blocks. Default 131072. `ERR_LIMIT`. */
@@ -58,6 +67,9 @@ export const DEFAULT_LIMITS: Readonly<ReplicationLimits> = Object.freeze({
   queuedRequests: 4096,
   uselessRequests: 4096,
   wants: 65536,
+  queuedPushes: 4096,
+  queuedPushSize: 64 * 1024 * 1024,
+  remotePages: 16384,
   haveRange: 2 ** 24,
   bitfieldSize: 131072,
   remoteLength: 2 ** 40

@@ -5,6 +5,7 @@
 
 import b4a from 'b4a'
 import { soon } from '../util/turn.ts'
+import type { StreamCipher } from './cipher.ts'
 import { RECORD_HEADER_SIZE, type RecordSealer } from './records.ts'
 
 const EMPTY = b4a.alloc(0)
@@ -15,7 +16,9 @@ const LARGEST_SLAB = 64 * 1024
 export class Output {
   /** Where the reserved bytes are to be written. */
   bytes: Uint8Array = EMPTY
-  /** Makes the chunks records; null if they leave as they are. Set before anything is reserved. */
+  /** Encrypts the chunks; null if they are not encrypted, or sealed. Set before anything is reserved. */
+  cipher: StreamCipher | null = null
+  /** Makes records of the chunks; null if there are none. Set before anything is reserved. */
   sealer: RecordSealer | null = null
   // The frames lie in between; `limit` is how far they may go. Around them there is room for what the sealer adds.
   private start = 0
@@ -28,7 +31,7 @@ export class Output {
   private readonly onchunk: (chunk: Uint8Array) => void
   private readonly ontick: () => void
 
-  /** @param onchunk - takes each chunk, and may change it in place */
+  /** @param onchunk - takes each chunk, ready to leave */
   constructor(onchunk: (chunk: Uint8Array) => void) {
     this.onchunk = onchunk
     this.ontick = () => this.endTick()
@@ -58,15 +61,27 @@ export class Output {
     if (end === start) return
     // No slab is kept: the chunk that leaves holds on to this one as long as it needs it.
     this.clear()
-    this.onchunk(this.sealer === null ? bytes.subarray(start, end) : this.sealer.seal(bytes, end))
+    if (this.sealer !== null) {
+      this.onchunk(this.sealer.seal(bytes, end))
+      return
+    }
+    const chunk = bytes.subarray(start, end)
+    this.cipher?.update(chunk, chunk)
+    this.onchunk(chunk)
   }
 
-  /** Forgets what is waiting. */
-  clear(): void {
+  private clear(): void {
     this.bytes = EMPTY
     this.start = 0
     this.end = 0
     this.limit = 0
+  }
+
+  /** Forgets what is waiting, and wipes the keys. Nothing may be reserved any more. */
+  destroy(): void {
+    this.clear()
+    this.cipher?.destroy()
+    this.sealer?.destroy()
   }
 
   private grow(size: number): void {

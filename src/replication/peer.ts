@@ -16,11 +16,12 @@ import type {
 } from './messages.ts'
 import { RemoteBlocks } from './remote-blocks.ts'
 import type { Replicator } from './replicator.ts'
-import { type InflightRequest, sendRequest, URGENT_REQUESTS } from './requests.ts'
+import { AnswerTime, BlockQueue, type InflightRequest, sendRequest, URGENT_REQUESTS } from './requests.ts'
 import type { ReplicationSource, TransferStats, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
 import { Timer } from './timer.ts'
 import { Uploader } from './uploader.ts'
+import { WantedWindows } from './wanted-windows.ts'
 import { Wants, WINDOW } from './wants.ts'
 
 /** Options of one feed on one stream (spec API §8.1). */
@@ -37,8 +38,11 @@ export interface PeerOptions {
   maxRequests?: number | undefined
 }
 
-// Wants may start anywhere, but are answered only in steps of a bitfield page (spec WIRE §11.2).
-const WANT_STEP = 8192
+// About what a node takes in memory.
+const NODE_SIZE = 128
+
+// What a Have may announce block by block; of more it is looked up which ones are waited for.
+const SHORT_RANGE = 64
 
 // Blocks asked for in a row before a new place is chosen at random: neighbours share most of their proofs.
 const RUN = 64
@@ -84,18 +88,27 @@ export class Peer implements ChannelHandlers {
   readonly source: ReplicationSource
   /** The peer has left. */
   closed = false
+  /** Blocks that calls wait for, that this peer has, and that nobody is asked for yet. May hold others. */
+  readonly wished = new BlockQueue()
+  /** How long this peer takes to answer. @internal */
+  readonly answerTime = new AnswerTime()
+  /** When the last answer came, in milliseconds. */
+  lastAnswer = 0
 
   private readonly replicator: Replicator
   private readonly wants: Wants
   private readonly uploader: Uploader
   private readonly intendsToDownload: boolean
-  // Windows that the remote has asked for; it hears of every change from the first one on.
-  private readonly remoteWants = new Set<number>()
+  private readonly remoteWants = new WantedWindows(this)
   private readonly cursors = new WeakMap<object, { next: number; left: number }>()
   private requestTimer: Timer | null = null
+  private answerTimer: Timer | null = null
   private heard = false
-  // Blocks being verified and stored.
+  private silent = false
+  // What is being verified and stored: of answers, and of what was not asked for.
   private storing = 0
+  private pushes = 0
+  private pushedBytes = 0
   private ending = false
 
   /** Made by {@link Replicator.attach}. @internal */
@@ -103,7 +116,10 @@ export class Peer implements ChannelHandlers {
     const { source } = replicator
     this.replicator = replicator
     this.source = source
-    this.remoteBitfield = new RemoteBlocks(() => source.content.pages)
+    this.remoteBitfield = new RemoteBlocks(
+      () => source.content.pages,
+      () => this.limits.remotePages
+    )
     this.remoteExtensions = source.extensions.remote()
     this.live = options.live === true
     this.sparse = source.sparse
@@ -165,6 +181,32 @@ export class Peer implements ChannelHandlers {
     return this.protocol.backedUp === true
   }
 
+  /** Whether blocks can be had from this peer, as far as both sides are willing. */
+  get mayAsk(): boolean {
+    return this.downloading && this.remoteUploading && !this.closed
+  }
+
+  /** Whether it may still say for the first time what it has. */
+  get mayTell(): boolean {
+    if (this.closed || !this.downloading || this.silent) return false
+    return !this.remoteOpened || (this.remoteUploading && !this.heard)
+  }
+
+  /** Whether it owes an answer that somebody else was, or could be, asked for meanwhile. */
+  get isSlow(): boolean {
+    return this.replicator.anyLate && this.inflightRequests.some(({ overdue }) => overdue)
+  }
+
+  /** Whether we do not keep up with storing what it sends: calls that are cancelled do not stop what has come. */
+  get isBusy(): boolean {
+    return this.storing > 2 * (this.maxRequests + URGENT_REQUESTS)
+  }
+
+  /** Whether something that it has sent waits for us. */
+  get isWaiting(): boolean {
+    return this.protocol.state.busy === true
+  }
+
   private get protocol(): ProtocolStream {
     return this.stream.stream
   }
@@ -176,6 +218,7 @@ export class Peer implements ChannelHandlers {
     this.sendStatus()
     this.update()
     this.sendWants()
+    if (!downloading) this.source.lessAvailable()
   }
 
   /** Chooses whether blocks are sent to this peer. */
@@ -193,12 +236,12 @@ export class Peer implements ChannelHandlers {
 
   /** Announces blocks, if the remote wants to know. */
   have(message: { start: number; length?: number; ack?: boolean }): void {
-    if (this.remoteWants.size > 0) this.stream.have(message)
+    if (this.remoteWants.any) this.stream.have(message)
   }
 
   /** Takes announced blocks back, if the remote wants to know. */
   unhave(message: { start: number; length?: number }): void {
-    if (this.remoteWants.size > 0) this.stream.unhave(message)
+    if (this.remoteWants.any) this.stream.unhave(message)
   }
 
   /** Sends the requests that are due. */
@@ -242,8 +285,10 @@ export class Peer implements ChannelHandlers {
     this.sendOptions()
     if (!this.uploading || !this.downloading) this.sendStatus()
     if (again) return
-    this.source.ifAvailable.continue()
+    if (!this.silent) this.source.ifAvailable.continue()
+    this.silent = false
     this.sendWants()
+    this.expectAnswers()
     this.source.emit('peer-open', this)
   }
 
@@ -265,11 +310,12 @@ export class Peer implements ChannelHandlers {
     if (!message.uploading) {
       this.dropRequests()
       this.windowsAnswered(this.wants.reset())
+      this.source.lessAvailable()
     }
     this.update()
     this.sendWants()
     if (message.downloading || this.live || this.closed) return
-    if (this.downloading && this.source.checkDownloads()) return
+    if (this.downloading && this.source.anyDownloads) return
     if (this.uploading && this.remoteDownloading) return
     if (this.sparse && (this.remoteUploading || this.downloading)) return
     this.end()
@@ -277,28 +323,9 @@ export class Peer implements ChannelHandlers {
 
   /** @internal */
   onwant(message: RangeMessage): void {
-    const { start, length } = message
-    if (!this.uploading || start % WANT_STEP !== 0 || length % WANT_STEP !== 0) return
-    const first = this.remoteWants.size === 0
-    this.remoteWants.add(start)
-    if (this.remoteWants.size > this.limits.wants) {
-      throw new DDatabaseError('ERR_LIMIT', { message: 'Too many wants' })
-    }
-    // What was appended before the remote came belongs to what it is told first: if it is not live, it may leave with
-    // what it knows then.
-    const settling = first ? this.source.settling() : null
-    if (settling === null) this.answerWant(message, first)
-    else settling.then(() => this.closed || this.answerWant(message, first))
+    if (this.uploading) this.remoteWants.want(message)
   }
 
-  private answerWant({ start, length }: RangeMessage, first: boolean): void {
-    const { length: own, bits } = this.source.content
-    // So that the remote learns the length early.
-    if (first && own > 0 && bits.get(own - 1)) this.stream.have({ start: own - 1 })
-    this.stream.have({ start, length, bitfield: bits.compress(start, length) })
-  }
-
-  /** @internal */
   onhave(message: HaveMessage): void {
     const { start, length, bitfield } = message
     const { source } = this
@@ -310,13 +337,17 @@ export class Peer implements ChannelHandlers {
     const before = this.remoteLength
     const first = !this.heard
     this.heard = true
-    if (length === WINDOW && this.wants.answered()) source.ifAvailable.continue()
+    this.silent = false
+    const answer = length === WINDOW && this.wants.answered()
+    if (answer) source.ifAvailable.continue()
     if (bitfield !== null) this.haveBitfield(start, length, bitfield)
     else this.haveRange(start, length || 1)
 
     if (first || this.remoteLength > before) source.emit('remote-update', this)
     if (this.closed) return
-    if (this.remoteLength > before || this.wants.blocked) this.sendWants()
+    // A range is asked for one window after the other.
+    if (this.remoteLength > before || answer) this.sendWants()
+    this.expectAnswers()
     this.replicator.endDownloads()
     this.update()
   }
@@ -329,9 +360,8 @@ export class Peer implements ChannelHandlers {
     const bytes = decodeRle(bitfield, limits.bitfieldSize)
     this.checkLength(start + 8 * bytes.byteLength)
     this.remoteBitfield.replace(start, bytes)
-    if (start + 8 * bytes.byteLength > this.remoteLength) {
-      this.remoteLength = Math.max(this.remoteLength, this.remoteBitfield.length)
-    }
+    this.remoteLength = Math.max(this.remoteLength, start + lengthOf(bytes))
+    this.offerWished(start, start + 8 * bytes.byteLength)
   }
 
   private haveRange(start: number, length: number): void {
@@ -340,6 +370,17 @@ export class Peer implements ChannelHandlers {
     this.checkLength(start + length)
     this.remoteBitfield.setRange(start, start + length, true)
     if (start + length > this.remoteLength) this.remoteLength = start + length
+    this.offerWished(start, start + length)
+  }
+
+  /** Calls may wait for some of the blocks that the remote has. */
+  private offerWished(start: number, end: number): void {
+    const { source, wished } = this
+    if (end - start <= SHORT_RANGE) {
+      for (let index = start; index < end; index++) if (source.isWished(index)) wished.add(index)
+      return
+    }
+    for (const index of source.wishedBlocks()) if (index >= start && index < end) wished.add(index)
   }
 
   private checkLength(length: number): void {
@@ -363,7 +404,8 @@ export class Peer implements ChannelHandlers {
       if (request.bytes === 0 && request.index >= start && request.index < start + length)
         this.answered(request)
     }
-    this.replicator.fillAll()
+    this.replicator.fillSoon()
+    this.source.lessAvailable()
   }
 
   /** @internal */
@@ -378,44 +420,90 @@ export class Peer implements ChannelHandlers {
 
   /** @internal */
   ondrain(): void {
+    this.remoteWants.resume()
     this.uploader.resume()
   }
 
   /** @internal */
   ondata(message: DataMessage): void {
     const { index, value } = message
-    const { source } = this
-    if (value !== null && !source.allowPush && !this.replicator.reserved.has(index)) {
-      // It was not asked for, or the call was cancelled.
-      if (!source.content.bits.get(index)) this.unhave({ start: index })
-      this.settle(index, false)
-      return
+    const { reserved } = this.replicator
+    const request = this.requestFor(index, value === null)
+    if (request !== undefined) {
+      const now = performance.now()
+      this.answerTime.took(now - request.sent)
+      this.lastAnswer = now
     }
-    // An honest peer answers what it was asked for, once; this bounds what a dishonest one can have us hold.
-    this.storing++
-    if (this.storing > (source.allowPush ? this.limits.queuedRequests : this.maxRequests + URGENT_REQUESTS)) {
-      throw new DDatabaseError('ERR_LIMIT', { message: 'Too many blocks at once that were not asked for' })
-    }
-    source.content
-      .put({ block: index, value, nodes: message.nodes, signature: message.signature }, this)
-      .then(
-        () => {
-          this.storing--
-          this.received(index, value)
-        },
-        (error) => this.destroy(error)
-      )
+    const asked = request !== undefined || (value !== null && reserved.has(index))
+    if (value !== null && !asked && !this.source.allowPush) {
+      // The call was cancelled, or it was not asked for.
+      if (!this.source.content.bits.get(index)) this.unhave({ start: index })
+      this.update()
+    } else if (value === null) this.store(message, request, !asked)
+    else if (this.source.content.bits.get(index) || !reserved.store(index)) {
+      // Somebody else was faster. If that turns out to be wrong, it is asked for again.
+      if (request !== undefined) this.settle(request)
+    } else this.store(message, request, !asked)
   }
 
-  private received(index: number, value: Uint8Array | null): void {
+  /** The request that a Data answers: each is answered once. */
+  private requestFor(index: number, hash: boolean): InflightRequest | undefined {
+    const { inflightRequests } = this
+    const request = inflightRequests.find((one) => one.index === index && !one.arrived)
+    if (request !== undefined || !hash) return request
+    // The answer to a seek names the block found, not the one asked.
+    return inflightRequests.find((one) => one.bytes > 0 && !one.arrived)
+  }
+
+  private store(message: DataMessage, request: InflightRequest | undefined, pushed: boolean): void {
+    const { index, value, nodes, signature } = message
+    const { content } = this.source
+    const size = value === null ? NODE_SIZE * nodes.length : value.byteLength
+    if (request !== undefined) request.arrived = true
+    if (pushed) {
+      const { queuedPushes, queuedPushSize } = this.limits
+      this.pushes++
+      this.pushedBytes += size
+      if (this.pushes > queuedPushes || this.pushedBytes > queuedPushSize) {
+        throw new DDatabaseError('ERR_LIMIT', { message: 'Too much at once that was not asked for' })
+      }
+    }
+    this.storing++
+    this.replicator.storeBegun()
+    const done = (): void => {
+      this.storing--
+      this.replicator.storeEnded()
+      if (pushed) {
+        this.pushes--
+        this.pushedBytes -= size
+      }
+      if (value !== null) this.replicator.reserved.stored(index)
+    }
+    content.put({ block: index, value, nodes, signature }, this).then(
+      () => {
+        done()
+        this.received(index, request)
+      },
+      (error) => {
+        done()
+        // The feed was closed meanwhile: that is not the remote's fault, nor that of other feeds on this stream.
+        if (DDatabaseError.is(error) && error.code === 'ERR_FEED_CLOSED') this.close()
+        else this.destroy(error)
+        this.replicator.free(index)
+        this.replicator.fillAll()
+      }
+    )
+  }
+
+  private received(index: number, request: InflightRequest | undefined): void {
     if (this.closed) return
     // A Data without a block acknowledges nothing that was stored, but the published peers say it all the same.
     if (this.remoteAck) this.stream.have({ start: index, length: 1, ack: true })
-    this.settle(index, value === null)
+    if (request !== undefined) this.settle(request)
+    else this.update()
     this.replicator.endDownloads()
   }
 
-  /** @internal */
   onclose(): void {
     this.leave()
   }
@@ -487,9 +575,12 @@ export class Peer implements ChannelHandlers {
 
   /** Asks for a block that is reserved for this peer. @internal */
   request(index: number, bytes: number, hash: boolean): void {
-    const request = { index, bytes, hash, nodes: this.replicator.digest(this, index) }
+    const nodes = this.replicator.digest(this, index)
+    const sent = performance.now()
+    const request = { index, bytes, hash, nodes, sent, arrived: false, overdue: false }
     this.inflightRequests.push(request)
     this.startTimer()
+    this.replicator.watch()
     sendRequest(this.stream, request)
   }
 
@@ -529,18 +620,10 @@ export class Peer implements ChannelHandlers {
     }
   }
 
-  /** An answer for `index` was dealt with: its requests are done, and the next ones can go out. */
-  private settle(index: number, hash: boolean): void {
-    const done = this.inflightRequests.filter((request) => request.index === index && (!hash || request.hash))
-    if (hash && done.length === 0) {
-      // The answer to a seek names the block found, not the one asked. (A request for a block itself is never answered
-      // by a hash alone, unless an Unhave came before, which has ended it already.)
-      const seek = this.inflightRequests.find((request) => request.bytes > 0)
-      if (seek !== undefined) done.push(seek)
-    }
-    if (done.length > 0) this.requestTimer?.refresh()
-    for (const request of done) this.answered(request)
-    if (!hash) this.replicator.reserved.release(index)
+  /** An answer was dealt with: its request is done, and the next ones can go out. */
+  private settle(request: InflightRequest): void {
+    this.requestTimer?.refresh()
+    this.answered(request)
     this.update()
   }
 
@@ -555,7 +638,7 @@ export class Peer implements ChannelHandlers {
   private dropRequests(): void {
     for (const request of this.inflightRequests.splice(0)) this.replicator.release(request)
     this.stopTimer()
-    this.replicator.fillAll()
+    this.replicator.fillSoon()
   }
 
   private startTimer(): void {
@@ -574,8 +657,8 @@ export class Peer implements ChannelHandlers {
     const oldest = this.inflightRequests[0]
     if (oldest === undefined) return
     const { bits, tree } = this.source.content
-    if (oldest.hash ? tree.get(2 * oldest.index) : bits.get(oldest.index)) {
-      // Another peer was faster, or it was the answer to a seek.
+    if (!oldest.overdue && (oldest.hash ? tree.get(2 * oldest.index) : bits.get(oldest.index))) {
+      // Nobody needs it any more; the one that was asked may know that.
       this.answered(oldest)
       if (this.inflightRequests.length > 0) this.startTimer()
       return
@@ -583,14 +666,50 @@ export class Peer implements ChannelHandlers {
     this.destroy(new DDatabaseError('ERR_REQUEST_TIMEOUT'))
   }
 
+  /**
+   * What has to be said before something counts as not available (that the feed is open, what is in the windows asked for)
+   * is waited for as long as for anything else on this stream, and no longer.
+   */
+  expectAnswers(): void {
+    const waiting = !this.closed && !this.silent && (!this.remoteOpened || this.wants.unanswered > 0)
+    if (!waiting) {
+      this.answerTimer?.destroy()
+      this.answerTimer = null
+      return
+    }
+    const { timeout } = this.protocol
+    if (this.answerTimer !== null) this.answerTimer.refresh()
+    else if (timeout !== null) this.answerTimer = new Timer(timeout.ms, () => this.onsilence())
+  }
+
+  private onsilence(): void {
+    this.answerTimer = null
+    this.silent = true
+    this.windowsAnswered(this.wants.giveUp())
+    if (!this.remoteOpened) this.source.ifAvailable.continue()
+    this.replicator.endDownloads()
+  }
+
   private leave(): void {
     if (this.closed) return
+    if (!this.remoteOpened && !this.silent) this.source.ifAvailable.continue()
     this.closed = true
     this.uploader.stop()
     this.stopTimer()
     this.remoteWants.clear()
+    this.wished.clear()
     this.windowsAnswered(this.wants.reset())
-    if (!this.remoteOpened) this.source.ifAvailable.continue()
+    this.expectAnswers()
     this.replicator.detach(this)
   }
+}
+
+/** One past the highest bit that is set. */
+function lengthOf(bytes: Uint8Array): number {
+  for (let i = bytes.byteLength - 1; i >= 0; i--) {
+    const byte = bytes[i]!
+    // The last bit of a byte is its lowest one.
+    if (byte !== 0) return 8 * i + 8 - (31 - Math.clz32(byte & -byte))
+  }
+  return 0
 }

@@ -17,8 +17,11 @@ export const RECORD_TRANSPORT = 1
 /** Bytes in front of what is sealed. */
 export const RECORD_HEADER_SIZE = 3
 
-/** Most bytes that one record seals. */
-export const MAX_RECORD_SIZE = Number(process.env.MAXREC ?? 128 * 1024)
+/**
+ * Most bytes that one record seals, and that a receiver keeps unproven. A block of 64 KB with its proof fits: where it takes
+ * two records it has to be copied at both ends, which costs as much as half of the sealing.
+ */
+export const MAX_RECORD_SIZE = 128 * 1024
 
 /** Bytes that a record has beside what it seals. */
 export const RECORD_OVERHEAD = RECORD_HEADER_SIZE + AEAD_TAG_SIZE
@@ -45,7 +48,7 @@ export function recordKey(splitKey: Uint8Array, handshakeHash: Uint8Array): Uint
 class RecordCipher {
   protected readonly key: Uint8Array
   protected readonly header = b4a.alloc(RECORD_HEADER_SIZE)
-  // The number of the record: 2^53 of them would take centuries, so none comes twice, and no new keys are needed.
+  // Records so far. 2^53 would take centuries at a million a second, so no nonce comes twice, and no new keys are needed.
   protected count = 0
   private readonly nonce = b4a.alloc(NONCE_SIZE)
   private readonly view = new DataView(this.nonce.buffer, this.nonce.byteOffset, NONCE_SIZE)

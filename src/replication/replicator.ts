@@ -4,13 +4,24 @@ import { Peer, type PeerOptions } from './peer.ts'
 import { type InflightRequest, Reservations, URGENT_REQUESTS } from './requests.ts'
 import type { ReplicationSource, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
+import { Timer } from './timer.ts'
 
 // Requests for one seek that may be out at a time.
 const SEEK_REQUESTS = 4
 
+// Milliseconds between two looks for answers that do not come.
+const LOOK = 100
+
+// From so many blocks being stored on nobody is blamed for being slow.
+const MANY = 16
+
+// A request that waits behind others for this many times as long as an answer should take is late, too.
+const LONGEST_QUEUE = 4
+
 /**
  * The peers of one feed, and who is asked for what (spec WIRE §11.4). A block is reserved while it is asked for, so
- * that two peers are never asked for the same one. All is bookkeeping: no timers, no input or output of its own.
+ * that two peers are not asked for the same one; unless an answer takes long and another peer could be faster. Then
+ * that one is asked, too, and the first one has to give its answer all the same, or to end with its timeout.
  */
 export class Replicator {
   readonly source: ReplicationSource
@@ -21,9 +32,13 @@ export class Replicator {
   /** Source of the places where downloads start; fixed in tests that repeat a recorded session. */
   random: () => number = Math.random
 
-  // Blocks that calls wait for and nobody was asked for yet.
-  private readonly unasked = new Set<number>()
+  private storing = 0
   private filling = false
+  // Blocks that somebody is late with, so that others may be asked.
+  private readonly late = new Set<number>()
+  private timer: Timer | null = null
+  private fillingSoon = false
+  private cancelling = false
 
   constructor(source: ReplicationSource) {
     this.source = source
@@ -54,6 +69,9 @@ export class Replicator {
     }
     this.source.ifAvailable.wait() // until the remote opens the feed too, or the peer leaves
     this.peers.push(peer)
+    peer.expectAnswers()
+    this.watch()
+    if (!peer.live && peer.downloading) this.source.reopenDownloads()
     this.source.emit('peer-add', peer)
     if (foreign && peer.stream.remoteOpened) peer.onopen()
     return peer
@@ -66,8 +84,9 @@ export class Replicator {
     this.peers.splice(at, 1)
     for (const request of peer.inflightRequests.splice(0)) this.release(request)
     this.source.emit('peer-remove', peer)
-    this.endDownloads()
+    this.endDownloads(!peer.live)
     this.fillAll()
+    this.source.lessAvailable()
   }
 
   /** Leaves all streams. */
@@ -82,13 +101,27 @@ export class Replicator {
     return length
   }
 
-  /** Whether some peer has what is wished for. */
+  /** Whether some peer has what is wished for, or it may be among what has come and is being stored. */
   canHelp(wish: Wish): boolean {
-    if (wish.kind === 'update') {
-      return this.source.content.length >= wish.length || this.remoteLength >= wish.length
-    }
-    if (wish.kind === 'block') return this.peers.some((peer) => peer.remoteBitfield.get(wish.index))
-    return this.peers.some((peer) => this.seekTarget(peer, wish) !== -1)
+    if (this.storing > 0) return true
+    const { length } = this.source.content
+    return (
+      this.peers.some((peer) => {
+        if (!peer.mayAsk) return false
+        if (wish.kind === 'update') return peer.remoteLength >= wish.length
+        if (wish.kind === 'block') return peer.remoteBitfield.get(wish.index)
+        return this.canSeek(peer, wish)
+      }) ||
+      (wish.kind === 'update' && length >= wish.length)
+    )
+  }
+
+  private canSeek(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): boolean {
+    if (wish.pair !== undefined) return this.pairOf(wish).some((index) => peer.remoteBitfield.get(index))
+    return (
+      peer.inflightRequests.some(({ bytes }) => bytes === wish.bytes) ||
+      this.seekTarget(peer, wish, true) !== -1
+    )
   }
 
   // ---- news ----
@@ -97,12 +130,27 @@ export class Replicator {
   wished(wish: Wish): void {
     if (wish.kind === 'block') {
       if (this.reserved.has(wish.index)) return
-      this.unasked.add(wish.index)
+      this.offer(wish.index)
     }
     for (const peer of [...this.peers]) {
       peer.wantWish(wish)
       this.fill(peer)
     }
+  }
+
+  /** A block that a call waits for may be asked of all peers that have it. */
+  private offer(index: number): void {
+    for (const peer of this.peers) if (peer.remoteBitfield.has(index)) peer.wished.add(index)
+  }
+
+  /** Something that a peer sent is being verified and stored. */
+  storeBegun(): void {
+    this.storing++
+  }
+
+  /** It was stored, or refused. */
+  storeEnded(): void {
+    if (--this.storing === 0) this.source.lessAvailable()
   }
 
   /** A download was added. */
@@ -112,24 +160,36 @@ export class Replicator {
     this.fillAll()
   }
 
-  /** Calls or downloads were cancelled: requests that nobody needs any more are taken back. */
+  /** Calls or downloads were cancelled: requests that nobody needs any more are taken back, at the end of this tick. */
   cancelled(): void {
-    for (const index of this.unasked) if (!this.source.isWished(index)) this.unasked.delete(index)
-    for (const peer of [...this.peers]) peer.cancelRequests((request) => !this.isNeeded(request))
-    this.fillAll()
+    if (this.cancelling || this.peers.length === 0) return
+    this.cancelling = true
+    queueMicrotask(() => {
+      this.cancelling = false
+      for (const peer of [...this.peers]) peer.cancelRequests((request) => !this.isNeeded(request))
+      this.fillAll()
+    })
   }
 
   /** Blocks `start` … `start + length` − 1 are here; `from` is where they came from. */
   announce(start: number, length: number, from: unknown): void {
     const message = length === 1 ? { start } : { start, length }
     for (const peer of [...this.peers]) if (peer !== from) peer.have(message)
-    if (this.unasked.size > 0) for (let i = start; i < start + length; i++) this.unasked.delete(i)
   }
 
   /** Blocks are gone. */
   unannounce(start: number, length: number): void {
     for (const peer of [...this.peers]) peer.unhave({ start, length })
     this.fillAll()
+  }
+
+  /** Blocks, ascending, are gone. */
+  unannounceAll(blocks: readonly number[]): void {
+    for (let i = 0, from = 0; i < blocks.length; i++) {
+      if (blocks[i + 1] === blocks[i]! + 1) continue
+      this.unannounce(blocks[from]!, i + 1 - from)
+      from = i + 1
+    }
   }
 
   /** A seek found its place. */
@@ -144,18 +204,24 @@ export class Replicator {
 
   /**
    * Not live and not sparse: when it is known how long the feed is, open-ended downloads get an end (spec WIRE §14),
-   * and a peer that nothing more is wanted from is told so.
+   * and a peer that nothing more is wanted from is told so. Who has not told yet what it has may have more.
+   * @param left - a peer that is not live has just left
    */
-  endDownloads(): void {
+  endDownloads(left = false): void {
     const { source } = this
-    if (source.sparse || !this.peers.some((peer) => !peer.live)) return
-    const length = Math.max(source.content.length || -1, this.remoteLength || -1)
-    if (this.peers.some((peer) => peer.remoteOpened && !peer.live)) {
-      source.endDownloads(length === -1 ? 0 : length)
+    if (source.sparse || !(left || this.peers.some((peer) => !peer.live))) return
+    const length = Math.max(source.content.length, this.remoteLength)
+    if (this.peers.some((peer) => peer.mayTell)) {
+      if (!source.downloadsWithin(length)) return
+    } else {
+      // Nobody has said anything about the feed as long as it is empty and no peer has opened it.
+      if (length > 0 || this.peers.some((peer) => peer.remoteOpened && !peer.live))
+        source.endDownloads(length)
+      if (source.anyDownloads) return
     }
-    if (source.checkDownloads()) return
     for (const peer of [...this.peers]) {
-      if (!peer.live && peer.downloading && peer.remoteUploading && peer.remoteOpened) peer.end()
+      if (!peer.live && peer.downloading && peer.remoteUploading && peer.remoteOpened && !peer.mayTell)
+        peer.end()
     }
   }
 
@@ -168,10 +234,14 @@ export class Replicator {
 
   /** Ends a reservation; a block that is still waited for can be asked for again. */
   release(request: InflightRequest): void {
-    this.reserved.release(request.index)
-    if (this.source.isWished(request.index) && !this.source.content.bits.get(request.index)) {
-      this.unasked.add(request.index)
-    }
+    // Somebody else has the reservation of a late one by now, or may have.
+    if (!request.overdue) this.free(request.index)
+  }
+
+  /** A block is not stored, and nobody is asked for it any more. */
+  free(index: number): void {
+    this.reserved.release(index)
+    if (this.source.isWished(index) && !this.source.content.bits.get(index)) this.offer(index)
   }
 
   /** Sends the requests that are due, to all peers. */
@@ -179,9 +249,88 @@ export class Replicator {
     for (const peer of [...this.peers]) this.fill(peer)
   }
 
+  /** The same, once, when all messages at hand have been worked on. */
+  fillSoon(): void {
+    if (this.fillingSoon) return
+    this.fillingSoon = true
+    queueMicrotask(() => {
+      this.fillingSoon = false
+      this.fillAll()
+    })
+  }
+
+  /** A request was sent; if there is somebody else to ask, its answer is looked out for. */
+  watch(): void {
+    if (this.timer === null && this.peers.length > 1) this.timer = new Timer(LOOK, () => this.look())
+  }
+
+  /** Whoever takes longer than somebody else would is not waited for alone. */
+  private look(): void {
+    this.timer = null
+    const now = performance.now()
+    let waiting = false
+    let overdue = false
+    let freed = false
+    for (const peer of this.peers) {
+      for (const request of peer.inflightRequests) {
+        if (!request.overdue && !request.arrived && this.isLate(peer, request, now)) {
+          request.overdue = true
+          this.late.add(request.index)
+          this.free(request.index)
+          freed = true
+        }
+        if (request.overdue) overdue = true
+        else waiting = true
+      }
+    }
+    if (!overdue) this.late.clear()
+    if (waiting) this.watch()
+    if (freed) this.fillAll()
+  }
+
+  /** Whether anybody may be late. */
+  get anyLate(): boolean {
+    return this.late.size > 0
+  }
+
+  private isLate(peer: Peer, request: InflightRequest, now: number): boolean {
+    const age = now - request.sent
+    // While it is us who do not keep up, only the time of all counts.
+    const silence = peer.isWaiting || this.storing > MANY ? 0 : Math.min(age, now - peer.lastAnswer)
+    return this.peers.some((other) => {
+      if (other === peer || !other.mayAsk || other.isSlow) return false
+      const { expected } = other.answerTime
+      if (silence < expected && age < LONGEST_QUEUE * expected) return false
+      // Others can do with another block than the one that was named.
+      return request.bytes > 0 || request.hash
+        ? other.remoteLength > request.index
+        : other.remoteBitfield.get(request.index)
+    })
+  }
+
+  /** Whether somebody else who has the block is to be preferred to this peer. */
+  private hasBetter(peer: Peer, index: number): boolean {
+    if (this.peers.length === 1) return false
+    return this.peers.some(
+      (other) =>
+        other !== peer &&
+        !other.isSlow &&
+        (peer.isSlow ||
+          (other.answerTime.mean >= 0 && peer.answerTime.mean > 100 + 4 * other.answerTime.mean)) &&
+        other.mayAsk &&
+        other.inflightRequests.length < other.maxRequests + URGENT_REQUESTS &&
+        other.remoteBitfield.has(index)
+    )
+  }
+
+  /** Whether this peer has been asked for a block that somebody else may be asked for, too. */
+  private isAskedAlready(peer: Peer, index: number): boolean {
+    return this.late.has(index) && peer.inflightRequests.some((request) => request.index === index)
+  }
+
   /** Sends the requests that are due, to one peer. */
   fill(peer: Peer): void {
-    if (this.filling || !peer.downloading || !peer.remoteUploading || peer.closed) return
+    if (this.filling || !peer.mayAsk || peer.isBusy) return
     this.filling = true
     try {
       this.fillWishes(peer)
@@ -193,12 +342,18 @@ export class Replicator {
 
   private fillWishes(peer: Peer): void {
     const limit = peer.maxRequests + URGENT_REQUESTS
-    for (const index of this.unasked) {
-      if (peer.inflightRequests.length >= limit) return
-      if (!peer.remoteBitfield.get(index) || !this.reserved.take(index)) continue
-      this.unasked.delete(index)
-      peer.request(index, 0, false)
-    }
+    peer.wished.sift(
+      () => peer.inflightRequests.length >= limit,
+      (index) => {
+        if (this.reserved.has(index) || !this.source.isWished(index) || !peer.remoteBitfield.get(index)) {
+          return true
+        }
+        if (this.hasBetter(peer, index) || this.isAskedAlready(peer, index)) return false
+        this.reserved.take(index)
+        peer.request(index, 0, false)
+        return true
+      }
+    )
     for (const wish of this.source.otherWishes()) {
       if (peer.inflightRequests.length >= limit) return
       if (wish.kind === 'update') this.fillUpdate(peer, wish)
@@ -207,41 +362,59 @@ export class Replicator {
   }
 
   private fillUpdate(peer: Peer, wish: Extract<Wish, { kind: 'update' }>): void {
-    if (this.isAsked((request) => request.bytes === 0 && request.index >= wish.length - 1)) return
+    if (this.isAsked(peer, (request) => request.bytes === 0 && request.index >= wish.length - 1)) return
     const index = peer.remoteBitfield.next(wish.length - 1, peer.remoteLength)
     if (index !== -1 && this.reserved.take(index)) peer.request(index, 0, wish.hash)
   }
 
   private fillSeek(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): void {
+    if (wish.pair !== undefined) {
+      const { bits } = this.source.content
+      if (bits.get(wish.pair) || bits.get(wish.pair + 1)) return
+      const pair = this.pairOf(wish)
+      if (this.isAsked(peer, (request) => !request.hash && pair.includes(request.index))) return
+      const index = pair.find((block) => peer.remoteBitfield.get(block))
+      if (index !== undefined && this.reserved.take(index)) peer.request(index, 0, false)
+      return
+    }
     // Like the published peers, a seek names several blocks of its range; whichever answer comes tells the place.
     for (let asked = this.asked(wish.bytes); asked < SEEK_REQUESTS; asked++) {
       const index = this.seekTarget(peer, wish)
       if (index === -1 || !this.reserved.take(index)) return
-      peer.request(index, wish.bytes, wish.hash)
+      // Never for the block itself: published peers answer with one that may be another, and unasked ones are dropped.
+      peer.request(index, wish.bytes, true)
     }
+  }
+
+  /** The blocks of a seek's pair that may be asked for. */
+  private pairOf({ pair, start, end }: Extract<Wish, { kind: 'seek' }>): number[] {
+    return [pair!, pair! + 1].filter((index) => index >= start && (end === -1 || index < end))
   }
 
   private asked(bytes: number): number {
     let count = 0
     for (const { inflightRequests } of this.peers) {
-      for (const request of inflightRequests) if (request.bytes === bytes) count++
+      for (const request of inflightRequests) if (request.bytes === bytes && !request.overdue) count++
     }
     return count
   }
 
   /** A block of the seek's range that the peer has, and whose hash would be news. */
-  private seekTarget(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): number {
+  private seekTarget(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>, evenReserved = false): number {
     const { tree } = this.source.content
     const end = wish.end === -1 ? peer.remoteLength : Math.min(wish.end, peer.remoteLength)
     let index = peer.remoteBitfield.next(wish.start, end)
-    while (index !== -1 && (this.reserved.has(index) || (wish.hash && tree.get(2 * index)))) {
+    while (index !== -1 && ((!evenReserved && this.reserved.has(index)) || tree.get(2 * index))) {
       index = peer.remoteBitfield.next(index + 1, end)
     }
     return index
   }
 
-  private isAsked(which: (request: InflightRequest) => boolean): boolean {
-    return this.peers.some((peer) => peer.inflightRequests.some(which))
+  /** Whether such a request is out, to this peer, or to another one that is not late with it. */
+  private isAsked(peer: Peer, which: (request: InflightRequest) => boolean): boolean {
+    return this.peers.some((other) =>
+      other.inflightRequests.some((request) => which(request) && (other === peer || !request.overdue))
+    )
   }
 
   private fillDownloads(peer: Peer): void {
@@ -258,6 +431,7 @@ export class Replicator {
 
   private isOpenFor(peer: Peer, wanted: Wanted, index: number): boolean {
     if (this.reserved.has(index) || !peer.remoteBitfield.get(index)) return false
+    if (this.late.size > 0 && this.isAskedAlready(peer, index)) return false
     return !wanted.hash || !this.source.content.tree.get(2 * index)
   }
 
@@ -307,7 +481,7 @@ export class Replicator {
     const { source } = this
     if (request.bytes === 0 && source.isWished(request.index)) return true
     for (const wish of source.otherWishes()) {
-      if (wish.kind === 'seek' ? wish.bytes === request.bytes : request.bytes === 0) return true
+      if (wish.kind === 'seek' ? isFor(wish, request) : request.bytes === 0) return true
     }
     if (request.bytes > 0) return false
     for (const { blocks, start, end } of source.downloads()) {
@@ -317,6 +491,11 @@ export class Replicator {
     }
     return false
   }
+}
+
+function isFor({ bytes, pair }: Extract<Wish, { kind: 'seek' }>, request: InflightRequest): boolean {
+  if (pair === undefined) return request.bytes === bytes
+  return request.bytes === 0 && (request.index === pair || request.index === pair + 1)
 }
 
 /** Refuses what the published packages refuse. Errors: TypeError. */

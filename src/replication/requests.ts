@@ -10,11 +10,21 @@ export interface InflightRequest {
   readonly bytes: number
   readonly hash: boolean
   readonly nodes: number
+  /** When it was sent, in milliseconds. */
+  readonly sent: number
+  /** The answer is here, and being verified and stored. */
+  arrived: boolean
+  /** It took so long that somebody else may be asked, too. */
+  overdue: boolean
 }
 
-/** The blocks that have been requested from any peer of a feed, so that none is asked for twice. */
+/**
+ * The blocks that have been requested from any peer of a feed, or are being stored, so that none is asked for twice
+ * without need.
+ */
 export class Reservations {
   private readonly blocks = new Set<number>()
+  private readonly storing = new Set<number>()
 
   has(block: number): boolean {
     return this.blocks.has(block)
@@ -27,8 +37,90 @@ export class Reservations {
     return true
   }
 
+  /** Nobody is asked for it any more; while it is being stored it stays reserved all the same. */
   release(block: number): void {
+    if (!this.storing.has(block)) this.blocks.delete(block)
+  }
+
+  /** The block has come and is being stored. @returns false if it is already */
+  store(block: number): boolean {
+    if (this.storing.has(block)) return false
+    this.storing.add(block)
+    this.blocks.add(block)
+    return true
+  }
+
+  /** The block was stored, or refused. */
+  stored(block: number): void {
+    this.storing.delete(block)
     this.blocks.delete(block)
+  }
+}
+
+/** Blocks in the order in which they were added, each once. (Taking from the front of a Set takes longer each time.) */
+export class BlockQueue {
+  private items: number[] = []
+  private head = 0
+  private readonly queued = new Set<number>()
+
+  add(block: number): void {
+    if (this.queued.has(block)) return
+    this.queued.add(block)
+    this.items.push(block)
+  }
+
+  /** Goes through them until `full`; those for which `done` is true are removed. */
+  sift(full: () => boolean, done: (block: number) => boolean): void {
+    if (this.items.length === 0) return
+    let kept: number[] | null = null
+    while (this.head < this.items.length && !full()) {
+      const block = this.items[this.head++]!
+      if (done(block)) this.queued.delete(block)
+      else if (kept === null) kept = [block]
+      else kept.push(block)
+    }
+    if (kept === null && 2 * this.head < this.items.length) return
+    const rest = this.items.slice(this.head)
+    this.items = kept === null ? rest : kept.concat(rest)
+    this.head = 0
+  }
+
+  clear(): void {
+    this.items = []
+    this.head = 0
+    this.queued.clear()
+  }
+}
+
+// Milliseconds. Nobody is given up sooner, nor later, than this if somebody else is there.
+const SHORTEST = 250
+const LONGEST = 2000
+const UNKNOWN = 1000
+
+/**
+ * How long a peer takes to answer, as far as it is known: a smoothed mean and its deviation, as TCP does it
+ * (RFC 6298).
+ */
+export class AnswerTime {
+  /** Milliseconds from a request to its answer; −1 as long as there was none. */
+  mean = -1
+  private deviation = 0
+
+  /** An answer took `ms`. */
+  took(ms: number): void {
+    if (this.mean < 0) {
+      this.mean = ms
+      this.deviation = ms / 2
+      return
+    }
+    this.deviation += (Math.abs(ms - this.mean) - this.deviation) / 4
+    this.mean += (ms - this.mean) / 8
+  }
+
+  /** Milliseconds within which an answer can be expected. */
+  get expected(): number {
+    if (this.mean < 0) return UNKNOWN
+    return Math.min(LONGEST, Math.max(SHORTEST, this.mean + 4 * this.deviation))
   }
 }
 

@@ -13,8 +13,11 @@ export type Wish =
   | { kind: 'block'; index: number }
   /** The feed to have at least `length` blocks; `hash`: a proof is enough. */
   | { kind: 'update'; length: number; hash: boolean }
-  /** Enough nodes to tell in which block byte `bytes` lies; blocks `start` … `end` − 1 may be asked for (−1: open). */
-  | { kind: 'seek'; bytes: number; start: number; end: number; hash: boolean }
+  /**
+   * Enough nodes to tell in which block byte `bytes` lies; blocks `start` … `end` − 1 may be asked for (−1: open). With
+   * `pair`: block `pair` or the one after it, whose data tells where the border between the two is.
+   */
+  | { kind: 'seek'; bytes: number; start: number; end: number; hash: boolean; pair?: number }
 
 /** A download: a range or a list of blocks. */
 export interface Wanted {
@@ -82,9 +85,15 @@ export interface ReplicationSource {
   isWished(index: number): boolean
   /** Downloads in order. */
   downloads(): Iterable<Wanted>
-  /** Open-ended downloads end at `length`: there is no more to come (spec WIRE §14). */
+  /** Open-ended downloads end at `length`, as far as is known (spec WIRE §14). */
   endDownloads(length: number): void
-  /** Answers downloads that are complete; whether any are left. */
-  checkDownloads(): boolean
+  /** Whether nothing would be missing if open-ended downloads ended at `length`. */
+  downloadsWithin(length: number): boolean
+  /** Open-ended downloads have no end any more: there may be more than is known. */
+  reopenDownloads(): void
+  /** Whether there are any downloads that are not complete. */
+  readonly anyDownloads: boolean
+  /** Peers can help less than before: calls that give up when nobody can help are to be looked at again. */
+  lessAvailable(): void
   emit(event: string, ...values: unknown[]): void
 }

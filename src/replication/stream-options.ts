@@ -2,6 +2,7 @@
 import type { DuplexEvents } from 'streamx'
 import type { KeyPair } from '../crypto/keys.ts'
 import type { Dialect } from '../dialect.ts'
+import { argumentTypeError, argumentValueError } from '../errors.ts'
 import type { Channel } from './channel.ts'
 import type { KeyPairSource } from './handshake.ts'
 import type { ReplicationLimits } from './limits.ts'
@@ -76,4 +77,19 @@ export interface ProtocolStreamEvents extends DuplexEvents {
   timeout: []
   /** The connection takes bytes again after the output was backed up. */
   'output-drain': []
+}
+
+/** Refuses what cannot be meant. Errors: TypeError. */
+export function checkAuthenticated(
+  handlers: Pick<ProtocolHandlers, 'encrypted' | 'authenticated' | 'requireAuthenticated'>
+): void {
+  for (const name of ['authenticated', 'requireAuthenticated'] as const) {
+    const value: unknown = handlers[name]
+    if (value !== undefined && value !== null && typeof value !== 'boolean') {
+      throw argumentTypeError(`${name} must be a boolean`)
+    }
+  }
+  if (handlers.requireAuthenticated && (handlers.encrypted === false || handlers.authenticated === false)) {
+    throw argumentValueError('requireAuthenticated needs the options encrypted and authenticated')
+  }
 }

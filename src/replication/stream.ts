@@ -6,7 +6,7 @@ import b4a from 'b4a'
 import { Duplex } from 'streamx'
 import { discoveryKey, KEY_SIZE, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
 import { DDATABASE, type Dialect, HYPERCORE } from '../dialect.ts'
-import { argumentTypeError, argumentValueError, DDatabaseError } from '../errors.ts'
+import { argumentTypeError, DDatabaseError } from '../errors.ts'
 import type { Channel, ChannelHandlers } from './channel.ts'
 import { ChannelTable } from './channel-table.ts'
 import {
@@ -19,7 +19,7 @@ import {
 import { Guard } from './guard.ts'
 import { type ReplicationLimits, resolveLimits } from './limits.ts'
 import { optionsCodec } from './messages.ts'
-import type { ProtocolHandlers, ProtocolStreamEvents } from './stream-options.ts'
+import { checkAuthenticated, type ProtocolHandlers, type ProtocolStreamEvents } from './stream-options.ts'
 import { Timer } from './timer.ts'
 import { Transport, type TransportHost } from './transport.ts'
 
@@ -444,18 +444,6 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
       onend: () => this.finalize(),
       onfail: (error) => this.destroy(error)
     }
-  }
-}
-
-function checkAuthenticated(handlers: ProtocolHandlers): void {
-  for (const name of ['authenticated', 'requireAuthenticated'] as const) {
-    const value: unknown = handlers[name]
-    if (value !== undefined && value !== null && typeof value !== 'boolean') {
-      throw argumentTypeError(`${name} must be a boolean`)
-    }
-  }
-  if (handlers.requireAuthenticated && (handlers.encrypted === false || handlers.authenticated === false)) {
-    throw argumentValueError('requireAuthenticated needs the options encrypted and authenticated')
   }
 }
 

@@ -9,10 +9,11 @@ import { capability, remoteCapability, type Split } from '../crypto/capability.t
 import { type KeyPair, randomBytes } from '../crypto/keys.ts'
 import type { Dialect } from '../dialect.ts'
 import { argumentValueError, DDatabaseError } from '../errors.ts'
-import { inNextTurn } from '../util/turn.ts'
+import { inNextTurn, TurnBudget, turnIsOver } from '../util/turn.ts'
 import { NONCE_SIZE, StreamCipher } from './cipher.ts'
 import { EXTENSION_TYPE, FrameDecoder, frameSize, splitExtension, writeFrameHeader } from './frames.ts'
 import { Handshake, type KeyPairSource } from './handshake.ts'
+import { Input } from './input.ts'
 import type { ReplicationLimits } from './limits.ts'
 import * as messages from './messages.ts'
 import type { HandshakeResult } from './noise.ts'
@@ -38,6 +39,8 @@ export interface TransportOptions {
 
 /** Receives the decoded messages. `channel` is the number the remote chose. */
 export interface MessageSink {
+  /** Whether messages on this channel go to somebody: what comes for nobody is not even looked at. */
+  receives(channel: number): boolean
   onopen(channel: number, message: messages.OpenMessage): void
   onoptions(channel: number, message: messages.OptionsMessage): void
   onstatus(channel: number, message: messages.StatusMessage): void
@@ -87,28 +90,30 @@ export class Transport {
   private waiting: Waiting[] | null = null
   private waitingSize = 0
   private split: Split | null = null
-  private encryption: StreamCipher | null = null
-  private decryption: StreamCipher | null = null
-  private opener: RecordOpener | null = null
   private remoteEnded = false
   private inputOver = false
   private bytesLeft = 0
   private readonly output: Output
   private readonly decoder: FrameDecoder
-  private readonly chunks: Uint8Array[] = []
+  private readonly input: Input
   private consumed: (() => void) | null = null
   private pumping = false
+  private pumpingSoon = false
+  private steps = 0
+  private readonly budget: TurnBudget
   private state: 'open' | 'ended' | 'destroyed' = 'open'
 
   /** @throws TypeError for a key pair that is not one */
   constructor(options: TransportOptions, host: TransportHost) {
     this.options = options
     this.host = host
-    this.output = new Output((chunk) => {
-      if (this.encryption !== null) this.encryption.update(chunk, chunk)
-      this.push(chunk)
-    })
+    this.output = new Output((chunk) => this.push(chunk))
     this.decoder = new FrameDecoder(options.limits.frameSize)
+    this.input = new Input(this.decoder, () => {
+      this.remoteEnded = true
+      host.onend()
+    })
+    this.budget = new TurnBudget(options.limits.framesPerTurn)
     this.nonce = options.recorded?.nonce ?? randomBytes(NONCE_SIZE)
     if (!options.noise) return
     this.waiting = []
@@ -156,6 +161,11 @@ export class Transport {
     return this.authenticated && !this.remoteEnded && (this.inputOver || this.state === 'destroyed')
   }
 
+  /** Whether input waits for the next turn of the event loop. */
+  get busy(): boolean {
+    return this.pumpingSoon
+  }
+
   /** Bytes that wait inside the transport. */
   get queued(): number {
     return this.waitingSize + this.output.waiting
@@ -195,7 +205,7 @@ export class Transport {
         if (!this.handshake.full) this.release()
         return
       }
-    } else this.enqueue(chunk)
+    } else this.input.push(chunk)
     this.pump()
   }
 
@@ -247,10 +257,7 @@ export class Transport {
   /** No input comes any more. Answers an error if the last message is not whole. */
   endInput(): DDatabaseError | null {
     this.inputOver = true
-    const midMessage =
-      this.handshake === null
-        ? this.decoder.midFrame || this.opener?.midRecord === true
-        : this.handshake.midMessage
+    const { midMessage } = this.handshake ?? this.input
     return midMessage ? new DDatabaseError('ERR_STREAM_TRUNCATED') : null
   }
 
@@ -274,14 +281,8 @@ export class Transport {
     this.handshake = null
     this.waiting = null
     this.waitingSize = 0
-    this.output.clear()
-    this.chunks.length = 0
-    if (this.encryption !== null) this.encryption.destroy()
-    if (this.decryption !== null) this.decryption.destroy()
-    this.encryption = null
-    this.decryption = null
-    this.output.sealer?.destroy()
-    this.opener?.destroy()
+    this.output.destroy()
+    this.input.destroy()
     this.release()
   }
 
@@ -315,10 +316,10 @@ export class Transport {
     this.handshakeHash = handshakeHash
     if (authenticated) {
       this.output.sealer = new RecordSealer(recordKey(split.tx, handshakeHash))
-      this.opener = new RecordOpener(recordKey(split.rx, handshakeHash))
+      this.input.opener = new RecordOpener(recordKey(split.rx, handshakeHash))
     } else if (this.options.encrypted) {
-      this.encryption = new StreamCipher(split.tx, this.nonce)
-      this.decryption = new StreamCipher(split.rx, remoteNonce)
+      this.output.cipher = new StreamCipher(split.tx, this.nonce)
+      this.input.cipher = new StreamCipher(split.rx, remoteNonce)
     }
     try {
       // Messages that the application sends here still go to the end of the queue.
@@ -327,7 +328,7 @@ export class Transport {
     } catch (error) {
       this.fail(error)
     }
-    if (trailing.byteLength > 0) this.enqueue(trailing)
+    if (trailing.byteLength > 0 && this.state !== 'destroyed') this.input.push(trailing)
   }
 
   private sendWaiting(): void {
@@ -354,39 +355,20 @@ export class Transport {
     if (!this.handshake.full) this.release()
   }
 
-  private enqueue(chunk: Uint8Array): void {
-    if (this.state === 'destroyed') return
-    if (this.decryption === null) {
-      this.chunks.push(chunk)
-      return
-    }
-    let rest = chunk
-    // What belongs to a body that has begun is decrypted right into its place.
-    const inBody = this.chunks.length === 0 ? Math.min(this.decoder.missing, chunk.byteLength) : 0
-    if (inBody > 0) {
-      this.decryption.update(this.decoder.claim(inBody), chunk.subarray(0, inBody))
-      rest = chunk.subarray(inBody)
-    }
-    if (rest.byteLength === 0) return
-    const plain = b4a.allocUnsafe(rest.byteLength)
-    this.decryption.update(plain, rest)
-    this.chunks.push(plain)
-  }
-
   private pump(): void {
-    if (this.pumping) return
+    if (this.pumping || this.pumpingSoon) return
     this.pumping = true
     const { decoder } = this
-    let budget = this.options.limits.framesPerTurn
     try {
       while (this.state !== 'destroyed') {
+        // Sockets and timers get their turn every few milliseconds, also if all that moves here moves in memory.
+        if (!this.budget.spend(1) || ((++this.steps & 3) === 0 && turnIsOver())) {
+          this.pumping = false
+          this.pumpSoon()
+          return
+        }
         if (decoder.next()) this.dispatch(decoder.channel, decoder.type, decoder.body)
-        else if (!this.refill()) break
-        if (--budget > 0) continue
-        this.pumping = false
-        // Sockets and timers get their turn every few milliseconds.
-        inNextTurn(() => this.pump())
-        return
+        else if (!this.input.refill()) break
       }
     } catch (error) {
       this.fail(error)
@@ -395,35 +377,19 @@ export class Transport {
     this.release()
   }
 
-  /** Gives the decoder more, once it has used up what it had; false if there is nothing. */
-  private refill(): boolean {
-    const { chunks, decoder, opener } = this
-    while (opener !== null) {
-      const size = opener.next()
-      if (size === -1) {
-        const chunk = chunks.shift()
-        if (chunk === undefined) return false
-        opener.write(chunk)
-      } else if (size === 0) {
-        opener.open()
-        this.remoteEnded = true
-        this.host.onend()
-      } else {
-        // What belongs to a body that has begun is opened right into its place.
-        if (size <= decoder.missing) opener.open(decoder.claim(size))
-        else decoder.write(opener.open())
-        return true
-      }
-    }
-    const chunk = chunks.shift()
-    if (chunk === undefined) return false
-    decoder.write(chunk)
-    return true
+  private pumpSoon(): void {
+    this.pumpingSoon = true
+    inNextTurn(() => {
+      this.pumpingSoon = false
+      this.pump()
+    })
   }
 
   private dispatch(channel: number, type: number, body: Uint8Array): void {
     const { sink } = this.host
     const { limits } = this.options
+    // Published peers still send what they were about to after a Close, on a number and with a body that are none.
+    if (type > 0 && type < 10 && !sink.receives(channel)) return
     switch (type) {
       case 0:
         sink.onopen(channel, messages.openCodec.read(body, limits))

@@ -53,7 +53,12 @@ export class Uploader {
 
   private async run(): Promise<void> {
     try {
-      while (this.queue.length > 0 && !this.peer.backedUp) await this.answer(this.queue.shift()!)
+      try {
+        while (this.queue.length > 0 && !this.peer.backedUp) await this.answer(this.queue.shift()!)
+      } finally {
+        // In the same step as the last look at the queue: what comes later starts anew.
+        this.running = false
+      }
     } finally {
       // In the same breath as the last look at the queue: what comes later starts it again.
       this.running = false

@@ -49,6 +49,7 @@ export class Wants {
   /** The windows of a wish. */
   wish(wish: Wish, remoteLength: number): void {
     if (wish.kind === 'block') this.block(wish.index)
+    else if (wish.kind === 'seek' && wish.pair !== undefined) this.block(wish.pair)
     else if (wish.kind === 'update') this.block(wish.length - 1)
     else this.range(wish.start, wish.end, remoteLength)
   }
@@ -68,8 +69,13 @@ export class Wants {
 
   /** The remote tells everything without being asked for windows (an old peer). @returns how many were unanswered */
   subscribed(): number {
-    const { unanswered } = this
     this.everything = true
+    return this.giveUp()
+  }
+
+  /** The remote has taken too long: nothing is waited for any more. @returns how many were unanswered */
+  giveUp(): number {
+    const { unanswered } = this
     this.unanswered = 0
     this.blocked = false
     return unanswered

@@ -10,6 +10,8 @@ const MAX_PAGES = 32
 export class BitfieldFile {
   private readonly file: StorageFile
   private readonly pages: Pages
+  // Pages changed behind a stage that are written along with it.
+  private behind: readonly number[] = []
 
   constructor(file: StorageFile, pages: Pages) {
     this.file = file
@@ -18,7 +20,7 @@ export class BitfieldFile {
 
   /** Writes the pages that `stage` changed, and those changed behind it. */
   async write(stage: PageStage): Promise<void> {
-    for (const [page, bytes] of this.runs(this.dirtyPages(stage), (page) => stage.read(page))) {
+    for (const [page, bytes] of this.runs(this.takeDirty(stage), (page) => stage.read(page))) {
       await this.file.write(this.position(page), bytes)
     }
   }
@@ -29,29 +31,44 @@ export class BitfieldFile {
    */
   writeSync(stage: PageStage, allowed: boolean): boolean {
     if (!allowed) return false
-    const dirty = this.dirtyPages(stage)
-    if (dirty.length > 1) return false
+    const dirty = this.takeDirty(stage)
     const page = dirty[0]
-    return page === undefined || this.file.writeSync(this.position(page), this.bytesOf(stage.read(page)))
+    let done = dirty.length <= 1
+    try {
+      if (done && page !== undefined) {
+        done = this.file.writeSync(this.position(page), this.bytesOf(stage.read(page)))
+      }
+    } finally {
+      if (!done) this.putBack()
+    }
+    return done
   }
 
-  /** Makes a stage that is written the committed state. */
+  /** Makes a stage that is written the committed state. Pages that were changed since it was written stay dirty. */
   adopt(stage: PageStage): void {
     this.pages.adopt(stage)
-    this.pages.takeDirty()
+    this.behind = []
   }
 
   /** Puts the committed content back where writing `stage` failed half way. */
   async restore(stage: PageStage): Promise<void> {
+    this.putBack()
     for (const [page, bytes] of this.runs(stage.dirty, (page) => this.pages.read(page))) {
       await this.file.write(this.position(page), bytes)
     }
   }
 
-  private dirtyPages(stage: PageStage): readonly number[] {
-    const behind = this.pages.dirty
-    if (behind.length === 0) return stage.dirty
-    return [...new Set([...stage.dirty, ...behind])].sort((a, b) => a - b)
+  /** The pages to write. Those that are changed from now on have to be written again. */
+  private takeDirty(stage: PageStage): readonly number[] {
+    this.putBack()
+    this.behind = this.pages.takeDirty()
+    if (this.behind.length === 0) return stage.dirty
+    return [...new Set([...stage.dirty, ...this.behind])].sort((a, b) => a - b)
+  }
+
+  private putBack(): void {
+    if (this.behind.length > 0) this.pages.putBack(this.behind)
+    this.behind = []
   }
 
   private position(page: number): number {

@@ -93,6 +93,11 @@ export function encodeCheckpoint(
   return b4a.concat(parts)
 }
 
+/** Changes the number of bytes of data in a payload. */
+export function setDataBytes(payload: Uint8Array, dataBytes: number): void {
+  writeUint64(payload, dataBytes, 24)
+}
+
 function decodeCheckpoint(payload: Uint8Array): Checkpoint {
   const count = readUint64(payload, 64)
   const pages = new Pages(PAGE_SIZE)
@@ -280,7 +285,8 @@ export class CheckpointFiles {
   }
 
   #frame(bytes: Uint8Array): Frame | null {
-    if (bytes.byteLength < FRAME_OVERHEAD || !b4a.equals(bytes.subarray(0, MAGIC.byteLength), MAGIC)) return null
+    if (bytes.byteLength < FRAME_OVERHEAD || !b4a.equals(bytes.subarray(0, MAGIC.byteLength), MAGIC))
+      return null
     const size = readUint64(bytes, 16)
     if (bytes[5] !== VERSION || size > bytes.byteLength - FRAME_OVERHEAD) return null
     const content = bytes.subarray(0, FRAME_HEADER + size)

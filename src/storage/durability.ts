@@ -65,7 +65,8 @@ export class Durability {
 
   /** Resolves when nothing is being synchronised. */
   async idle(): Promise<void> {
-    while (this.#round !== null || this.#nextRound !== null) await (this.#nextRound ?? this.#round)?.catch(ignore)
+    while (this.#round !== null || this.#nextRound !== null)
+      await (this.#nextRound ?? this.#round)?.catch(ignore)
     await Promise.allSettled(this.#running.values())
   }
 

@@ -227,11 +227,6 @@ export class StorageFile {
     return typeof this.raw.sync === 'function'
   }
 
-  /** Whether `del` does something. */
-  get deletable(): boolean {
-    return typeof this.raw.del === 'function' && this.raw.deletable !== false
-  }
-
   /** Makes all finished writes survive a power failure, if the storage offers that. */
   sync(): Promise<void> {
     return this.raw.sync === undefined ? Promise.resolve() : call((done) => this.raw.sync!(done))

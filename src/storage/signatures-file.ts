@@ -93,9 +93,10 @@ export class SignaturesFile {
     const from = signaturePosition(start)
     const to = signaturePosition(end)
     this.certain = false
-    if (this.file.deletable) await this.file.del(from, to - from)
+    if (this.file.deletes) await this.file.del(from, to - from)
     else await this.blank(from, to)
     this.certain = true
+    if (!this.file.deletes) return
     if (this.end !== null && this.end <= to) this.end = Math.min(this.end, from)
   }
 

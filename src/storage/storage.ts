@@ -113,8 +113,11 @@ export class FeedStorage {
     const { stage, last } = change
     try {
       await this.writePointers(change)
-      await last?.run()
       if (synced) await durability.sync(files.signatures, files.bitfield)
+      if (last !== undefined) {
+        await last.run()
+        if (synced) await durability.sync(files.signatures)
+      }
       if (stage !== null) this.bitfield.adopt(stage)
     } catch (error) {
       await this.undo(async () => {

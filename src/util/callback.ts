@@ -17,7 +17,8 @@ export function settle<T>(promise: Promise<T>, callback: Callback<T> | null | un
     return promise
   }
   promise.then(
-    (value) => queueMicrotask(() => callback(null, value)),
+    // Where there is nothing to tell there is no argument for it.
+    (value) => queueMicrotask(() => (value === undefined ? callback(null) : callback(null, value))),
     (error) => queueMicrotask(() => callback(error))
   )
   return promise

@@ -83,7 +83,8 @@ export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter
     this.whenOpen().catch(ignore)
   }
 
-  private whenOpen(): Promise<void> {
+  /** Waits for the opening without being one of those who are told: a failure is reported as if nobody waited. */
+  protected whenOpen(): Promise<void> {
     if (this.state === 'open') return Promise.resolve()
     if (this.openingPromise !== null) return this.openingPromise
     if (this.state !== 'new' || this.closingPromise !== null) {

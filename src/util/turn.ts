@@ -34,6 +34,26 @@ export function nextTurn(): Promise<void> {
 export const soon: (task: () => void) => void =
   typeof globalThis.process?.nextTick === 'function' ? globalThis.process.nextTick : queueMicrotask
 
+// What the event loop can be kept from its turn for by a run of small pieces of work, in milliseconds.
+const TURN = 10
+
+let turnBegan = -1
+
+/**
+ * Whether this turn of the event loop has lasted so long that work which can wait should leave the rest to the next one. All
+ * that ask share one turn, however many streams there are.
+ */
+export function turnIsOver(): boolean {
+  const now = performance.now()
+  if (turnBegan === -1) {
+    turnBegan = now
+    inNextTurn(() => {
+      turnBegan = -1
+    })
+  }
+  return now - turnBegan > TURN
+}
+
 /**
  * How much may be done synchronously before the event loop gets its turn. Synchronous reads and writes are
  * several times cheaper than a trip through the thread pool, but promises alone never let sockets and timers

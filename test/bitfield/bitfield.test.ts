@@ -5,7 +5,7 @@ import { Bitfield } from '../../src/bitfield/bitfield.ts'
 import { LEGACY_PAGE_SIZE, PAGE_SIZE, Pages } from '../../src/bitfield/pages.ts'
 import { decode } from '../../src/bitfield/rle.ts'
 import { TreeBits } from '../../src/bitfield/tree-bits.ts'
-import { setClimbing } from '../../src/merkle/tree-set.ts'
+import { setClimbing } from '../../src/util/climbing.ts'
 import { SeededRandom, seedFromEnvironment } from '../helpers/seeded-random.ts'
 
 interface PublishedBits {

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { gzipSync } from 'node:zlib'
 import { build, type Metafile } from 'esbuild'
 import test from 'tape'
@@ -42,6 +43,9 @@ test('bundle: the primitives of browsers', async (t) => {
 test('bundle: the whole package, with the backend of browsers and nothing of Node', async (t) => {
   const { imports, inputs, size } = await bundle('src/index.ts')
   t.comment(`${size.toFixed(1)} KB compressed`)
+  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
+  const told = Number(/about (\d+) KB in a bundle/.exec(readme)?.[1])
+  t.ok(Math.abs(size - told) < 0.1 * told, 'the README tells its size')
   t.deepEqual(imports, [], 'nothing is left to import')
   t.ok(inputs.includes('src/crypto/backend.browser.ts'))
   t.ok(inputs.includes('src/replication/noise.ts'))

@@ -3,12 +3,15 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test from 'tape'
+import { DEFAULT_LIMITS } from '../../src/replication/limits.ts'
 
 const DOCUMENTS = [
   'README.md',
   'UPGRADING.md',
   'CHANGELOG.md',
   'CONTRIBUTING.md',
+  'SECURITY.md',
+  'bench/README.md',
   'docs/design.md',
   'docs/errors.md',
   'docs/protocol.md'
@@ -90,5 +93,22 @@ test('documents: docs/design.md has a reason for each dependency', (t) => {
   for (const name of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })) {
     t.ok(section.includes(`\n| \`${name}\` `), name)
   }
+  t.end()
+})
+
+/** `8 MiB`, `2^24`, `65,535` as numbers. */
+function amount(text: string): number {
+  const [, number, unit] = /^([\d,^]+)(?: (KiB|MiB))?$/.exec(text) ?? []
+  const [base, exponent] = (number ?? '').replaceAll(',', '').split('^').map(Number)
+  return base! ** (exponent ?? 1) * { '': 1, KiB: 1024, MiB: 1024 ** 2 }[unit ?? '']!
+}
+
+test('documents: SECURITY.md has each limit with its default', (t) => {
+  const rows = read('SECURITY.md')
+    .split('\n## Limits\n')[1]!
+    .matchAll(/^\| `(\w+)` +\| ([^|]*?) +\|/gm)
+  t.same(Object.fromEntries([...rows].map(([, name, value]) => [name, amount(value!)])), {
+    ...DEFAULT_LIMITS
+  })
   t.end()
 })

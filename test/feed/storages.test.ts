@@ -21,7 +21,7 @@ test('storages: a directory', async (t) => {
   const feed = ddatabase<unknown>(folder)
   t.deepEqual(await works(feed), ['a', 'b'])
   await feed.close()
-  t.deepEqual((await readdir(folder)).sort(), [...SIX_FILES].sort(), 'the six files and nothing else')
+  t.deepEqual((await readdir(folder)).sort(), [...SIX_FILES, 'checkpoint.0'].sort(), 'the six files and a checkpoint')
   const again = ddatabase<unknown>(folder)
   await again.ready()
   t.deepEqual([again.length, again.writable], [2, true])

@@ -99,7 +99,7 @@ const THROWN: [name: string, args: unknown[], code: string][] = [
 const CALLBACKS: [name: string, args: unknown[]][] = [
   ['ready', []],
   ['open', []],
-  ['append', ['x']],
+  ['append', ['x', null]],
   ['get', [0, {}]],
   ['getBatch', [0, 2, {}]],
   ['head', [{}]],

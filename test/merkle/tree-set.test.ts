@@ -4,13 +4,8 @@ import * as flat from 'flat-tree'
 import test from 'tape'
 import { PAGE_SIZE, Pages } from '../../src/bitfield/pages.ts'
 import { TreeBits } from '../../src/bitfield/tree-bits.ts'
-import {
-  MemoryBits,
-  type ProofSelection,
-  setClimbing,
-  type TreeBitStore,
-  TreeSet
-} from '../../src/merkle/tree-set.ts'
+import { MemoryBits, type ProofSelection, TreeSet } from '../../src/merkle/tree-set.ts'
+import { setClimbing, type TreeBitStore } from '../../src/util/climbing.ts'
 import { SeededRandom, seedFromEnvironment } from '../helpers/seeded-random.ts'
 
 interface PublishedTree {

@@ -57,7 +57,8 @@ export async function serve(files: ReadonlyMap<string, Uint8Array | string>): Pr
 const TYPES: Record<string, string> = {
   '.html': 'text/html; charset=utf-8',
   '.js': 'text/javascript; charset=utf-8',
-  '.css': 'text/css; charset=utf-8'
+  '.css': 'text/css; charset=utf-8',
+  '.json': 'application/json'
 }
 
 /** The site of the tests: `/<page>.html` for each module in `pages/`, and the storage's worker beside their scripts. */

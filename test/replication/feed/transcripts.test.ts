@@ -100,14 +100,20 @@ const PARTS: Record<string, Maker> = {
       net.registerExtension('zeta', {})
       const stream = streamOf([feed], side, { ...recordedOptions(transcript, side), live: true })
       const answers: Promise<unknown>[] = []
+      // Our seek wants the data of a block of the pair as well; it comes with the download that follows.
+      const places: Promise<unknown>[] = []
       let waiting: unknown
       const steps: Part['steps'] = {
         11: () => void answers.push(feed.call('update')),
         14: () => Promise.all(answers).then(() => void answers.push(feed.get(0))),
-        17: () => Promise.all(answers).then(() => void answers.push(feed.seek(12))),
-        21: () => Promise.all(answers).then(() => void example.broadcast('ping')),
+        17: () => Promise.all(answers).then(() => void places.push(feed.seek(12))),
+        21: () => void example.broadcast('ping'),
         25: () => void answers.push(feed.call('download', { start: 2, end: 5, linear: true })),
-        35: () => Promise.all(answers).then(() => net.setDownloading(false)),
+        35: async () => {
+          await Promise.all(answers)
+          if (String(await places[0]) !== '3,1') throw new Error(`sought ${await places[0]}`)
+          net.setDownloading(false)
+        },
         36: () => net.setDownloading(true),
         38: () => {
           waiting = net.get(7, {}, () => {})
@@ -196,7 +202,10 @@ function describe({ channel, type, hex, message }: SentFrame): string {
   return `${channel}: type ${type} ${hex}`
 }
 
-function compare(t: Test, ours: Output, theirs: Output): void {
+// What we send earlier than was recorded: the border between two blocks is believed only with the data of one of them.
+const EARLY = ['1: Request 2 bytes 0 hash false digest 1']
+
+function compare(t: Test, ours: Output, theirs: Output, early: readonly string[]): void {
   t.equal(ours.handshake, theirs.handshake, 'the handshake')
   const [sent, recorded] = [sorted(ours.frames), sorted(theirs.frames)]
   t.deepEqual(
@@ -209,7 +218,8 @@ function compare(t: Test, ours: Output, theirs: Output): void {
     [],
     'everything that was recorded'
   )
-  t.deepEqual(sent, recorded, 'in the same order')
+  const inOrder = (frames: readonly string[]) => frames.filter((frame) => !early.includes(frame))
+  t.deepEqual(inOrder(sent), inOrder(recorded), 'in the same order')
 }
 
 for (const [name, make] of Object.entries(PARTS)) {
@@ -219,7 +229,8 @@ for (const [name, make] of Object.entries(PARTS)) {
       const bench = new Bench(t, transcript.package === 'hypercore' ? OURS_HYPERCORE : OURS)
       const part = await make(bench, transcript, side)
       const ours = await play(transcript, side, part)
-      compare(t, ours, recordedOutput(transcript, side))
+      const early = name === 'live-features' && side === 'initiator' ? EARLY : []
+      compare(t, ours, recordedOutput(transcript, side), early)
       part.stream.destroy()
       await bench.close()
     })

@@ -1,0 +1,83 @@
+/** From chunks of any size to frames: what arrives is decrypted, or opened and thereby proven, on its way into the decoder. */
+import b4a from 'b4a'
+import type { StreamCipher } from './cipher.ts'
+import type { FrameDecoder } from './frames.ts'
+import type { RecordOpener } from './records.ts'
+
+/** Bytes on their way in. */
+export class Input {
+  /** Key stream of the remote; null if there is none. Set before anything is pushed. */
+  cipher: StreamCipher | null = null
+  /** Opens the remote's records; null if it does not send any. Set before anything is pushed. */
+  opener: RecordOpener | null = null
+  private readonly decoder: FrameDecoder
+  private readonly onclose: () => void
+  private readonly chunks: Uint8Array[] = []
+
+  /**
+   * @param decoder - gets the frames
+   * @param onclose - the remote's last record has come
+   */
+  constructor(decoder: FrameDecoder, onclose: () => void) {
+    this.decoder = decoder
+    this.onclose = onclose
+  }
+
+  /** Whether the input stands in the middle of a message. */
+  get midMessage(): boolean {
+    return this.decoder.midFrame || this.opener?.midRecord === true
+  }
+
+  /** Takes a chunk, which is not changed; without encryption frames are views on it. */
+  push(chunk: Uint8Array): void {
+    if (this.cipher === null) {
+      this.chunks.push(chunk)
+      return
+    }
+    let rest = chunk
+    // What belongs to a body that has begun is decrypted right into its place.
+    const inBody = this.chunks.length === 0 ? Math.min(this.decoder.missing, chunk.byteLength) : 0
+    if (inBody > 0) {
+      this.cipher.update(this.decoder.claim(inBody), chunk.subarray(0, inBody))
+      rest = chunk.subarray(inBody)
+    }
+    if (rest.byteLength === 0) return
+    const plain = b4a.allocUnsafe(rest.byteLength)
+    this.cipher.update(plain, rest)
+    this.chunks.push(plain)
+  }
+
+  /** Gives the decoder more, which must have used up what it had; false if there is nothing. Errors: `ERR_RECORD`. */
+  refill(): boolean {
+    if (this.opener !== null) return this.refillFrom(this.opener)
+    const chunk = this.chunks.shift()
+    if (chunk === undefined) return false
+    this.decoder.write(chunk)
+    return true
+  }
+
+  /** Gives up what was not worked on, and wipes the keys. Nothing may be pushed any more. */
+  destroy(): void {
+    this.chunks.length = 0
+    this.cipher?.destroy()
+    this.opener?.destroy()
+  }
+
+  private refillFrom(opener: RecordOpener): boolean {
+    let size = opener.next()
+    while (size === -1) {
+      const chunk = this.chunks.shift()
+      if (chunk === undefined) return false
+      opener.write(chunk)
+      size = opener.next()
+    }
+    if (size === 0) {
+      opener.open()
+      this.onclose()
+    }
+    // What belongs to a body that has begun is opened right into its place.
+    else if (size <= this.decoder.missing) opener.open(this.decoder.claim(size))
+    else this.decoder.write(opener.open())
+    return true
+  }
+}
