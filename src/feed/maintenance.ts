@@ -74,7 +74,8 @@ async function placesOf(
   options: ClearOptions
 ): Promise<Place[]> {
   const { byteOffset, byteLength } = options
-  if (typeof byteOffset === 'number' && typeof byteLength === 'number') return [{ offset: byteOffset, size: byteLength }]
+  if (typeof byteOffset === 'number' && typeof byteLength === 'number')
+    return [{ offset: byteOffset, size: byteLength }]
   const places: Place[] = []
   for (const [from, to] of runs) {
     const first = await placeOf(core, from)

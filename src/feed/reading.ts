@@ -256,7 +256,8 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     checkBytes(bytes)
     const options = checkWaiting(given)
     if (options.start !== undefined && options.start !== null) checkIndex(options.start, 'start')
-    if (options.end !== undefined && options.end !== null && options.end !== -1) checkIndex(options.end, 'end')
+    if (options.end !== undefined && options.end !== null && options.end !== -1)
+      checkIndex(options.end, 'end')
     throwIfAborted(options.signal)
     const place = this.finder.place(bytes, { ...options, ...this.withDefaults(options) })
     return untilAborted(options.signal, this.guarded(place))
@@ -272,7 +273,9 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     const core = this.openCore()
     if (end !== undefined && end !== null) checkIndex(end, 'end')
     const present =
-      end === undefined || end === null ? core.bits.get(start) : start <= end && core.bits.firstMissing(start, end) === -1
+      end === undefined || end === null
+        ? core.bits.get(start)
+        : start <= end && core.bits.firstMissing(start, end) === -1
     if (callback) settle(Promise.resolve(present), callback)
     return present
   }

@@ -25,6 +25,7 @@ export interface AppendOptions {
 export abstract class WritingFeed<T> extends FeedState<T> {
   /**
    * Appends a value, or an array of values as one batch. Calls made while an append is running become one batch.
+   * Values are encoded at once; buffers are not copied, and must not be changed until the append is answered.
    * @returns the index of the first block
    * Errors: `ERR_NOT_WRITABLE`, `ERR_BEHIND`, `ERR_ENCODING`, `ERR_BLOCK_TOO_LARGE`, `ERR_SIGNING`, `ERR_STORAGE`,
    * `ERR_WRITE_REFUSED`, `ERR_FEED_CLOSED`, and what the `onwrite` hook says. A rejected append changes nothing.

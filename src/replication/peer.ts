@@ -88,11 +88,11 @@ export class Peer implements ChannelHandlers {
   readonly source: ReplicationSource
   /** The peer has left. */
   closed = false
-  /** Blocks that calls wait for, that this peer has, and that nobody is asked for yet. May hold others. */
+  /** Blocks that calls wait for, that this peer has, and that nobody is asked for yet. May hold others. @internal */
   readonly wished = new BlockQueue()
   /** How long this peer takes to answer. @internal */
   readonly answerTime = new AnswerTime()
-  /** When the last answer came, in milliseconds. */
+  /** When the last answer came, in milliseconds. @internal */
   lastAnswer = 0
 
   private readonly replicator: Replicator

@@ -149,8 +149,10 @@ function applyRecord(checkpoint: Checkpoint, kind: number, payload: Uint8Array):
     checkpoint.dataBytes = null
   } else if (kind === TRUNCATED) {
     const length = readUint64(payload, 0)
+    // It may not have known so much.
+    if (length >= checkpoint.length) return
     new TreeSet(new TreeBits(pages)).truncate(2 * length)
-    new Bitfield(pages).setRange(length, Math.max(length, checkpoint.length), false)
+    new Bitfield(pages).setRange(length, checkpoint.length, false)
     checkpoint.length = length
     checkpoint.byteLength = readUint64(payload, 8)
     checkpoint.treeHash = payload.subarray(16, 16 + HASH_SIZE)

@@ -267,7 +267,7 @@ for (const [runtime, Stream] of [
       await turn()
       t.ok(second.closed, 'the last record')
       second.close()
-      stream.end()
+      stream.end(undefined)
       t.equal(await awake(end), null)
       t.notOk(stream.truncated)
     })
@@ -319,7 +319,7 @@ test('authenticated: a stream that was ended says so, a stream that was cut does
   t.same([ended.a.truncated, ended.b.truncated], [false, false], 'ended by one side, and then by the other')
 
   const cut = await pair()
-  cut.b.end()
+  cut.b.end(undefined)
   cut.a.destroy()
   t.same(await awake(cut.ends), [null, null], 'a cut is no error')
   t.same([cut.a.truncated, cut.b.truncated], [true, true])

@@ -22,7 +22,7 @@ test('incomplete: a node that is cut off is no node', async (t) => {
     const torn = files.clone()
     torn.put('tree', tree.subarray(0, tree.byteLength - cut))
     torn.put('checkpoint', null)
-    const [mine, theirs] = [ours()(torn.clone().factory()), published()(torn.clone().factory())]
+    const [mine, theirs] = [ours()(torn.clone().factory()), published(torn.clone().factory())]
     await Promise.all([mine.ready(), theirs.ready()])
     t.deepEqual([mine.length, mine.byteLength], [theirs.length, 12], `${cut} bytes: as published`)
     await mine.append('next')
@@ -39,10 +39,32 @@ function only(files: MemoryFiles, which: (name: string) => readonly (keyof Rando
     const raw = make(name, options)
     const methods = which(name)
     if (methods === null) return raw
-    const storage: Record<string, unknown> = { statable: methods.includes('stat') }
+    const storage: Record<string, unknown> = {
+      statable: methods.includes('stat'),
+      open: raw.open?.bind(raw),
+      get opened() {
+        return raw.opened
+      },
+      get closed() {
+        return raw.closed
+      }
+    }
     for (const method of methods) storage[method] = (raw[method] as (...args: unknown[]) => void).bind(raw)
     return storage
   }) as unknown as Storage
+}
+
+/** Sizes cannot be told; a read beyond the end fails without a code. */
+function withoutStat(storage: Record<string, unknown>): void {
+  delete storage.stat
+  storage.statable = false
+  const read = storage.read as (
+    offset: number,
+    size: number,
+    callback: (...answer: unknown[]) => void
+  ) => void
+  storage.read = (offset: number, size: number, callback: (...answer: unknown[]) => void) =>
+    read(offset, size, (error, data) => callback(error && new Error((error as Error).message), data))
 }
 
 const isKey = (name: string) => name === 'key' || name === 'secret_key'
@@ -72,13 +94,9 @@ test('incomplete: overwrite where nothing can be deleted', async (t) => {
     'no del': (storage) => delete storage.del,
     'no del and no stat': (storage) => {
       delete storage.del
-      delete storage.stat
-      storage.statable = false
+      withoutStat(storage)
     },
-    'no stat': (storage) => {
-      delete storage.stat
-      storage.statable = false
-    },
+    'no stat': withoutStat,
     'not deletable': (storage) => {
       storage.deletable = false
     },
