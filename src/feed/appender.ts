@@ -57,20 +57,22 @@ export class Appender {
   }
 
   /**
-   * Appends `values` as part of a batch; `answer` gets the index of the first one when they are stored. They are encoded
+   * Appends a value, or an array of them, as part of a batch; `answer` gets the index of the first one when they are stored. They are encoded
    * now: what becomes of them later does not matter, except for the content of buffers, which are not copied. A callback
    * and no promise: with many small appends at once, promises cost more than all the rest.
    */
-  append(values: readonly unknown[], answer: Callback<number>, force = false): void {
+  append(data: unknown, answer: Callback<number>, force = false): void {
     const { codec, application } = this.target
-    const blocks = new Array<Uint8Array>(values.length)
+    const blocks: Uint8Array[] = []
     try {
-      for (let i = 0; i < values.length; i++) blocks[i] = encodeBlock(codec, values[i])
+      if (!Array.isArray(data)) blocks.push(encodeBlock(codec, data))
+      else for (let i = 0; i < data.length; i++) blocks.push(encodeBlock(codec, data[i]))
     } catch (error) {
       answer(error as Error)
       return
     }
-    const asked = application.hooked ? Array.from(values) : null
+    let asked: readonly unknown[] | null = null
+    if (application.hooked) asked = Array.isArray(data) ? [...data] : [data]
     this.waiting.push({ blocks, values: asked, force, answer, answered: false })
     this.running ??= this.run()
   }

@@ -225,18 +225,37 @@ async function loadLeafSize(core: Core, block: number): Promise<number> {
   }
 }
 
-// Blocks up to this size are copied out of the piece that they are read in: somebody who keeps one keeps no others.
-const SMALL_BLOCK = 4096
+// Small blocks are copied out of the piece that they are read in, a few together: somebody who keeps one keeps its
+// neighbours up to this many bytes, and not the whole piece. (A copy of each would cost as much as all the rest.)
+const SLAB = 8192
+const SMALL_BLOCK = SLAB / 2
 
 async function readRun(core: Core, { offset, size, sizes }: Run): Promise<Uint8Array[]> {
   const bytes = await core.storage.readData(offset, size)
-  if (sizes.length === 1) return [bytes]
-  let at = 0
-  return sizes.map((length) => {
-    at += length
-    const block = bytes.subarray(at - length, at)
-    return length <= SMALL_BLOCK ? b4a.from(block) : block
-  })
+  const blocks: Uint8Array[] = []
+  for (let i = 0, at = 0; i < sizes.length; ) {
+    let end = at
+    let next = i
+    while (next < sizes.length && sizes[next]! <= SMALL_BLOCK && end - at + sizes[next]! <= SLAB) {
+      end += sizes[next++]!
+    }
+    if (next === i) {
+      blocks.push(bytes.subarray(at, at + sizes[i]!))
+      at += sizes[i++]!
+      continue
+    }
+    let slab = bytes.subarray(at, end)
+    if (size > SLAB) {
+      slab = b4a.allocUnsafeSlow(end - at)
+      slab.set(bytes.subarray(at, end))
+    }
+    for (let from = 0; i < next; i++) {
+      blocks.push(slab.subarray(from, from + sizes[i]!))
+      from += sizes[i]!
+    }
+    at = end
+  }
+  return blocks
 }
 
 const hashScratch = new Uint8Array(HASH_SIZE)

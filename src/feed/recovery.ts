@@ -117,6 +117,14 @@ interface Candidate {
   signature: Uint8Array | null
 }
 
+/** What {@link Recovering} comes to before it is looked at from above. */
+interface Found {
+  head: Candidate
+  stage: Stage | null
+  check: TreeCheck | null
+  behind: number
+}
+
 /** What is trusted. */
 interface Base {
   length: number
@@ -132,6 +140,8 @@ interface Base {
    * contradicts them is not believed, and one that cannot be checked tells nothing.
    */
   firm: boolean
+  /** Length that the bits tell, and whose signature is there and does not hold; 0 if there is none. */
+  claimed: number
   checkpoint: Checkpoint | null
 }
 
@@ -168,6 +178,7 @@ class Recovering {
         end: Math.min(length, (page + 1) * PAGE_BLOCKS)
       })),
       firm: true,
+      claimed: 0,
       checkpoint
     }
     const same = difference.equal && signatures.slots === signatureSlots && this.#healedRoots.size === 0
@@ -187,6 +198,7 @@ class Recovering {
       lostPages: new Set(),
       damage: [],
       firm: true,
+      claimed: 0,
       checkpoint: null
     })
   }
@@ -211,6 +223,7 @@ class Recovering {
       lostPages: new Set(),
       damage: [],
       firm: false,
+      claimed: end.length < length ? length : 0,
       checkpoint: null
     })
   }
@@ -279,71 +292,83 @@ class Recovering {
   }
 
   /** The greatest length that holds, and what the bits below it come to. */
-  async #findHead(
-    base: Base
-  ): Promise<{ head: Candidate; stage: Stage | null; check: TreeCheck | null; behind: number }> {
+  async #findHead(base: Base): Promise<Found> {
     const { signatures } = this.#core.storage
     const { verify } = this.#source
-    let behind = 0
-    if (verify !== null && !this.#isStatic(base.roots)) {
-      for await (const { index, signature } of this.#slotsDown(
-        signatures.slots,
-        base.length,
-        Number.POSITIVE_INFINITY
-      )) {
-        const length = index + 1
-        const roots = await this.#rootsOf(length)
-        const accepted = roots === null ? null : await this.#accept(base, { length, roots, signature })
-        const longer = accepted === null ? null : await this.#unsignedEnd(base, length)
-        if (accepted !== null)
-          return { ...(longer ?? accepted), behind: behind > (longer?.head.length ?? 0) ? behind : 0 }
-        if (base.firm) behind = Math.max(behind, length)
-      }
+    const slots = verify === null || this.#isStatic(base.roots) ? 0 : signatures.slots
+    const unproven = [base.claimed]
+    let cut: Candidate | null = null
+    let found: Found | null = null
+    for await (const { index, signature } of this.#slotsDown(slots, base.length, Number.POSITIVE_INFINITY)) {
+      const length = index + 1
+      const roots = await this.#rootsOf(length)
+      found = roots === null ? null : await this.#accept(base, { length, roots, signature })
+      if (found !== null) break
+      if (base.firm) unproven.push(length)
+      if (cut === null && roots !== null) cut = this.#cutSignature({ length, roots, signature }, 1)
     }
-    const unsigned = await this.#unsignedEnd(base, base.length)
-    if (unsigned !== null) return { ...unsigned, behind: behind > unsigned.head.length ? behind : 0 }
-    const head = { length: base.length, roots: base.roots, signature: null }
-    const looked = base.suspects.length > 0 || base.lostPages.size > 0
-    if (!looked) return { head, stage: null, check: null, behind }
-    return { head, ...(await this.#check(base, head.roots)), behind }
+    // With little left of a signature it could be another one, unless everything that it would sign is here.
+    if (cut !== null) found = (await this.#complete(base, cut, found?.head.length ?? base.length)) ?? found
+    found ??= await this.#unsignedEnd(base)
+    found ??= {
+      head: { length: base.length, roots: base.roots, signature: null },
+      stage: null,
+      check: null,
+      behind: 0
+    }
+    if (found.stage === null && (base.suspects.length > 0 || base.lostPages.size > 0)) {
+      found = { ...found, ...(await this.#check(base, found.head.roots)) }
+    }
+    const { length } = found.head
+    return { ...found, behind: Math.max(0, ...unproven.filter((seen) => seen > length)) }
   }
 
   /** A length with something in its signature slot, if that holds, or is what is left of a signature that would. */
-  async #accept(
-    base: Base,
-    { length, roots, signature }: { length: number; roots: TreeNode[]; signature: Uint8Array }
-  ): Promise<{ head: Candidate; stage: Stage; check: TreeCheck } | null> {
+  async #accept(base: Base, slot: Candidate & { signature: Uint8Array }): Promise<Found | null> {
+    const { length, roots, signature } = slot
     if (await this.#holds(roots, length, signature)) {
       const checked = await this.#check(base, roots)
       // Whoever wrote over the base knew no checkpoints, and left a signature of before: what is here now counts.
       if (!base.firm && checked.check.damage.length > 0) return null
-      return { head: { length, roots, signature: null }, ...checked }
+      return { head: { length, roots, signature: null }, ...checked, behind: 0 }
     }
-    const { sign } = this.#source
-    if (sign === null) return null
-    const whole = sign(signable(treeHash(roots), length))
-    const left = signature.filter((byte) => byte !== 0).length
-    if (!signature.every((byte, i) => byte === 0 || byte === whole[i])) return null
-    const checked = await this.#check(base, roots)
-    if (left < CERTAIN_BYTES && !checked.check.complete) return null
-    return { head: { length, roots, signature: whole }, ...checked }
+    const head = this.#cutSignature(slot, CERTAIN_BYTES)
+    return head === null ? null : { head, ...(await this.#check(base, roots)), behind: 0 }
   }
 
-  /** The end that the bits tell beyond `signed` blocks, if every node and block up to it is here and holds. */
-  async #unsignedEnd(
-    base: Base,
-    signed: number
-  ): Promise<{ head: Candidate; stage: Stage; check: TreeCheck } | null> {
-    const { sign, verify, key } = this.#source
+  /** The same with its signature made again, if what is in its slot, at least so many bytes, is part of that. */
+  #cutSignature(slot: Candidate & { signature: Uint8Array }, bytes: number): Candidate | null {
+    const { sign } = this.#source
+    const { length, roots, signature } = slot
+    if (sign === null || signature.filter((byte) => byte !== 0).length < bytes) return null
+    const whole = sign(signable(treeHash(roots), length))
+    return signature.every((byte, i) => byte === 0 || byte === whole[i])
+      ? { length, roots, signature: whole }
+      : null
+  }
+
+  /** A head, if every node and every block from `signed` up to it is here and holds. */
+  async #complete(base: Base, head: Candidate, signed: number): Promise<Found | null> {
+    const checked = await this.#check(base, head.roots, signed)
+    return checked.check.complete ? { head, ...checked, behind: 0 } : null
+  }
+
+  /**
+   * The end that the bits tell beyond the base: of a static feed, where nothing else tells it; and where the bits are all
+   * there is, if everything up to it is here and holds. After a power failure bits may be of different times.
+   */
+  async #unsignedEnd(base: Base): Promise<Found | null> {
+    const { sign, verify } = this.#source
     const length = this.#core.tree.blocks()
-    if (length <= signed) return null
+    if (length <= base.length) return null
     const roots = await this.#rootsOf(length)
     if (roots === null) return null
-    const checked = await this.#check(base, roots, signed)
-    const isStatic = verify === null || (key !== null && this.#isStatic(roots))
-    if (!isStatic && !checked.check.complete) return null
-    const signature = !isStatic && sign !== null ? sign(signable(treeHash(roots), length)) : null
-    return { head: { length, roots, signature }, ...checked }
+    if (verify === null || this.#isStatic(roots)) {
+      return { head: { length, roots, signature: null }, ...(await this.#check(base, roots)), behind: 0 }
+    }
+    if (base.firm) return null
+    const signature = sign === null ? null : sign(signable(treeHash(roots), length))
+    return this.#complete(base, { length, roots, signature }, base.length)
   }
 
   async #check(

@@ -138,7 +138,10 @@ export class FeedReplication implements ReplicationSource {
   /** The feed is not to be had on this stream. */
   private refuseOn(stream: ProtocolStream): void {
     const { discoveryKey } = this
-    if (discoveryKey !== null && !stream.destroying) stream.close(discoveryKey)
+    const { key } = this.host
+    // Somebody else may have it open there.
+    if (key === null || discoveryKey === null || stream.destroying || stream.opened(key)) return
+    stream.close(discoveryKey)
   }
 
   private streamFor(given: unknown, settings: ReplicateOptions): ProtocolStream {

@@ -50,23 +50,22 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     checkCallback(callback)
     const options = typeof given === 'function' ? {} : checkOptions(given)
     const force = options.force === true
-    const values: readonly unknown[] = Array.isArray(data) ? data : [data]
     if (callback === undefined || callback === null) {
       const promise = new Promise<number>((resolve, reject) => {
-        this.appendValues(values, force, (error, seq) => (error === null ? resolve(seq!) : reject(error)))
+        this.appendData(data, force, (error, seq) => (error === null ? resolve(seq!) : reject(error)))
       })
       promise.catch(ignore)
       return promise
     }
-    this.appendValues(values, force, (error, seq) =>
+    this.appendData(data, force, (error, seq) =>
       queueMicrotask(() => (error === null ? callback(null, seq) : callback(error)))
     )
     return undefined
   }
 
-  private appendValues(values: readonly unknown[], force: boolean, answer: Callback<number>): void {
+  private appendData(data: unknown, force: boolean, answer: Callback<number>): void {
     if (this.closingBegun) answer(new DDatabaseError('ERR_FEED_CLOSED'))
-    else this.appender.append(values, answer, force)
+    else this.appender.append(data, answer, force)
   }
 
   /**

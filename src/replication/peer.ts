@@ -2,6 +2,7 @@ import { decode as decodeRle } from '../bitfield/rle.ts'
 import { DDatabaseError } from '../errors.ts'
 import type { Proof } from '../merkle/verify.ts'
 import type { Channel, ChannelHandlers } from './channel.ts'
+import { Downloader } from './downloader.ts'
 import type { RemoteExtensions } from './extensions.ts'
 import { limitsOf } from './foreign-stream.ts'
 import type { ReplicationLimits } from './limits.ts'
@@ -16,7 +17,7 @@ import type {
 } from './messages.ts'
 import { RemoteBlocks } from './remote-blocks.ts'
 import type { Replicator } from './replicator.ts'
-import { AnswerTime, BlockQueue, type InflightRequest, sendRequest, URGENT_REQUESTS } from './requests.ts'
+import type { InflightRequest } from './requests.ts'
 import type { ReplicationSource, TransferStats, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
 import { Timer } from './timer.ts'
@@ -38,14 +39,8 @@ export interface PeerOptions {
   maxRequests?: number | undefined
 }
 
-// About what a node takes in memory.
-const NODE_SIZE = 128
-
 // What a Have may announce block by block; of more it is looked up which ones are waited for.
 const SHORT_RANGE = 64
-
-// Blocks asked for in a row before a new place is chosen at random: neighbours share most of their proofs.
-const RUN = 64
 
 /**
  * One remote that has the feed open on one stream: what it has, what it was asked for, and what it gets from us
@@ -80,35 +75,23 @@ export class Peer implements ChannelHandlers {
   readonly sparse: boolean
   /** Parallel requests to this peer. */
   readonly maxRequests: number
-  /** Requests without an answer, oldest first. */
-  readonly inflightRequests: InflightRequest[] = []
   /** Transfers with this peer, null if not counted. */
   readonly stats: TransferStats | null
   /** The feed, for {@link Replicator} and {@link Uploader}. @internal */
   readonly source: ReplicationSource
   /** The peer has left. */
   closed = false
-  /** Blocks that calls wait for, that this peer has, and that nobody is asked for yet. May hold others. @internal */
-  readonly wished = new BlockQueue()
-  /** How long this peer takes to answer. @internal */
-  readonly answerTime = new AnswerTime()
-  /** When the last answer came, in milliseconds. @internal */
-  lastAnswer = 0
 
   private readonly replicator: Replicator
   private readonly wants: Wants
   private readonly uploader: Uploader
+  /** What it was asked for. @internal */
+  readonly downloader: Downloader
   private readonly intendsToDownload: boolean
   private readonly remoteWants = new WantedWindows(this)
-  private readonly cursors = new WeakMap<object, { next: number; left: number }>()
-  private requestTimer: Timer | null = null
   private answerTimer: Timer | null = null
   private heard = false
   private silent = false
-  // What is being verified and stored: of answers, and of what was not asked for.
-  private storing = 0
-  private pushes = 0
-  private pushedBytes = 0
   private ending = false
 
   /** Made by {@link Replicator.attach}. @internal */
@@ -137,6 +120,7 @@ export class Peer implements ChannelHandlers {
       this.stream.want({ start, length: WINDOW })
     })
     this.uploader = new Uploader(this)
+    this.downloader = new Downloader(this, replicator)
   }
 
   // ---- what the application sees ----
@@ -166,6 +150,11 @@ export class Peer implements ChannelHandlers {
     return this.protocol.remoteType
   }
 
+  /** Requests without an answer, oldest first. */
+  get inflightRequests(): readonly InflightRequest[] {
+    return this.downloader.inflight
+  }
+
   /** Windows asked for and not answered. */
   get inflightWants(): number {
     return this.wants.unanswered
@@ -190,16 +179,6 @@ export class Peer implements ChannelHandlers {
   get mayTell(): boolean {
     if (this.closed || !this.downloading || this.silent) return false
     return !this.remoteOpened || (this.remoteUploading && !this.heard)
-  }
-
-  /** Whether it owes an answer that somebody else was, or could be, asked for meanwhile. */
-  get isSlow(): boolean {
-    return this.replicator.anyLate && this.inflightRequests.some(({ overdue }) => overdue)
-  }
-
-  /** Whether we do not keep up with storing what it sends: calls that are cancelled do not stop what has come. */
-  get isBusy(): boolean {
-    return this.storing > 2 * (this.maxRequests + URGENT_REQUESTS)
   }
 
   /** Whether something that it has sent waits for us. */
@@ -308,7 +287,8 @@ export class Peer implements ChannelHandlers {
     this.remoteUploading = message.uploading
     this.remoteDownloading = message.downloading
     if (!message.uploading) {
-      this.dropRequests()
+      this.downloader.drop()
+      this.replicator.fillSoon()
       this.windowsAnswered(this.wants.reset())
       this.source.lessAvailable()
     }
@@ -375,7 +355,8 @@ export class Peer implements ChannelHandlers {
 
   /** Calls may wait for some of the blocks that the remote has. */
   private offerWished(start: number, end: number): void {
-    const { source, wished } = this
+    const { source } = this
+    const { wished } = this.downloader
     if (end - start <= SHORT_RANGE) {
       for (let index = start; index < end; index++) if (source.isWished(index)) wished.add(index)
       return
@@ -399,11 +380,7 @@ export class Peer implements ChannelHandlers {
     } else {
       this.remoteBitfield.setRange(start, Math.min(start + length, this.limits.remoteLength), false)
     }
-    // What was asked for and is not there any more may be somewhere else.
-    for (const request of [...this.inflightRequests]) {
-      if (request.bytes === 0 && request.index >= start && request.index < start + length)
-        this.answered(request)
-    }
+    this.downloader.absent(start, start + length)
     this.replicator.fillSoon()
     this.source.lessAvailable()
   }
@@ -426,84 +403,10 @@ export class Peer implements ChannelHandlers {
 
   /** @internal */
   ondata(message: DataMessage): void {
-    const { index, value } = message
-    const { reserved } = this.replicator
-    const request = this.requestFor(index, value === null)
-    if (request !== undefined) {
-      const now = performance.now()
-      this.answerTime.took(now - request.sent)
-      this.lastAnswer = now
-    }
-    const asked = request !== undefined || (value !== null && reserved.has(index))
-    if (value !== null && !asked && !this.source.allowPush) {
-      // The call was cancelled, or it was not asked for.
-      if (!this.source.content.bits.get(index)) this.unhave({ start: index })
-      this.update()
-    } else if (value === null) this.store(message, request, !asked)
-    else if (this.source.content.bits.get(index) || !reserved.store(index)) {
-      // Somebody else was faster. If that turns out to be wrong, it is asked for again.
-      if (request !== undefined) this.settle(request)
-    } else this.store(message, request, !asked)
+    this.downloader.data(message)
   }
 
-  /** The request that a Data answers: each is answered once. */
-  private requestFor(index: number, hash: boolean): InflightRequest | undefined {
-    const { inflightRequests } = this
-    const request = inflightRequests.find((one) => one.index === index && !one.arrived)
-    if (request !== undefined || !hash) return request
-    // The answer to a seek names the block found, not the one asked.
-    return inflightRequests.find((one) => one.bytes > 0 && !one.arrived)
-  }
-
-  private store(message: DataMessage, request: InflightRequest | undefined, pushed: boolean): void {
-    const { index, value, nodes, signature } = message
-    const { content } = this.source
-    const size = value === null ? NODE_SIZE * nodes.length : value.byteLength
-    if (request !== undefined) request.arrived = true
-    if (pushed) {
-      const { queuedPushes, queuedPushSize } = this.limits
-      this.pushes++
-      this.pushedBytes += size
-      if (this.pushes > queuedPushes || this.pushedBytes > queuedPushSize) {
-        throw new DDatabaseError('ERR_LIMIT', { message: 'Too much at once that was not asked for' })
-      }
-    }
-    this.storing++
-    this.replicator.storeBegun()
-    const done = (): void => {
-      this.storing--
-      this.replicator.storeEnded()
-      if (pushed) {
-        this.pushes--
-        this.pushedBytes -= size
-      }
-      if (value !== null) this.replicator.reserved.stored(index)
-    }
-    content.put({ block: index, value, nodes, signature }, this).then(
-      () => {
-        done()
-        this.received(index, request)
-      },
-      (error) => {
-        done()
-        // The feed was closed meanwhile: that is not the remote's fault, nor that of other feeds on this stream.
-        if (DDatabaseError.is(error) && error.code === 'ERR_FEED_CLOSED') this.close()
-        else this.destroy(error)
-        this.replicator.free(index)
-        this.replicator.fillAll()
-      }
-    )
-  }
-
-  private received(index: number, request: InflightRequest | undefined): void {
-    if (this.closed) return
-    // A Data without a block acknowledges nothing that was stored, but the published peers say it all the same.
-    if (this.remoteAck) this.stream.have({ start: index, length: 1, ack: true })
-    if (request !== undefined) this.settle(request)
-    else this.update()
-    this.replicator.endDownloads()
-  }
-
+  /** @internal */
   onclose(): void {
     this.leave()
   }
@@ -571,101 +474,6 @@ export class Peer implements ChannelHandlers {
     if (!this.closed) this.stream.status({ uploading: this.uploading, downloading: this.downloading })
   }
 
-  // ---- requests ----
-
-  /** Asks for a block that is reserved for this peer. @internal */
-  request(index: number, bytes: number, hash: boolean): void {
-    const nodes = this.replicator.digest(this, index)
-    const sent = performance.now()
-    const request = { index, bytes, hash, nodes, sent, arrived: false, overdue: false }
-    this.inflightRequests.push(request)
-    this.startTimer()
-    this.replicator.watch()
-    sendRequest(this.stream, request)
-  }
-
-  /**
-   * Where the next request for a download goes: the place, and how many blocks of the run are left.
-   * @internal
-   */
-  cursor(wanted: object): { next: number; left: number } {
-    let cursor = this.cursors.get(wanted)
-    if (cursor === undefined) {
-      cursor = { next: 0, left: 0 }
-      this.cursors.set(wanted, cursor)
-    }
-    return cursor
-  }
-
-  /** Starts a new run at `start`. @internal */
-  static readonly run = RUN
-
-  /** A seek is answered: the requests for it are not needed any more. @internal */
-  foundBytes(bytes: number): void {
-    let found = false
-    for (const request of [...this.inflightRequests]) {
-      if (request.bytes !== bytes) continue
-      this.answered(request)
-      found = true
-    }
-    if (found) this.update()
-  }
-
-  /** Takes back the requests for blocks that nobody wants any more. @internal */
-  cancelRequests(which: (request: InflightRequest) => boolean): void {
-    for (const request of [...this.inflightRequests]) {
-      if (!which(request)) continue
-      this.answered(request)
-      this.stream.cancel({ index: request.index, bytes: request.bytes, hash: request.hash })
-    }
-  }
-
-  /** An answer was dealt with: its request is done, and the next ones can go out. */
-  private settle(request: InflightRequest): void {
-    this.requestTimer?.refresh()
-    this.answered(request)
-    this.update()
-  }
-
-  private answered(request: InflightRequest): void {
-    const at = this.inflightRequests.indexOf(request)
-    if (at === -1) return
-    this.inflightRequests.splice(at, 1)
-    this.replicator.release(request)
-    if (this.inflightRequests.length === 0) this.stopTimer()
-  }
-
-  private dropRequests(): void {
-    for (const request of this.inflightRequests.splice(0)) this.replicator.release(request)
-    this.stopTimer()
-    this.replicator.fillSoon()
-  }
-
-  private startTimer(): void {
-    const { timeout } = this.protocol
-    if (this.requestTimer !== null || timeout === null) return
-    this.requestTimer = new Timer(timeout.ms, () => this.onrequesttimeout())
-  }
-
-  private stopTimer(): void {
-    this.requestTimer?.destroy()
-    this.requestTimer = null
-  }
-
-  private onrequesttimeout(): void {
-    this.requestTimer = null
-    const oldest = this.inflightRequests[0]
-    if (oldest === undefined) return
-    const { bits, tree } = this.source.content
-    if (!oldest.overdue && (oldest.hash ? tree.get(2 * oldest.index) : bits.get(oldest.index))) {
-      // Nobody needs it any more; the one that was asked may know that.
-      this.answered(oldest)
-      if (this.inflightRequests.length > 0) this.startTimer()
-      return
-    }
-    this.destroy(new DDatabaseError('ERR_REQUEST_TIMEOUT'))
-  }
-
   /**
    * What has to be said before something counts as not available (that the feed is open, what is in the windows asked for)
    * is waited for as long as for anything else on this stream, and no longer.
@@ -695,9 +503,9 @@ export class Peer implements ChannelHandlers {
     if (!this.remoteOpened && !this.silent) this.source.ifAvailable.continue()
     this.closed = true
     this.uploader.stop()
-    this.stopTimer()
+    this.downloader.drop()
     this.remoteWants.clear()
-    this.wished.clear()
+    this.downloader.wished.clear()
     this.windowsAnswered(this.wants.reset())
     this.expectAnswers()
     this.replicator.detach(this)

@@ -1,22 +1,16 @@
 import { argumentTypeError } from '../errors.ts'
 import { foreignHandlers, isForeign } from './foreign-stream.ts'
+import { Lateness } from './lateness.ts'
 import { Peer, type PeerOptions } from './peer.ts'
 import { type InflightRequest, Reservations, URGENT_REQUESTS } from './requests.ts'
 import type { ReplicationSource, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
-import { Timer } from './timer.ts'
 
 // Requests for one seek that may be out at a time.
 const SEEK_REQUESTS = 4
 
-// Milliseconds between two looks for answers that do not come.
-const LOOK = 100
-
-// From so many blocks being stored on nobody is blamed for being slow.
-const MANY = 16
-
-// A request that waits behind others for this many times as long as an answer should take is late, too.
-const LONGEST_QUEUE = 4
+// Blocks asked for in a row before a new place is chosen at random: neighbours share most of their proofs.
+const RUN = 64
 
 /**
  * The peers of one feed, and who is asked for what (spec WIRE §11.4). A block is reserved while it is asked for, so
@@ -29,14 +23,14 @@ export class Replicator {
   readonly peers: Peer[] = []
   /** Blocks asked for. */
   readonly reserved = new Reservations()
+  /** Who takes too long. */
+  readonly lateness = new Lateness(this)
   /** Source of the places where downloads start; fixed in tests that repeat a recorded session. */
   random: () => number = Math.random
 
-  private storing = 0
+  /** How much that peers sent is being verified and stored. */
+  storing = 0
   private filling = false
-  // Blocks that somebody is late with, so that others may be asked.
-  private readonly late = new Set<number>()
-  private timer: Timer | null = null
   private fillingSoon = false
   private cancelling = false
 
@@ -54,7 +48,7 @@ export class Replicator {
     discoveryKey: Uint8Array,
     options: PeerOptions
   ): Peer | null {
-    if (stream.destroyed || stream.opened(key)) return null
+    if (stream.destroying || stream.opened(key)) return null
     const foreign = isForeign(stream)
     if (foreign && stream.noise && stream.remoteOpened(key) && !stream.remoteVerified(key)) {
       stream.close(discoveryKey)
@@ -70,7 +64,7 @@ export class Replicator {
     this.source.ifAvailable.wait() // until the remote opens the feed too, or the peer leaves
     this.peers.push(peer)
     peer.expectAnswers()
-    this.watch()
+    this.lateness.watch()
     if (!peer.live && peer.downloading) this.source.reopenDownloads()
     this.source.emit('peer-add', peer)
     if (foreign && peer.stream.remoteOpened) peer.onopen()
@@ -82,7 +76,6 @@ export class Replicator {
     const at = this.peers.indexOf(peer)
     if (at === -1) return
     this.peers.splice(at, 1)
-    for (const request of peer.inflightRequests.splice(0)) this.release(request)
     this.source.emit('peer-remove', peer)
     this.endDownloads(!peer.live)
     this.fillAll()
@@ -140,7 +133,7 @@ export class Replicator {
 
   /** A block that a call waits for may be asked of all peers that have it. */
   private offer(index: number): void {
-    for (const peer of this.peers) if (peer.remoteBitfield.has(index)) peer.wished.add(index)
+    for (const peer of this.peers) if (peer.remoteBitfield.has(index)) peer.downloader.wished.add(index)
   }
 
   /** Something that a peer sent is being verified and stored. */
@@ -166,7 +159,7 @@ export class Replicator {
     this.cancelling = true
     queueMicrotask(() => {
       this.cancelling = false
-      for (const peer of [...this.peers]) peer.cancelRequests((request) => !this.isNeeded(request))
+      for (const peer of [...this.peers]) peer.downloader.cancel((request) => !this.isNeeded(request))
       this.fillAll()
     })
   }
@@ -194,7 +187,7 @@ export class Replicator {
 
   /** A seek found its place. */
   foundBytes(bytes: number): void {
-    for (const peer of [...this.peers]) peer.foundBytes(bytes)
+    for (const peer of [...this.peers]) peer.downloader.foundBytes(bytes)
   }
 
   /** The extensions of this side have changed. */
@@ -259,78 +252,9 @@ export class Replicator {
     })
   }
 
-  /** A request was sent; if there is somebody else to ask, its answer is looked out for. */
-  watch(): void {
-    if (this.timer === null && this.peers.length > 1) this.timer = new Timer(LOOK, () => this.look())
-  }
-
-  /** Whoever takes longer than somebody else would is not waited for alone. */
-  private look(): void {
-    this.timer = null
-    const now = performance.now()
-    let waiting = false
-    let overdue = false
-    let freed = false
-    for (const peer of this.peers) {
-      for (const request of peer.inflightRequests) {
-        if (!request.overdue && !request.arrived && this.isLate(peer, request, now)) {
-          request.overdue = true
-          this.late.add(request.index)
-          this.free(request.index)
-          freed = true
-        }
-        if (request.overdue) overdue = true
-        else waiting = true
-      }
-    }
-    if (!overdue) this.late.clear()
-    if (waiting) this.watch()
-    if (freed) this.fillAll()
-  }
-
-  /** Whether anybody may be late. */
-  get anyLate(): boolean {
-    return this.late.size > 0
-  }
-
-  private isLate(peer: Peer, request: InflightRequest, now: number): boolean {
-    const age = now - request.sent
-    // While it is us who do not keep up, only the time of all counts.
-    const silence = peer.isWaiting || this.storing > MANY ? 0 : Math.min(age, now - peer.lastAnswer)
-    return this.peers.some((other) => {
-      if (other === peer || !other.mayAsk || other.isSlow) return false
-      const { expected } = other.answerTime
-      if (silence < expected && age < LONGEST_QUEUE * expected) return false
-      // Others can do with another block than the one that was named.
-      return request.bytes > 0 || request.hash
-        ? other.remoteLength > request.index
-        : other.remoteBitfield.get(request.index)
-    })
-  }
-
-  /** Whether somebody else who has the block is to be preferred to this peer. */
-  private hasBetter(peer: Peer, index: number): boolean {
-    if (this.peers.length === 1) return false
-    return this.peers.some(
-      (other) =>
-        other !== peer &&
-        !other.isSlow &&
-        (peer.isSlow ||
-          (other.answerTime.mean >= 0 && peer.answerTime.mean > 100 + 4 * other.answerTime.mean)) &&
-        other.mayAsk &&
-        other.inflightRequests.length < other.maxRequests + URGENT_REQUESTS &&
-        other.remoteBitfield.has(index)
-    )
-  }
-
-  /** Whether this peer has been asked for a block that somebody else may be asked for, too. */
-  private isAskedAlready(peer: Peer, index: number): boolean {
-    return this.late.has(index) && peer.inflightRequests.some((request) => request.index === index)
-  }
-
   /** Sends the requests that are due, to one peer. */
   fill(peer: Peer): void {
-    if (this.filling || !peer.mayAsk || peer.isBusy) return
+    if (this.filling || !peer.mayAsk || peer.downloader.isBusy) return
     this.filling = true
     try {
       this.fillWishes(peer)
@@ -342,15 +266,15 @@ export class Replicator {
 
   private fillWishes(peer: Peer): void {
     const limit = peer.maxRequests + URGENT_REQUESTS
-    peer.wished.sift(
+    peer.downloader.wished.sift(
       () => peer.inflightRequests.length >= limit,
       (index) => {
         if (this.reserved.has(index) || !this.source.isWished(index) || !peer.remoteBitfield.get(index)) {
           return true
         }
-        if (this.hasBetter(peer, index) || this.isAskedAlready(peer, index)) return false
+        if (this.lateness.hasBetter(peer, index) || this.lateness.isAskedAlready(peer, index)) return false
         this.reserved.take(index)
-        peer.request(index, 0, false)
+        peer.downloader.request(index, 0, false)
         return true
       }
     )
@@ -364,7 +288,7 @@ export class Replicator {
   private fillUpdate(peer: Peer, wish: Extract<Wish, { kind: 'update' }>): void {
     if (this.isAsked(peer, (request) => request.bytes === 0 && request.index >= wish.length - 1)) return
     const index = peer.remoteBitfield.next(wish.length - 1, peer.remoteLength)
-    if (index !== -1 && this.reserved.take(index)) peer.request(index, 0, wish.hash)
+    if (index !== -1 && this.reserved.take(index)) peer.downloader.request(index, 0, wish.hash)
   }
 
   private fillSeek(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): void {
@@ -374,7 +298,7 @@ export class Replicator {
       const pair = this.pairOf(wish)
       if (this.isAsked(peer, (request) => !request.hash && pair.includes(request.index))) return
       const index = pair.find((block) => peer.remoteBitfield.get(block))
-      if (index !== undefined && this.reserved.take(index)) peer.request(index, 0, false)
+      if (index !== undefined && this.reserved.take(index)) peer.downloader.request(index, 0, false)
       return
     }
     // Like the published peers, a seek names several blocks of its range; whichever answer comes tells the place.
@@ -382,7 +306,7 @@ export class Replicator {
       const index = this.seekTarget(peer, wish)
       if (index === -1 || !this.reserved.take(index)) return
       // Never for the block itself: published peers answer with one that may be another, and unasked ones are dropped.
-      peer.request(index, wish.bytes, true)
+      peer.downloader.request(index, wish.bytes, true)
     }
   }
 
@@ -423,7 +347,7 @@ export class Replicator {
       for (const wanted of this.source.downloads()) {
         if (peer.inflightRequests.length >= peer.maxRequests) return
         const index = wanted.blocks === null ? this.nextInRange(peer, wanted) : this.nextInList(peer, wanted)
-        if (index !== -1 && this.reserved.take(index)) peer.request(index, 0, wanted.hash)
+        if (index !== -1 && this.reserved.take(index)) peer.downloader.request(index, 0, wanted.hash)
       }
       if (peer.inflightRequests.length === before) return
     }
@@ -431,7 +355,7 @@ export class Replicator {
 
   private isOpenFor(peer: Peer, wanted: Wanted, index: number): boolean {
     if (this.reserved.has(index) || !peer.remoteBitfield.get(index)) return false
-    if (this.late.size > 0 && this.isAskedAlready(peer, index)) return false
+    if (this.lateness.isAskedAlready(peer, index)) return false
     return !wanted.hash || !this.source.content.tree.get(2 * index)
   }
 
@@ -439,12 +363,12 @@ export class Replicator {
     const start = wanted.from
     const end = wanted.end === -1 ? peer.remoteLength : Math.min(wanted.end, peer.remoteLength)
     if (start >= end) return -1
-    const cursor = peer.cursor(wanted)
+    const cursor = peer.downloader.cursor(wanted)
     let from = start
     if (!wanted.linear) {
       if (cursor.left === 0 || cursor.next < start || cursor.next >= end) {
         cursor.next = start + Math.floor(this.random() * (end - start))
-        cursor.left = Peer.run
+        cursor.left = RUN
       }
       from = cursor.next
       cursor.left--
@@ -465,7 +389,7 @@ export class Replicator {
 
   private nextInList(peer: Peer, wanted: Wanted): number {
     const blocks = wanted.blocks!
-    const cursor = peer.cursor(wanted)
+    const cursor = peer.downloader.cursor(wanted)
     const start = wanted.from
     const first = Math.max(cursor.next, start)
     for (let i = 0; i < blocks.length - start; i++) {

@@ -156,6 +156,8 @@ export class StorageFile {
       }
       this.#retryOpening()
       this.raw.write(offset, data, (error) => {
+        // Not before: a synchronisation that ends earlier may have missed it.
+        this.unsynced = true
         if (error) reject(this.#failed(error))
         else resolve()
       })

@@ -1,4 +1,6 @@
 /** How a caller gets each of the errors of a feed: its opening, writing, reading, proofs, arguments. */
+import { appendFile } from 'node:fs/promises'
+import path from 'node:path'
 import type { Test } from 'tape'
 import ddatabase, {
   type CryptoHooks,
@@ -124,6 +126,19 @@ export const FEED_CASES = {
   },
   ERR_HEADER_INVALID: opening((files) => files.writeAt('tree', 0, Buffer.from('something else'))),
   ERR_FEED_DAMAGED: opening((files) => files.put('bitfield', null)),
+  ERR_DURABILITY: async () => rejection(ddatabase(memory(), { durability: 'disk' }).ready(), 'ready'),
+  ERR_BEHIND: async (t: Test) => {
+    const folder = path.join(await temporaryFolder(t), 'feed')
+    const first = ddatabase(folder)
+    await first.append('x')
+    await first.close()
+    // A signature without its tree, as a power failure leaves it.
+    await appendFile(path.join(folder, 'signatures'), Buffer.alloc(64, 7))
+    const feed = ddatabase(folder)
+    const error = await rejection(feed.append('y'), 'append')
+    await feed.close()
+    return error
+  },
   ERR_STORAGE: async () => {
     const plan = new FaultPlan()
     const feed = ddatabase(faultyStorage(new MemoryFiles(), plan) as never)

@@ -106,6 +106,7 @@ export const STREAM_CASES = {
   ERR_HANDSHAKE_PAYLOAD_MISSING: payload('', ''),
   ERR_HANDSHAKE_PAYLOAD: payload(NONCE, '4801'),
   ERR_AUTHENTICATION_REFUSED: between({}, { onauthenticate: (_key, done) => done(new Error('not you')) }),
+  ERR_NOT_AUTHENTICATED: between({ authenticated: false }, { requireAuthenticated: true }),
   ERR_KEY_PAIR: async () => {
     const stream = new ProtocolStream(true, { keyPair: fail })
     stream.resume()
@@ -117,6 +118,22 @@ export const STREAM_CASES = {
     a.open(KEY)
   }),
   ERR_CHANNEL: receiving(`2300${OPEN}${'01'.repeat(32)}`),
+  // Somebody in between changes the last bit of everything that follows the initiator's two messages of the handshake.
+  ERR_RECORD: async () => {
+    const [remote, stream] = [new ProtocolStream(true), new ProtocolStream(false)]
+    const end = endOf(stream)
+    remote.open(KEY)
+    let chunks = 0
+    remote.on('data', (chunk) => {
+      const bytes = Buffer.from(chunk as Uint8Array)
+      if (chunks++ >= 2) bytes[bytes.length - 1]! ^= 1
+      stream.write(bytes)
+    })
+    stream.on('data', (chunk) => void remote.write(chunk))
+    const error = await end
+    remote.destroy()
+    return error
+  },
   ERR_FRAME_SIZE: receiving('ffffff7f'),
   ERR_VARINT: receiving('ffffffffffffffffff01'),
   ERR_MESSAGE_INVALID: receiving('0110'),

@@ -21,7 +21,11 @@ test('storages: a directory', async (t) => {
   const feed = ddatabase<unknown>(folder)
   t.deepEqual(await works(feed), ['a', 'b'])
   await feed.close()
-  t.deepEqual((await readdir(folder)).sort(), [...SIX_FILES, 'checkpoint.0'].sort(), 'the six files and a checkpoint')
+  t.deepEqual(
+    (await readdir(folder)).sort(),
+    [...SIX_FILES, 'checkpoint.0', 'checkpoint.1'].sort(),
+    'the six files and the checkpoints'
+  )
   const again = ddatabase<unknown>(folder)
   await again.ready()
   t.deepEqual([again.length, again.writable], [2, true])
@@ -35,7 +39,7 @@ test('storages: opening to read creates no content', async (t) => {
   const feed = ddatabase(folder, Buffer.alloc(32, 1))
   await feed.ready()
   await feed.close()
-  t.deepEqual((await readdir(folder)).sort(), ['bitfield', 'key', 'signatures', 'tree'])
+  t.deepEqual((await readdir(folder)).sort(), ['bitfield', 'checkpoint.0', 'key', 'signatures', 'tree'])
   await access(path.join(folder, 'key'))
 })
 

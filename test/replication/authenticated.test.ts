@@ -178,10 +178,10 @@ test('authenticated: a feed that requires it on a stream that is there already',
       const remote = new ProtocolStream(false, { live: true, authenticated })
       const ends = [ending(stream), ending(remote)]
       if (when === 'before') add(stream)
-      const shaken = event(remote, 'handshake')
+      const shaken = event(stream, 'handshake')
       const opened = event(remote, 'discovery-key')
       join(stream, remote)
-      await awake(shaken)
+      await awake(Promise.race([shaken, ends[0]]))
       await turn()
       if (when === 'after') add(stream)
       if (authenticated) {
@@ -304,25 +304,30 @@ test('authenticated: the initiator may only choose what it was offered, and in i
 })
 
 test('authenticated: a stream that was ended says so, a stream that was cut does not', async (t) => {
-  const pair = async () => {
+  const unpiped = (a: ProtocolStream, b: ProtocolStream) => {
+    a.on('data', (chunk) => void b.write(chunk))
+    b.on('data', (chunk) => void a.write(chunk))
+  }
+  const pair = async (connecting: typeof unpiped) => {
     const a = new ProtocolStream(true, { live: true })
     const b = new ProtocolStream(false, { live: true })
-    await talk(a, b, join(a, b))
+    await talk(a, b, connecting(a, b))
     t.same([a.truncated, b.truncated], [false, false], 'not while it lasts')
     return { a, b, ends: Promise.all([ending(a), ending(b)]) }
   }
-  const ended = await pair()
+  const ended = await pair(join)
   const before = ended.b.bytesReceived
   ended.a.finalize()
   t.same(await awake(ended.ends), [null, null])
   t.equal(ended.b.bytesReceived - before, RECORD_OVERHEAD, 'one record')
   t.same([ended.a.truncated, ended.b.truncated], [false, false], 'ended by one side, and then by the other')
 
-  const cut = await pair()
+  const cut = await pair(unpiped)
   cut.b.end(undefined)
+  t.equal(await awake(within(event(cut.b, 'finish'), 'the end')).then(() => cut.b.truncated), true, 'cut')
   cut.a.destroy()
-  t.same(await awake(cut.ends), [null, null], 'a cut is no error')
-  t.same([cut.a.truncated, cut.b.truncated], [true, true])
+  t.same(await awake(cut.ends), [null, null], 'which is no error')
+  t.equal(cut.a.truncated, true)
 
   const legacy = new ProtocolStream(true, { authenticated: false })
   const other = new ProtocolStream(false)
@@ -331,20 +336,21 @@ test('authenticated: a stream that was ended says so, a stream that was cut does
   t.same([legacy.truncated, other.truncated], [false, false], 'nobody can tell')
 })
 
-/** Two streams over TCP; whatever goes wrong with the sockets. */
-async function overTcp(a: AnyStream, b: AnyStream): Promise<{ sockets: Socket[]; errors: unknown[] }> {
+/** Two streams over TCP; what goes wrong with the second socket, and when both are closed. */
+async function overTcp(a: AnyStream, b: AnyStream) {
   const errors: unknown[] = []
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const dialled = connect((server.address() as { port: number }).port, '127.0.0.1')
   const [accepted] = (await once(server, 'connection')) as [Socket]
   server.close()
-  const sockets = [accepted, dialled]
-  for (const [i, stream] of [a, b].entries()) {
-    sockets[i]!.on('error', (error) => errors.push(error))
-    stream.pipe(sockets[i]).pipe(stream)
-  }
-  return { sockets, errors }
+  const sockets = [accepted, dialled] as const
+  accepted.on('error', () => {})
+  dialled.on('error', (error) => errors.push(error))
+  const closed = Promise.all(sockets.map((socket) => event(socket as unknown as AnyStream, 'close')))
+  a.pipe(accepted).pipe(a)
+  b.pipe(dialled).pipe(b)
+  return { sockets, errors, closed }
 }
 
 test('authenticated: ends over TCP, with nobody who looks after errors', async (t) => {
@@ -353,33 +359,31 @@ test('authenticated: ends over TCP, with nobody who looks after errors', async (
     const replica = await replicaOf(source, { sparse: false })
     const streams = [source.replicate(true), replica.replicate(false)] as const
     const ends = Promise.all(streams.map(ending))
-    const { sockets, errors } = await overTcp(...streams)
+    const { errors, closed } = await overTcp(...streams)
     t.same(await awake(within(ends, 'the ends')), [null, null], 'everything was exchanged')
     t.ok(streams.every((stream) => stream.authenticated && !stream.truncated))
     t.equal(replica.downloaded(), 20)
-    await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')))
+    await closed
     t.same(errors, [], 'no socket was written to after its end')
     await replica.close()
   }
-  for (const hangUp of ['destroy the stream', 'finalize', 'destroy the socket'] as const) {
+  for (const hangUp of ['finalize', 'destroy the socket', 'end the socket'] as const) {
     const replica = await replicaOf(source)
     const options = { live: true }
-    const streams = [source.replicate(true, options), replica.replicate(false, options)] as const
-    const ends = Promise.all(streams.map(ending))
-    const { sockets, errors } = await overTcp(...streams)
+    const remote = source.replicate(true, options)
+    const stream = replica.replicate(false, options)
+    remote.on('error', () => {})
+    const end = ending(stream)
+    const { sockets, errors, closed } = await overTcp(remote, stream)
     await awake(within(replica.get(3), 'a block'))
-    if (hangUp === 'finalize') streams[0].finalize()
-    else if (hangUp === 'destroy the socket') sockets[0]!.destroy()
-    else {
-      streams[0].destroy()
-      // Without pipeline nobody else does it.
-      sockets[0]!.end()
-    }
-    await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')))
-    if (hangUp === 'destroy the socket') for (const stream of streams) stream.destroy()
-    t.same(await awake(within(ends, 'the ends')), [null, null], hangUp)
-    t.same(errors, [], 'and no error of a socket')
-    t.equal(streams[1].truncated, hangUp !== 'finalize')
+    if (hangUp === 'finalize') remote.finalize()
+    else if (hangUp === 'destroy the socket') sockets[0].destroy()
+    else sockets[0].end()
+    t.equal(await awake(within(end, 'the end')), null, hangUp)
+    await closed
+    t.same(errors, [], 'and no error of the socket')
+    t.equal(stream.truncated, hangUp !== 'finalize')
+    remote.destroy()
     await replica.close()
   }
   await source.close()

@@ -115,9 +115,13 @@ export class SecondImplementation {
   /** Input. */
   write(chunk: Uint8Array): void {
     this.#input = Buffer.concat([this.#input, chunk])
-    while (!this.shaken && this.#input.length > 0 && this.#input.length > this.#input[0]!) {
-      const end = 1 + this.#input[0]!
-      this.remotePayload = Buffer.from(this.#noise.recv(Buffer.from(this.#input.subarray(1, end))))
+    while (!this.shaken && this.#input.length > 1) {
+      // Messages of 128 bytes and more have two bytes of length.
+      const [low, high] = [this.#input[0]!, this.#input[1]!]
+      const start = low < 128 ? 1 : 2
+      const end = start + (low < 128 ? low : low - 128 + 128 * high)
+      if (this.#input.length < end) return
+      this.remotePayload = Buffer.from(this.#noise.recv(Buffer.from(this.#input.subarray(start, end))))
       this.#input = this.#input.subarray(end)
       this.#messages++
       if (!this.shaken) this.#sendMessage()
@@ -156,6 +160,8 @@ export class SecondImplementation {
     const own = this.#initiator ? this.#messages / 2 : 0
     const message = this.#noise.send(this.#payloads[own]!)
     this.#messages++
-    this.#send(Buffer.concat([Buffer.of(message.byteLength), message]))
+    const size = message.byteLength
+    const length = size < 128 ? [size] : [(size % 128) + 128, Math.floor(size / 128)]
+    this.#send(Buffer.concat([Buffer.from(length), message]))
   }
 }

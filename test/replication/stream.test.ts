@@ -82,7 +82,12 @@ test('stream: construction', (t) => {
 })
 
 for (const dialect of ['ddatabase', 'hypercore'] as const) {
-  for (const mode of [{}, { encrypted: false }, { encrypted: false, noise: false }]) {
+  for (const mode of [
+    {},
+    { authenticated: false },
+    { encrypted: false },
+    { encrypted: false, noise: false }
+  ]) {
     test(`stream: ${dialect} ${JSON.stringify(mode)}: everything arrives in order, however it is cut`, async (t) => {
       const random = new SeededRandom(21)
       for (const largest of [1, 50, 100000]) {

@@ -1,0 +1,227 @@
+import { DDatabaseError } from '../errors.ts'
+import type { DataMessage } from './messages.ts'
+import type { Peer } from './peer.ts'
+import type { Replicator } from './replicator.ts'
+import { AnswerTime, BlockQueue, type InflightRequest, sendRequest, URGENT_REQUESTS } from './requests.ts'
+import { Timer } from './timer.ts'
+
+// About what a node takes in memory.
+const NODE_SIZE = 128
+
+/**
+ * What one peer was asked for, and what it sends. Which block is asked of whom is the {@link Replicator}'s business.
+ */
+export class Downloader {
+  /** Requests without an answer, oldest first. */
+  readonly inflight: InflightRequest[] = []
+  /** Blocks that calls wait for, that this peer has, and that nobody is asked for yet. May hold others. */
+  readonly wished = new BlockQueue()
+  /** How long this peer takes to answer. */
+  readonly answerTime = new AnswerTime()
+  /** When the last answer came, in milliseconds. */
+  lastAnswer = 0
+
+  private readonly peer: Peer
+  private readonly replicator: Replicator
+  private readonly cursors = new WeakMap<object, { next: number; left: number }>()
+  private timer: Timer | null = null
+  // What is being verified and stored: of answers, and of what was not asked for.
+  private storing = 0
+  private pushes = 0
+  private pushedBytes = 0
+
+  constructor(peer: Peer, replicator: Replicator) {
+    this.peer = peer
+    this.replicator = replicator
+  }
+
+  /** Whether it owes an answer that somebody else was, or could be, asked for meanwhile. */
+  get isSlow(): boolean {
+    return this.replicator.lateness.any && this.inflight.some(({ overdue }) => overdue)
+  }
+
+  /** Whether we do not keep up with storing what it sends: calls that are cancelled do not stop what has come. */
+  get isBusy(): boolean {
+    return this.storing > 2 * (this.peer.maxRequests + URGENT_REQUESTS)
+  }
+
+  /** Asks for a block that is reserved for this peer. */
+  request(index: number, bytes: number, hash: boolean): void {
+    const nodes = this.replicator.digest(this.peer, index)
+    const sent = performance.now()
+    const request = { index, bytes, hash, nodes, sent, arrived: false, overdue: false }
+    this.inflight.push(request)
+    this.startTimer()
+    this.replicator.lateness.watch()
+    sendRequest(this.peer.stream, request)
+  }
+
+  /** Where the next request for a download goes: the place, and how many blocks of the run are left. */
+  cursor(wanted: object): { next: number; left: number } {
+    let cursor = this.cursors.get(wanted)
+    if (cursor === undefined) {
+      cursor = { next: 0, left: 0 }
+      this.cursors.set(wanted, cursor)
+    }
+    return cursor
+  }
+
+  /** A seek is answered: the requests for it are not needed any more. */
+  foundBytes(bytes: number): void {
+    let found = false
+    for (const request of [...this.inflight]) {
+      if (request.bytes !== bytes) continue
+      this.end(request)
+      found = true
+    }
+    if (found) this.peer.update()
+  }
+
+  /** Takes back the requests for blocks that nobody wants any more. */
+  cancel(which: (request: InflightRequest) => boolean): void {
+    for (const request of [...this.inflight]) {
+      if (!which(request)) continue
+      this.end(request)
+      this.peer.stream.cancel({ index: request.index, bytes: request.bytes, hash: request.hash })
+    }
+  }
+
+  /** The remote does not have blocks `start` … `end` − 1 (any more): what was asked for may be somewhere else. */
+  absent(start: number, end: number): void {
+    for (const request of [...this.inflight]) {
+      if (request.bytes === 0 && request.index >= start && request.index < end) this.end(request)
+    }
+  }
+
+  /** No answers are to be expected any more. */
+  drop(): void {
+    for (const request of this.inflight.splice(0)) this.replicator.release(request)
+    this.stopTimer()
+  }
+
+  /** A block, or a hash, has come. Errors: `ERR_LIMIT`. */
+  data(message: DataMessage): void {
+    const { index, value } = message
+    const { reserved } = this.replicator
+    const { source } = this.peer
+    const request = this.requestFor(index, value === null)
+    if (request !== undefined) {
+      const now = performance.now()
+      this.answerTime.took(now - request.sent)
+      this.lastAnswer = now
+    }
+    const asked = request !== undefined || (value !== null && reserved.has(index))
+    if (value !== null && !asked && !source.allowPush) {
+      // The call was cancelled, or it was not asked for.
+      if (!source.content.bits.get(index)) this.peer.unhave({ start: index })
+      this.peer.update()
+    } else if (value === null) this.store(message, request, !asked)
+    else if (source.content.bits.get(index) || !reserved.store(index)) {
+      // Somebody else was faster. If that turns out to be wrong, it is asked for again.
+      if (request !== undefined) this.settle(request)
+      else if (!asked) this.acknowledge(index)
+    } else this.store(message, request, !asked)
+  }
+
+  /** The request that a Data answers: each is answered once. */
+  private requestFor(index: number, hash: boolean): InflightRequest | undefined {
+    const { inflight } = this
+    const request = inflight.find((one) => one.index === index && !one.arrived)
+    if (request !== undefined || !hash) return request
+    // The answer to a seek names the block found, not the one asked.
+    return inflight.find((one) => one.bytes > 0 && !one.arrived)
+  }
+
+  private store(message: DataMessage, request: InflightRequest | undefined, pushed: boolean): void {
+    const { index, value, nodes, signature } = message
+    const { content } = this.peer.source
+    const size = value === null ? NODE_SIZE * nodes.length : value.byteLength
+    if (request !== undefined) request.arrived = true
+    if (pushed) {
+      const { queuedPushes, queuedPushSize } = this.peer.limits
+      this.pushes++
+      this.pushedBytes += size
+      if (this.pushes > queuedPushes || this.pushedBytes > queuedPushSize) {
+        throw new DDatabaseError('ERR_LIMIT', { message: 'Too much at once that was not asked for' })
+      }
+    }
+    this.storing++
+    this.replicator.storeBegun()
+    const done = (): void => {
+      this.storing--
+      this.replicator.storeEnded()
+      if (pushed) {
+        this.pushes--
+        this.pushedBytes -= size
+      }
+      if (value !== null) this.replicator.reserved.stored(index)
+    }
+    content.put({ block: index, value, nodes, signature }, this.peer).then(
+      () => {
+        done()
+        this.received(index, request)
+      },
+      (error) => {
+        done()
+        // The feed was closed meanwhile: that is not the remote's fault, nor that of other feeds on this stream.
+        if (DDatabaseError.is(error) && error.code === 'ERR_FEED_CLOSED') this.peer.close()
+        else this.peer.destroy(error)
+        this.replicator.free(index)
+        this.replicator.fillAll()
+      }
+    )
+  }
+
+  private received(index: number, request: InflightRequest | undefined): void {
+    if (this.peer.closed) return
+    this.acknowledge(index)
+    if (request !== undefined) this.settle(request)
+    else this.peer.update()
+    this.replicator.endDownloads()
+  }
+
+  private acknowledge(index: number): void {
+    // A Data without a block acknowledges nothing that was stored, but the published peers say it all the same.
+    if (this.peer.remoteAck) this.peer.stream.have({ start: index, length: 1, ack: true })
+  }
+
+  /** An answer was dealt with: its request is done, and the next ones can go out. */
+  private settle(request: InflightRequest): void {
+    this.timer?.refresh()
+    this.end(request)
+    this.peer.update()
+  }
+
+  private end(request: InflightRequest): void {
+    const at = this.inflight.indexOf(request)
+    if (at === -1) return
+    this.inflight.splice(at, 1)
+    this.replicator.release(request)
+    if (this.inflight.length === 0) this.stopTimer()
+  }
+
+  private startTimer(): void {
+    const { timeout } = this.peer.stream.stream
+    if (this.timer !== null || timeout === null) return
+    this.timer = new Timer(timeout.ms, () => this.ontimeout())
+  }
+
+  private stopTimer(): void {
+    this.timer?.destroy()
+    this.timer = null
+  }
+
+  private ontimeout(): void {
+    this.timer = null
+    const oldest = this.inflight[0]
+    if (oldest === undefined) return
+    const { bits, tree } = this.peer.source.content
+    if (!oldest.overdue && (oldest.hash ? tree.get(2 * oldest.index) : bits.get(oldest.index))) {
+      // Nobody needs it any more; the one that was asked may know that.
+      this.end(oldest)
+      if (this.inflight.length > 0) this.startTimer()
+      return
+    }
+    this.peer.destroy(new DDatabaseError('ERR_REQUEST_TIMEOUT'))
+  }
+}

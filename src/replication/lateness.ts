@@ -1,0 +1,105 @@
+import type { Peer } from './peer.ts'
+import type { Replicator } from './replicator.ts'
+import { type InflightRequest, URGENT_REQUESTS } from './requests.ts'
+import { Timer } from './timer.ts'
+
+// Milliseconds between two looks for answers that do not come.
+const LOOK = 100
+
+// From so many blocks being stored on nobody is blamed for being slow.
+const MANY = 16
+
+// A request that waits behind others for this many times as long as an answer should take is late, too.
+const LONGEST_QUEUE = 4
+
+/**
+ * Sees to it that nobody who is silent or slow holds up a block that another peer has. How long is too long is measured by the
+ * peer that could be asked instead: as long as nobody else could be faster, nobody is late.
+ *
+ * A request that is late is not taken back. It stays with the peer that owes the answer, and counts among what that one may
+ * be asked for; so one that never answers gets a handful of requests and then its timeout.
+ */
+export class Lateness {
+  private readonly replicator: Replicator
+  // Blocks that somebody is late with. May hold others until nobody is late any more.
+  private readonly blocks = new Set<number>()
+  private timer: Timer | null = null
+
+  constructor(replicator: Replicator) {
+    this.replicator = replicator
+  }
+
+  /** Whether anybody may be late. */
+  get any(): boolean {
+    return this.blocks.size > 0
+  }
+
+  /** A request was sent, or a peer has come: if there is somebody else to ask, answers are looked out for. */
+  watch(): void {
+    if (this.timer === null && this.replicator.peers.length > 1)
+      this.timer = new Timer(LOOK, () => this.look())
+  }
+
+  private look(): void {
+    const { replicator } = this
+    this.timer = null
+    const now = performance.now()
+    let waiting = false
+    let overdue = false
+    let freed = false
+    for (const peer of replicator.peers) {
+      for (const request of peer.inflightRequests) {
+        if (!request.overdue && !request.arrived && this.isLate(peer, request, now)) {
+          request.overdue = true
+          this.blocks.add(request.index)
+          replicator.free(request.index)
+          freed = true
+        }
+        if (request.overdue) overdue = true
+        else waiting = true
+      }
+    }
+    if (!overdue) this.blocks.clear()
+    if (waiting) this.watch()
+    if (freed) replicator.fillAll()
+  }
+
+  private isLate(peer: Peer, request: InflightRequest, now: number): boolean {
+    const { storing, peers } = this.replicator
+    const age = now - request.sent
+    // While it is us who do not keep up, only the time of all counts.
+    const silence = peer.isWaiting || storing > MANY ? 0 : Math.min(age, now - peer.downloader.lastAnswer)
+    return peers.some((other) => {
+      if (other === peer || !other.mayAsk || other.downloader.isSlow) return false
+      const { expected } = other.downloader.answerTime
+      if (silence < expected && age < LONGEST_QUEUE * expected) return false
+      // Others can do with another block than the one that was named.
+      return request.bytes > 0 || request.hash
+        ? other.remoteLength > request.index
+        : other.remoteBitfield.get(request.index)
+    })
+  }
+
+  /** Whether somebody else who has the block is to be preferred to this peer. */
+  hasBetter(peer: Peer, index: number): boolean {
+    const { peers } = this.replicator
+    if (peers.length === 1) return false
+    const { isSlow, answerTime } = peer.downloader
+    return peers.some((other) => {
+      if (other === peer || other.downloader.isSlow) return false
+      const { mean } = other.downloader.answerTime
+      const better = isSlow || (mean >= 0 && answerTime.mean > 100 + 4 * mean)
+      return (
+        better &&
+        other.mayAsk &&
+        other.inflightRequests.length < other.maxRequests + URGENT_REQUESTS &&
+        other.remoteBitfield.has(index)
+      )
+    })
+  }
+
+  /** Whether this peer has been asked for a block that somebody else may be asked for, too. */
+  isAskedAlready(peer: Peer, index: number): boolean {
+    return this.blocks.has(index) && peer.inflightRequests.some((request) => request.index === index)
+  }
+}

@@ -1,0 +1,146 @@
+/** What a remote says it has, against a plain set; and that it cannot cost more than there is to tell apart. */
+import test from 'tape'
+import { type PageAccess, Pages } from '../../src/bitfield/pages.ts'
+import { RemoteBlocks } from '../../src/replication/remote-blocks.ts'
+import { SeededRandom } from '../helpers/seeded-random.ts'
+
+const PAGE = 8192
+const WINDOW = 2 ** 20
+const EMPTY = new Pages(3584)
+
+/** Our own blocks: these. */
+function local(blocks: readonly number[]): PageAccess {
+  const pages = new Pages(3584)
+  for (const block of blocks)
+    pages.write(Math.floor(block / PAGE))[(block % PAGE) >> 3]! |= 0x80 >> (block & 7)
+  return pages
+}
+
+test('remote blocks: as a set of numbers would say', (t) => {
+  const random = new SeededRandom(11)
+  const corners = [0, 8, PAGE, 2 * PAGE, 3 * PAGE, WINDOW - PAGE, WINDOW, WINDOW + PAGE, 3 * WINDOW]
+  const around = () => Math.max(0, corners[random.below(corners.length)]! + random.between(0, 40) - 20)
+  for (let round = 0; round < 30; round++) {
+    const own = Array.from({ length: 20 }, around)
+    const blocks = new RemoteBlocks(() => pages)
+    const pages = local(own)
+    const model = new Set<number>()
+    const ours = new Set(own)
+    for (let step = 0; step < 30; step++) {
+      const start = around()
+      if (random.chance(0.3)) {
+        const first = start - (start % 8)
+        const bytes = random.chance(0.5)
+          ? random.bytes(random.below(2200))
+          : Buffer.alloc(random.below(2200), random.chance(0.5) ? 0xff : 0)
+        blocks.replace(first, bytes)
+        for (let i = 0; i < 8 * bytes.length; i++) {
+          if ((bytes[i >> 3]! & (0x80 >> (i & 7))) !== 0) model.add(first + i)
+          else model.delete(first + i)
+        }
+      } else {
+        const end = start + random.below(random.chance(0.5) ? 50 : 3 * PAGE)
+        const value = random.chance(0.6)
+        blocks.setRange(start, end, value)
+        for (let block = start; block < end; block++) {
+          if (value) model.add(block)
+          else model.delete(block)
+        }
+      }
+      for (let look = 0; look < 20; look++) {
+        const block = around()
+        if (blocks.has(block) !== model.has(block)) t.fail(`has(${block}) in round ${round}`)
+        if (blocks.get(block) !== (model.has(block) && !ours.has(block))) t.fail(`get(${block})`)
+        const end = block + random.below(2 * PAGE)
+        let next = block
+        while (next < end && !(model.has(next) && !ours.has(next))) next++
+        const found = blocks.next(block, end)
+        if (found !== (next < end ? next : -1)) t.fail(`next(${block}, ${end}) is ${found} in round ${round}`)
+      }
+    }
+    blocks.clear()
+    if (blocks.next(0, 4 * WINDOW) !== -1) t.fail('clear')
+  }
+  t.pass('30 rounds')
+  t.end()
+})
+
+test('remote blocks: the highest numbers and the largest ranges', (t) => {
+  const blocks = new RemoteBlocks(
+    () => EMPTY,
+    () => 100
+  )
+  blocks.setRange(2 ** 40 - 1, 2 ** 40, true)
+  t.equal(blocks.next(0, 2 ** 40), 2 ** 40 - 1)
+  t.equal(blocks.next(0, 2 ** 40 - 1), -1)
+  for (let i = 0; i < 1000; i++) {
+    blocks.setRange(0, 2 ** 26, true)
+    blocks.setRange(1, 2 ** 53 - 1, false)
+    blocks.setRange(2 ** 52, 2 ** 53 - 1, false)
+  }
+  t.deepEqual([blocks.has(0), blocks.has(1), blocks.next(1, 2 ** 40)], [true, false, -1])
+  t.equal(blocks.next(2 ** 39, 2 ** 40), -1)
+  t.end()
+})
+
+test('remote blocks: what has gaps is limited, what has none is not', (t) => {
+  const blocks = new RemoteBlocks(
+    () => EMPTY,
+    () => 10
+  )
+  const code = (fn: () => void): string => {
+    try {
+      fn()
+      return ''
+    } catch (error) {
+      return (error as { code: string }).code
+    }
+  }
+  for (let window = 0; window < 10; window++) blocks.setRange(window * WINDOW, (window + 1) * WINDOW, true)
+  t.equal(
+    code(() => blocks.setRange(10 * WINDOW, 11 * WINDOW, true)),
+    'ERR_LIMIT',
+    'one more window'
+  )
+  t.equal(
+    code(() => blocks.setRange(5, 6, false)),
+    'ERR_LIMIT',
+    'a gap'
+  )
+  blocks.setRange(3 * WINDOW, 4 * WINDOW, false)
+  blocks.setRange(9 * WINDOW, 2 ** 50, false)
+  t.equal(
+    code(() => blocks.setRange(5, 6, false)),
+    '',
+    'there is room again'
+  )
+  t.equal(
+    code(() => blocks.setRange(5 + PAGE, 6 + PAGE, false)),
+    ''
+  )
+  t.equal(
+    code(() => blocks.replace(2 * PAGE, Buffer.alloc(1024, 0xff))),
+    '',
+    'no gap'
+  )
+  t.equal(
+    code(() => blocks.replace(2 * PAGE, Buffer.alloc(1024, 0x0f))),
+    'ERR_LIMIT',
+    'gaps'
+  )
+  blocks.replace(0, Buffer.alloc(1024, 0xff))
+  t.equal(
+    code(() => blocks.replace(2 * PAGE, Buffer.alloc(1024, 0x0f))),
+    '',
+    'room of a page that was filled'
+  )
+  t.ok(blocks.has(5))
+  blocks.clear()
+  for (let page = 0; page < 9; page++) blocks.setRange(page * PAGE, page * PAGE + 1, true)
+  t.equal(
+    code(() => blocks.setRange(9 * PAGE, 9 * PAGE + 1, true)),
+    'ERR_LIMIT',
+    'a window and nine pages'
+  )
+  t.end()
+})
