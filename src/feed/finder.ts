@@ -177,12 +177,14 @@ export class Finder {
         if (waiter.ifAvailable) this.failUnlessAvailable(waiter)
         if (first) onwait?.()
         asked = true
+        waiter.asks = true
         this.source.wished(waiter.wish)
         await waiter.answer.promise
         this.conditional.delete(waiter)
         // An abort in between has found the wait over, but not the call.
         if (waiter.failure !== null) throw waiter.failure
         waiter = waiters.add(waiter.wish, token, waiter.ifAvailable)
+        waiter.asks = true
       }
     } catch (error) {
       waiters.finish(waiter)

@@ -93,6 +93,7 @@ interface Found {
   /** The bitfield. */
   pages: Pages
   missingHeaders: HeadedFile[]
+  checkpoint: Checkpoint | null
   /** A header is cut short: a creation that did not get far, or damage. */
   tornHeader: boolean
   sizes: Record<'tree' | 'signatures' | 'data' | 'bitfield', number | null>
@@ -130,18 +131,19 @@ class Opening {
     this.onkey(identity.key, identity.secretKey)
     this.createOthers(identity.key)
 
-    const found = await this.look(options.overwrite === true)
+    let files = this.checkpointsOf(identity.key)
+    const found = await this.look(options.overwrite === true, files)
     if (identity.generated && found.key !== null) {
       // Somebody else created a feed here between the two looks at the key.
       identity = this.identify(found.key)
       this.onkey(identity.key, identity.secretKey)
+      files = this.checkpointsOf(identity.key)
+      found.checkpoint = (await files?.load()) ?? null
     }
     const overwrite = options.overwrite === true || this.mayReplace(found.key, identity.key)
     if (this.hashing !== null) await this.hashing
     const durability = new Durability(options.durability ?? 'process', Object.values(this.files as FeedFiles))
-    const hasKey = found.key ?? identity.key
-    const files = hasKey !== null && this.create.extraFiles ? new CheckpointFiles(this.create, hasKey) : null
-    const checkpoint = found.key === null || overwrite ? null : ((await files?.load()) ?? null)
+    const checkpoint = found.key === null || overwrite ? null : found.checkpoint
     const small = durability.offered && isSmall(found.sizes)
     const whole =
       checkpoint === null && (options.repair === true || (small && this.create.extraFiles !== true))
@@ -169,11 +171,12 @@ class Opening {
       ? null
       : await this.load(core, found, key, secretKey, checkpoint, whole, small)
     if (overwrite) await files?.destroy().catch(rethrow)
-    await this.writeHeaders(found)
     // From the first byte on it is known that nothing is known; if it cannot be told, the feed has no checkpoint yet.
-    if (found.key === null) await files?.write(EMPTY_CHECKPOINT).catch(ignore)
+    const first = found.key === null ? files?.write(EMPTY_CHECKPOINT).catch(ignore) : undefined
+    await this.writeHeaders(found)
     if (overwrite) await this.empty(core, secretKey, found)
     await this.writeKeys(found, key, secretKey, identity.generated, durability)
+    await first
     if (recovered !== null) await writeRepairs(core, recovered)
     if (durability.mode === 'disk' && recovered?.claimed !== true) await durability.all()
     const readsData = options.indexing !== true
@@ -198,6 +201,10 @@ class Opening {
     return { key: pair.publicKey, secretKey: pair.secretKey, generated: true }
   }
 
+  private checkpointsOf(key: Uint8Array | null): CheckpointFiles | null {
+    return key !== null && this.create.extraFiles === true ? new CheckpointFiles(this.create, key) : null
+  }
+
   private createOthers(key: Uint8Array | null): void {
     const options = { key, discoveryKey: key === null ? null : discoveryKey(key, this.dialect) }
     for (const name of ['secret_key', 'tree', 'data', 'bitfield', 'signatures'] as const) {
@@ -214,7 +221,7 @@ class Opening {
   }
 
   /** Reads everything that decides, the bitfield first: that takes the lock of a directory. */
-  private async look(overwrite: boolean): Promise<Found> {
+  private async look(overwrite: boolean, checkpoints: CheckpointFiles | null): Promise<Found> {
     const missingHeaders: HeadedFile[] = []
     const header = async (name: HeadedFile, entrySizes: readonly number[]): Promise<number | null> => {
       try {
@@ -226,6 +233,8 @@ class Opening {
       }
     }
     const pages = new Pages((await header('bitfield', [PAGE_SIZE, LEGACY_PAGE_SIZE])) ?? PAGE_SIZE)
+    // The checkpoints come along with the rest; not before the lock, under which another process may write them.
+    const checkpoint = overwrite ? null : (checkpoints?.load() ?? null)
     const size = await this.file('bitfield').size()
     if (!overwrite && (!missingHeaders.includes('bitfield') || (size ?? 0) > HEADER_SIZE)) {
       await loadPages(pages, this.file('bitfield'), size)
@@ -247,6 +256,7 @@ class Opening {
         : nonBlank(await readWhole(this.file('secret_key'), SECRET_KEY_SIZE, 'ERR_SECRET_KEY_DAMAGED')),
       pages,
       missingHeaders,
+      checkpoint: await checkpoint,
       tornHeader: headers.some((bytes) => bytes !== null && bytes > 0 && bytes < HEADER_SIZE),
       sizes
     }
@@ -445,13 +455,10 @@ class Opening {
     const keeps = secretKey !== null && this.args.options.storeSecretKey !== false
     const newSecret = keeps && (generated || !same(secretKey, found.secretKey))
     try {
-      if (newSecret) {
-        await this.file('secret_key').write(0, secretKey)
-        await durability.sync(this.file('secret_key'))
-      }
+      if (newSecret) await this.file('secret_key').write(0, secretKey)
       if (key !== null && !same(key, found.key)) {
         await this.file('key').write(0, key)
-        await durability.sync(this.file('key'))
+        await durability.sync(this.file('secret_key'), this.file('key'))
       }
     } catch (error) {
       if (newSecret && found.secretKey === null) await this.erase('secret_key', SECRET_KEY_SIZE).catch(ignore)

@@ -12,6 +12,8 @@ export interface Waiter {
   readonly answer: Deferred<void>
   /** Also told of a failure: what the call is doing beside waiting. */
   interrupt: ((error: Error) => void) | null
+  /** Whether peers may be asked: not before it is known that the call has to wait. */
+  asks: boolean
   /** What `cancel` knows the call by. */
   readonly token: unknown
   /** Whether the call gives up when no peer can help. */
@@ -30,7 +32,15 @@ export class Waiters {
 
   /** Starts waiting. Settle it with {@link finish} or by one of the events below. */
   add(wish: Wish, token: unknown, ifAvailable: boolean): Waiter {
-    const waiter: Waiter = { wish, failure: null, answer: deferred(), interrupt: null, token, ifAvailable }
+    const waiter: Waiter = {
+      wish,
+      failure: null,
+      answer: deferred(),
+      interrupt: null,
+      asks: false,
+      token,
+      ifAvailable
+    }
     if (wish.kind === 'block') addTo(this.blocks, wish.index, waiter)
     else this.others.add(waiter)
     if (token !== undefined) addTo(this.tokens, token, waiter)
@@ -86,9 +96,9 @@ export class Waiters {
     return this.blocks.has(index)
   }
 
-  /** Wishes that are not for one block. */
+  /** Wishes that are not for one block, and that peers may be asked for. */
   *otherWishes(): Generator<Wish> {
-    for (const { wish } of this.others) yield wish
+    for (const { wish, asks } of this.others) if (asks) yield wish
   }
 
   /** Ends a wait: with an error, or well. Harmless if it has ended already. */

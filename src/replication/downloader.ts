@@ -110,6 +110,8 @@ export class Downloader {
       this.answerTime.took(now - request.sent)
       this.lastAnswer = now
     }
+    // The hash where the block was asked for: it is not there.
+    if (value === null && request?.hash === false) this.peer.remoteBitfield.setRange(index, index + 1, false)
     const asked = request !== undefined || (value !== null && reserved.has(index))
     if (value !== null && !asked && !source.allowPush) {
       // The call was cancelled, or it was not asked for.

@@ -23,6 +23,7 @@ import { decode, encode } from '../bitfield/rle.ts'
 import { TreeBits } from '../bitfield/tree-bits.ts'
 import { HASH_SIZE } from '../merkle/node.ts'
 import { TreeSet } from '../merkle/tree-set.ts'
+import { ignore } from '../util/callback.ts'
 import { readUint64, writeUint64 } from '../util/uint64.ts'
 import { type StorageFactory, StorageFile } from './random-access.ts'
 
@@ -263,11 +264,12 @@ export class CheckpointFiles {
     try {
       const size = await storage.size()
       if (size === null || size < FRAME_OVERHEAD) return null
-      return this.#decode(await storage.read(0, size))
+      return this.#decode(storage.readSync(0, size) ?? (await storage.read(0, size)))
     } catch {
       return null
     } finally {
-      await storage.close().catch(() => {})
+      // Nobody has to wait for that.
+      storage.close().catch(ignore)
     }
   }
 

@@ -11,7 +11,7 @@ import { temporaryFolder } from '../helpers/folders.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 import { killAgainAndAgain, type Surroundings } from './killing.ts'
 
-const KILLS = Number(process.env.CRASH_KILLS ?? 4)
+const KILLS = Number(process.env.CRASH_KILLS ?? 3)
 const SEED = Number(process.env.CRASH_SEED ?? Date.now() % 1_000_000)
 
 async function kill(t: Test, folder: string, surroundings: Surroundings): Promise<void> {

@@ -121,6 +121,24 @@ test('recovery: a checkpoint of a history that is no more is none', async (t) =>
   await again.close()
 })
 
+test('recovery: a batch whose bits were cut at the border of two pages is completed', async (t) => {
+  const files = new MemoryFiles()
+  const storage = () => files.factory() as unknown as Storage
+  const many = Array.from({ length: 8190 }, (_, i) => `${i}`)
+  const first = ddatabase(storage(), { valueEncoding: 'utf-8' })
+  await first.append(many)
+  await first.append(Array.from({ length: 10 }, (_, i) => `${8190 + i}`))
+  await first.close()
+  files.put('bitfield', files.read('bitfield')!.subarray(0, 32 + 3584))
+  const feed = ddatabase(storage(), { valueEncoding: 'utf-8' })
+  await feed.ready()
+  t.deepEqual([feed.length, feed.recovery?.formerLength, feed.recovery?.foundBlocks], [8200, 8192, 8])
+  t.equal(await feed.get(8199), '8199')
+  t.deepEqual({ ...(await feed.audit()) }, { valid: 8200, invalid: 0 })
+  t.equal(await feed.append('8200'), 8200)
+  await feed.close()
+})
+
 test('behind: a signature beyond the end is seen, and nothing is appended below it', async (t) => {
   const folder = await stored(t)
   // A signature without its tree, as a power failure leaves it.
