@@ -110,8 +110,6 @@ export class Downloader {
       this.answerTime.took(now - request.sent)
       this.lastAnswer = now
     }
-    // The hash where the block was asked for: it is not there.
-    if (value === null && request?.hash === false) this.peer.remoteBitfield.setRange(index, index + 1, false)
     const asked = request !== undefined || (value !== null && reserved.has(index))
     if (value !== null && !asked && !source.allowPush) {
       // The call was cancelled, or it was not asked for.
@@ -128,7 +126,8 @@ export class Downloader {
   /** The request that a Data answers: each is answered once. */
   private requestFor(index: number, hash: boolean): InflightRequest | undefined {
     const { inflight } = this
-    const request = inflight.find((one) => one.index === index && !one.arrived)
+    // A hash is no answer to a request for the block; it belongs to a seek that is over, or was not asked for.
+    const request = inflight.find((one) => one.index === index && !one.arrived && (!hash || one.hash))
     if (request !== undefined || !hash) return request
     // The answer to a seek names the block found, not the one asked.
     return inflight.find((one) => one.bytes > 0 && !one.arrived)

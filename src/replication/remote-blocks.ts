@@ -1,3 +1,4 @@
+import b4a from 'b4a'
 import { PAGE_BLOCKS, type PageAccess } from '../bitfield/pages.ts'
 import { DDatabaseError } from '../errors.ts'
 import { WINDOW } from './wants.ts'
@@ -8,7 +9,8 @@ const WINDOW_PAGES = WINDOW / PAGE_BLOCKS
 type Page = Uint8Array | null
 
 // What all pages, and all windows, without a gap share. Never written to.
-const FULL_PAGE = new Uint8Array(PAGE_BYTES).fill(0xff)
+const FULL_PAGE: Uint8Array = b4a.alloc(PAGE_BYTES, 0xff)
+const EMPTY_PAGE = b4a.alloc(PAGE_BYTES)
 const FULL_WINDOW: Page[] = new Array<Page>(WINDOW_PAGES).fill(FULL_PAGE)
 
 /**
@@ -113,13 +115,13 @@ export class RemoteBlocks {
       const offset = (block - number * WINDOW - page * PAGE_BLOCKS) / 8
       const part = bytes.subarray(i, i + PAGE_BYTES - offset)
       i += part.byteLength
-      const same = part.byteLength > 0 && isUniform(part) ? part[0]! : -1
-      const window = this.own(number, same !== 0)
-      if (window === null) continue
       const whole = part.byteLength === PAGE_BYTES
-      if (whole && same === 0) this.setPage(window, page, null)
-      else if (whole && same === 0xff) this.setPage(window, page, FULL_PAGE)
-      else if (same !== 0 || window[page] !== null) this.ownPage(window, page).set(part, offset)
+      const empty = b4a.equals(part, whole ? EMPTY_PAGE : EMPTY_PAGE.subarray(0, part.byteLength))
+      const window = this.own(number, !empty)
+      if (window === null) continue
+      if (whole && empty) this.setPage(window, page, null)
+      else if (whole && b4a.equals(part, FULL_PAGE)) this.setPage(window, page, FULL_PAGE)
+      else if (!empty || window[page] !== null) this.ownPage(window, page).set(part, offset)
     }
   }
 
@@ -240,12 +242,6 @@ function unitsOf(window: Page[]): number {
 
 function isOwn(page: Page): boolean {
   return page !== null && page !== FULL_PAGE
-}
-
-function isUniform(bytes: Uint8Array): boolean {
-  const first = bytes[0]
-  for (let i = 1; i < bytes.length; i++) if (bytes[i] !== first) return false
-  return true
 }
 
 function pageOf(block: number): number {

@@ -285,4 +285,4 @@ async function main(): Promise<void> {
   console.log('done', Object.fromEntries(codes))
 }
 
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) await main()
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) void main()

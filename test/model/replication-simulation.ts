@@ -204,6 +204,13 @@ export class ReplicationSimulation {
     const total = this.blocks.reduce((sum, block) => sum + block.byteLength, 0)
     const bytes = this.random.below(total + 1)
     this.#note(`${member.name}: seek ${bytes}`)
+    // How the bytes of a pair are shared out is unproven until one of its blocks is there, so that one is fetched.
+    let end = 0
+    const index = this.blocks.findIndex((block) => {
+      end += block.byteLength
+      return end > bytes
+    })
+    for (const block of [index & ~1, index | 1]) member.asked.add(block)
     // A place is the same in every feed that is long enough: the first block that reaches beyond it.
     this.#track(
       `${member.name}: seek ${bytes}`,
