@@ -1,21 +1,14 @@
 import b4a from 'b4a'
 import flat from 'flat-tree'
-import type { Bitfield } from '../bitfield/bitfield.ts'
-import type { TreeBits } from '../bitfield/tree-bits.ts'
 import { leafHash, parentHash } from '../crypto/hash.ts'
 import type { Damage } from '../errors.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import type { StorageFile } from '../storage/random-access.ts'
 import type { TreeFile } from '../storage/tree-file.ts'
 import { nextTurn } from '../util/turn.ts'
+import type { Bits } from './bit-difference.ts'
 import type { Stage } from './core.ts'
 import { byteOffset } from './reader.ts'
-
-/** Bits of a feed. */
-export interface Bits {
-  bits: Bitfield
-  treeBits: TreeBits
-}
 
 /** What a {@link TreeCheck} goes by. */
 export interface CheckSource {

@@ -50,7 +50,17 @@ export function directoryStorage(directory: string, options: { sync?: boolean } 
     requirePath(name)
     return new DirectoryFile(name, shared)
   }
-  return Object.assign(create, { extraFiles: true })
+  if (!shared.sync) return Object.assign(create, { extraFiles: true })
+  return Object.assign(create, { extraFiles: true, readWhole: (name: string) => readWhole(root, name) })
+}
+
+function readWhole(root: string, name: string): Uint8Array | null {
+  try {
+    return fs.readFileSync(path.join(root, name))
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return null
+    throw error
+  }
 }
 
 // The file functions throw on this instead of answering, which would leave a request of random-access-storage

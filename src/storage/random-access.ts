@@ -52,6 +52,8 @@ export interface StorageFactory {
    * of applications may know the six only.
    */
   readonly extraFiles?: boolean
+  /** Extra of the directory storage: a whole file at once, null if there is none. Throws on failure. */
+  readonly readWhole?: (name: string) => Uint8Array | null
 }
 
 /** The source text of a class; `class` may be the start of a longer name (`classify => …`) or of a method. */

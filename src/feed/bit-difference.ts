@@ -1,0 +1,74 @@
+import b4a from 'b4a'
+import flat from 'flat-tree'
+import { Bitfield } from '../bitfield/bitfield.ts'
+import { DATA_BYTES, INDEX_OFFSET, PAGE_BLOCKS, PAGE_TREE_INDEXES, type Pages } from '../bitfield/pages.ts'
+import { TreeBits } from '../bitfield/tree-bits.ts'
+
+/** Bits of a feed. */
+export interface Bits {
+  bits: Bitfield
+  treeBits: TreeBits
+}
+
+/** The bits of pages. */
+export function bitsOf(pages: Pages): Bits {
+  return { bits: new Bitfield(pages), treeBits: new TreeBits(pages) }
+}
+
+/** What {@link differenceOf} finds. */
+export interface Difference {
+  /** Whether the two are the same. */
+  equal: boolean
+  /** Blocks below `length` whose bits, or whose nodes' bits, are set in `found` only; also of those that were lost. */
+  suspects: [number, number][]
+  /** Pages that lost bits of nodes, which nothing ever clears. */
+  lostPages: Set<number>
+}
+
+/** Compares the bits of the file with those of a checkpoint of `length` blocks. */
+export function differenceOf(found: Pages, proven: Pages, length: number): Difference {
+  const blocks = new Set<number>()
+  const lostPages = new Set<number>()
+  let equal = true
+  for (let page = 0; page < Math.max(found.length, proven.length); page++) {
+    const [now, then] = [found.read(page) ?? ZEROS, proven.read(page) ?? ZEROS]
+    if (sameBits(now, then)) continue
+    equal = false
+    for (let at = 0; at < INDEX_OFFSET; at++) {
+      let more = now[at]! & ~then[at]!
+      const less = at >= DATA_BYTES ? then[at]! & ~now[at]! : 0
+      if (less !== 0) lostPages.add(page)
+      more |= less
+      for (; more !== 0; more &= more - 1) {
+        const bit = 8 * at + Math.clz32(more & -more) - 24
+        const treeIndex = page * PAGE_TREE_INDEXES + bit - 8 * DATA_BYTES
+        blocks.add(at < DATA_BYTES ? page * PAGE_BLOCKS + bit : flat.leftSpan(treeIndex) / 2)
+      }
+    }
+  }
+  for (const page of lostPages) {
+    for (let block = page * PAGE_BLOCKS; block < Math.min((page + 1) * PAGE_BLOCKS, length); block++)
+      blocks.add(block)
+  }
+  const sorted = [...blocks].filter((block) => block < length).sort((a, b) => a - b)
+  const suspects: [number, number][] = []
+  for (const block of sorted) {
+    const last = suspects[suspects.length - 1]
+    if (last?.[1] === block) last[1]++
+    else suspects.push([block, block + 1])
+  }
+  return { equal, suspects, lostPages }
+}
+
+const ZEROS = b4a.alloc(INDEX_OFFSET)
+
+/** Whether two pages have the same bits of nodes; null is an empty page. */
+export function sameNodes(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  const nodes = (page: Uint8Array | null) => (page ?? ZEROS).subarray(DATA_BYTES, INDEX_OFFSET)
+  return b4a.equals(nodes(a), nodes(b))
+}
+
+function sameBits(a: Uint8Array | null, b: Uint8Array | null): boolean {
+  if (a === b) return true
+  return b4a.equals((a ?? ZEROS).subarray(0, INDEX_OFFSET), (b ?? ZEROS).subarray(0, INDEX_OFFSET))
+}
