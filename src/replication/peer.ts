@@ -1,7 +1,6 @@
-import { decode as decodeRle } from '../bitfield/rle.ts'
-import { DDatabaseError } from '../errors.ts'
 import type { Proof } from '../merkle/verify.ts'
 import type { Channel, ChannelHandlers } from './channel.ts'
+import { claimBitfield, claimRange } from './claims.ts'
 import { Downloader } from './downloader.ts'
 import type { RemoteExtensions } from './extensions.ts'
 import { limitsOf } from './foreign-stream.ts'
@@ -38,9 +37,6 @@ export interface PeerOptions {
   /** Parallel requests to this peer. Default: the number of the feed. */
   maxRequests?: number | undefined
 }
-
-// What a Have may announce block by block; of more it is looked up which ones are waited for.
-const SHORT_RANGE = 64
 
 /**
  * One remote that has the feed open on one stream: what it has, what it was asked for, and what it gets from us
@@ -320,8 +316,10 @@ export class Peer implements ChannelHandlers {
     this.silent = false
     const answer = length === WINDOW && this.wants.answered()
     if (answer) source.ifAvailable.continue()
-    if (bitfield !== null) this.haveBitfield(start, length, bitfield)
-    else this.haveRange(start, length || 1)
+    // An answer speaks of the window that was asked for, or of everything (old peers).
+    if (bitfield !== null && length <= 1) this.windowsAnswered(this.wants.subscribed())
+    if (bitfield !== null) claimBitfield(this, start, bitfield)
+    else claimRange(this, start, length || 1)
 
     if (first || this.remoteLength > before) source.emit('remote-update', this)
     if (this.closed) return
@@ -330,44 +328,6 @@ export class Peer implements ChannelHandlers {
     this.expectAnswers()
     this.replicator.endDownloads()
     this.update()
-  }
-
-  private haveBitfield(start: number, length: number, bitfield: Uint8Array): void {
-    if (start % 8 !== 0) throw new DDatabaseError('ERR_MESSAGE_INVALID')
-    const { limits } = this
-    // An answer speaks of the window that was asked for, or of everything (old peers).
-    if (length <= 1) this.windowsAnswered(this.wants.subscribed())
-    const bytes = decodeRle(bitfield, limits.bitfieldSize)
-    this.checkLength(start + 8 * bytes.byteLength)
-    this.remoteBitfield.replace(start, bytes)
-    this.remoteLength = Math.max(this.remoteLength, start + lengthOf(bytes))
-    this.offerWished(start, start + 8 * bytes.byteLength)
-  }
-
-  private haveRange(start: number, length: number): void {
-    if (length > this.limits.haveRange)
-      throw new DDatabaseError('ERR_LIMIT', { message: 'A Have is too long' })
-    this.checkLength(start + length)
-    this.remoteBitfield.setRange(start, start + length, true)
-    if (start + length > this.remoteLength) this.remoteLength = start + length
-    this.offerWished(start, start + length)
-  }
-
-  /** Calls may wait for some of the blocks that the remote has. */
-  private offerWished(start: number, end: number): void {
-    const { source } = this
-    const { wished } = this.downloader
-    if (end - start <= SHORT_RANGE) {
-      for (let index = start; index < end; index++) if (source.isWished(index)) wished.add(index)
-      return
-    }
-    for (const index of source.wishedBlocks()) if (index >= start && index < end) wished.add(index)
-  }
-
-  private checkLength(length: number): void {
-    if (length > this.limits.remoteLength) {
-      throw new DDatabaseError('ERR_LIMIT', { message: 'The remote claims too many blocks' })
-    }
   }
 
   /** @internal */
@@ -510,14 +470,4 @@ export class Peer implements ChannelHandlers {
     this.expectAnswers()
     this.replicator.detach(this)
   }
-}
-
-/** One past the highest bit that is set. */
-function lengthOf(bytes: Uint8Array): number {
-  for (let i = bytes.byteLength - 1; i >= 0; i--) {
-    const byte = bytes[i]!
-    // The last bit of a byte is its lowest one.
-    if (byte !== 0) return 8 * i + 8 - (31 - Math.clz32(byte & -byte))
-  }
-  return 0
 }
