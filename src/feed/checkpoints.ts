@@ -16,7 +16,8 @@ const INTERVAL = 64 * 1024 * 1024
 // Blocks of which the claim is taken back together.
 const WINDOW = 1024
 
-const REFUSED: ReadonlySet<unknown> = new Set(['EACCES', 'EPERM', 'EROFS'])
+// Also where the folder was removed: a checkpoint must not bring it back.
+const REFUSED: ReadonlySet<unknown> = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOENT'])
 
 // How soon a feed gets its first checkpoint, milliseconds. A feed that is closed before gets it then.
 const FIRST_DELAY = 250

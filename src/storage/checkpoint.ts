@@ -250,7 +250,7 @@ export class CheckpointFiles {
 
   // Opened for each use: a process may have thousands of feeds, and descriptors are few.
   async #writeAt(file: number, offset: number, bytes: Uint8Array): Promise<void> {
-    const storage = new StorageFile(this.#create(CHECKPOINT_NAMES[file]!, {}))
+    const storage = new StorageFile(this.#create(CHECKPOINT_NAMES[file]!, { folders: false }))
     try {
       await storage.write(offset, bytes)
       await storage.sync()
@@ -262,7 +262,7 @@ export class CheckpointFiles {
   async #read(file: number): Promise<Content | null> {
     const { readWhole } = this.#create
     if (readWhole !== undefined) return this.#readNow(() => readWhole(CHECKPOINT_NAMES[file]!))
-    const storage = new StorageFile(this.#create(CHECKPOINT_NAMES[file]!, {}))
+    const storage = new StorageFile(this.#create(CHECKPOINT_NAMES[file]!, { folders: false }))
     try {
       const size = await storage.size()
       if (size === null || size < FRAME_OVERHEAD) return null

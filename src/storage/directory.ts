@@ -46,9 +46,9 @@ export function directoryStorage(directory: string, options: { sync?: boolean } 
   // Resolved now: a process that changes its working directory must not end up with files in two places.
   const root = path.resolve(directory)
   const shared: Shared = { directory: root, newEntries: new NewEntries(), sync: options.sync !== false }
-  const create = (name: string): DirectoryFile => {
+  const create = (name: string, { folders = true }: { folders?: boolean } = {}): DirectoryFile => {
     requirePath(name)
-    return new DirectoryFile(name, shared)
+    return new DirectoryFile(name, shared, folders)
   }
   if (!shared.sync) return Object.assign(create, { extraFiles: true })
   return Object.assign(create, { extraFiles: true, readWhole: (name: string) => readWhole(root, name) })
@@ -98,7 +98,12 @@ class NewEntries {
 async function syncFolder(folder: string): Promise<void> {
   // Windows has no such operation, and needs none.
   if (process.platform === 'win32') return
-  const handle = await fs.promises.open(folder, O_RDONLY)
+  const handle = await fs.promises.open(folder, O_RDONLY).catch((error: unknown) => {
+    // Somebody removed it: there is nothing left to keep.
+    if (codeOf(error) === 'ENOENT') return null
+    throw error
+  })
+  if (handle === null) return
   try {
     await handle.sync()
   } catch (error) {
@@ -119,12 +124,14 @@ class DirectoryFile extends RandomAccessFile {
   readonly #shared: Shared
   readonly #locked: boolean
   readonly #permissions: number
+  readonly #makesFolders: boolean
   /** Why the file was opened for reading only, or null if it was not. */
   #refusal: Error | null = null
 
-  constructor(name: string, shared: Shared) {
+  constructor(name: string, shared: Shared, makesFolders: boolean) {
     super(name, { directory: shared.directory })
     this.#shared = shared
+    this.#makesFolders = makesFolders
     this.#locked = isNamed(name, 'bitfield')
     this.#permissions = isNamed(name, 'secret_key') ? 0o600 : 0o666
   }
@@ -194,7 +201,7 @@ class DirectoryFile extends RandomAccessFile {
       if (error === null) {
         this.#shared.newEntries.add(path.dirname(this.filename))
         this.#opened(request, fd, null)
-      } else if (error.code === 'ENOENT' && !foldersMade) this.#createFolders(request)
+      } else if (error.code === 'ENOENT' && this.#makesFolders && !foldersMade) this.#createFolders(request)
       else this.#notCreated(request, error)
     })
   }

@@ -46,7 +46,11 @@ export interface RandomAccess {
 
 /** Makes the storage of one file; called once per name and feed, `key` first (spec FORMAT §10). */
 export interface StorageFactory {
-  (name: string, options: { key?: Uint8Array | null; discoveryKey?: Uint8Array | null }): RandomAccess
+  (
+    name: string,
+    /** `folders: false`, only for what is beside the six files: a folder that is not there is not made. */
+    options: { key?: Uint8Array | null; discoveryKey?: Uint8Array | null; folders?: boolean }
+  ): RandomAccess
   /**
    * Whether it may be asked for more names than the six of the format, several times each: for checkpoints. Functions
    * of applications may know the six only.

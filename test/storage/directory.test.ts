@@ -5,6 +5,7 @@ import path from 'node:path'
 import native from 'fs-native-extensions'
 import type RandomAccessStorage from 'random-access-storage'
 import test, { type Test } from 'tape'
+import { Feed } from '../../src/index.ts'
 import { directoryStorage } from '../../src/storage/directory.ts'
 import { StorageFile } from '../../src/storage/random-access.ts'
 import { replace, systemError, watchDescriptors } from '../helpers/lock-descriptors.ts'
@@ -517,4 +518,19 @@ test('a new secret key can be read by its owner only', async (t) => {
   await existing.write(0, bytes('y'))
   await existing.close()
   t.equal(mode('secret_key'), 0o640, 'the permissions of an existing file are its owner’s decision')
+})
+
+test('a feed whose folder was removed closes, and does not bring the folder back', async (t) => {
+  const folder = temporaryFolder(t)
+  for (const wait of [0, 400]) {
+    const dir = path.join(folder, `feed-${wait}`)
+    const feed = new Feed(dir)
+    await feed.append(['a', 'b'])
+    // By then it has its first checkpoint, or has been synchronised once.
+    await new Promise((resolve) => setTimeout(resolve, wait))
+    await feed.append('c')
+    await fs.promises.rm(dir, { recursive: true })
+    await feed.close()
+    t.notOk(fs.existsSync(dir), `after ${wait} ms`)
+  }
 })
