@@ -172,7 +172,7 @@ class Opening {
       : await this.load(core, found, key, secretKey, checkpoint, whole, small)
     if (overwrite) await files?.destroy().catch(rethrow)
     // From the first byte on it is known that nothing is known; if it cannot be told, the feed has no checkpoint yet.
-    const first = found.key === null ? files?.write(EMPTY_CHECKPOINT).catch(ignore) : undefined
+    const first = found.key === null ? files?.write(EMPTY_CHECKPOINT, true).catch(ignore) : undefined
     await this.writeHeaders(found)
     if (overwrite) await this.empty(core, secretKey, found)
     await this.writeKeys(found, key, secretKey, identity.generated, durability)

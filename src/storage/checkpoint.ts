@@ -213,12 +213,15 @@ export class CheckpointFiles {
     return checkpoint
   }
 
-  /** Writes a checkpoint (see {@link encodeCheckpoint}), which counts when this resolves. Rejects with the storage's error. */
-  async write(payload: Uint8Array): Promise<void> {
+  /**
+   * Writes a checkpoint (see {@link encodeCheckpoint}), which counts when this resolves. Rejects with the storage's error.
+   * @param creating - the feed is new: its folder is made if it is not there
+   */
+  async write(payload: Uint8Array, creating = false): Promise<void> {
     const other = 1 - this.#current
     const sequence = this.#sequence + 1
     const frame = this.#encode(CHECKPOINT, sequence, payload)
-    await this.#writeAt(other, 0, frame)
+    await this.#writeAt(other, 0, frame, creating)
     this.#current = other
     this.#sequence = sequence
     this.#end = frame.byteLength
@@ -249,8 +252,8 @@ export class CheckpointFiles {
   }
 
   // Opened for each use: a process may have thousands of feeds, and descriptors are few.
-  async #writeAt(file: number, offset: number, bytes: Uint8Array): Promise<void> {
-    const storage = new StorageFile(this.#create(CHECKPOINT_NAMES[file]!, { folders: false }))
+  async #writeAt(file: number, offset: number, bytes: Uint8Array, folders = false): Promise<void> {
+    const storage = new StorageFile(this.#create(CHECKPOINT_NAMES[file]!, { folders }))
     try {
       await storage.write(offset, bytes)
       await storage.sync()
