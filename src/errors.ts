@@ -40,6 +40,7 @@ const MESSAGES = {
 
   // reading
   ERR_BLOCK_NOT_DOWNLOADED: 'Block not downloaded',
+  ERR_BLOCK_DAMAGED: 'The block is damaged in the storage, and no peer has it',
   ERR_BLOCK_NOT_AVAILABLE: 'Block not available from peers',
   ERR_UPDATE_NOT_AVAILABLE: 'No update available from peers',
   ERR_SEEK_NOT_AVAILABLE: 'Seek not available from peers',
@@ -104,7 +105,7 @@ const CANCELLATIONS: ReadonlySet<ErrorCode> = new Set(['ECANCELED', 'ERR_REQUEST
 /** Something stored that does not hold. */
 export interface Damage {
   /** The file that is damaged. */
-  file: 'data' | 'tree' | 'signatures' | 'bitfield'
+  file: 'data' | 'tree' | 'signatures' | 'bitfield' | 'key' | 'secret_key'
   /** What is wrong with it. */
   problem: string
   /** The blocks it concerns: from the first … */
@@ -119,7 +120,7 @@ export class DDatabaseError extends Error {
   readonly code: ErrorCode
   /** Only with `ECANCELED`: the number the published packages gave, −11. */
   declare readonly errno?: number
-  /** Only with `ERR_FEED_DAMAGED`: what is damaged, as far as it is known. */
+  /** Only with `ERR_FEED_DAMAGED` and `ERR_BLOCK_DAMAGED`: what is damaged, as far as it is known. */
   declare readonly damage?: readonly Damage[]
 
   /**

@@ -1,5 +1,24 @@
 /** Declarations for the dependencies that ship none: only what this package uses. */
 
+declare module 'sodium-native/binding.js' {
+  interface Binding {
+    /** The native function behind that of the package: buffer, offset and size of output, input and key. 0 if all is well. */
+    crypto_generichash(
+      out: ArrayBufferLike,
+      outOffset: number,
+      outSize: number,
+      input: ArrayBufferLike,
+      inputOffset: number,
+      inputSize: number,
+      key: ArrayBufferLike,
+      keyOffset: number,
+      keySize: number
+    ): number
+  }
+  const binding: Binding
+  export default binding
+}
+
 declare module 'sodium-native' {
   interface Sodium {
     crypto_generichash(out: Uint8Array, input: Uint8Array, key?: Uint8Array): void

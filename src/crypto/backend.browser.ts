@@ -34,6 +34,10 @@ export function ready(): Promise<void> | null {
   return fastBlake2b === null ? loading : null
 }
 
+export function blake2bInto(target: Uint8Array, offset: number, input: Uint8Array, length: number): void {
+  blake2bBatch(target.subarray(offset, offset + HASH_SIZE), [input.subarray(0, length)])
+}
+
 export function blake2b(out: Uint8Array, input: Uint8Array, key?: Uint8Array): void {
   blake2bBatch(out, [input], key)
 }

@@ -3,7 +3,7 @@
  * leaf can never pass for a parent or a root set (second preimage; compare RFC 6962 §2.1).
  */
 import b4a from 'b4a'
-import { blake2b, blake2bBatch } from '#crypto/backend'
+import { blake2bBatch, blake2bInto } from '#crypto/backend'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
 import { readUint64, writeUint64 } from '../util/uint64.ts'
 
@@ -15,13 +15,11 @@ const ROOT = 2
 // fast as a batch of two for small inputs; from a few KB on the copy costs more than the second argument.
 const COPY_LIMIT = 2048
 
-// Scratch buffers. Hashing is synchronous and results are copied out, so one of each suffices. The output
-// buffer matters too: handing libsodium a fresh small array each time costs more than hashing a parent.
+// Hashing is synchronous, so one scratch buffer for each kind of input suffices.
 const leafScratch = b4a.allocUnsafeSlow(9 + COPY_LIMIT)
-const leafViews = new Map<number, Uint8Array>()
 const leafPrefix = b4a.allocUnsafeSlow(9)
 const parentScratch = b4a.allocUnsafeSlow(9 + 2 * HASH_SIZE)
-const output = b4a.allocUnsafeSlow(HASH_SIZE)
+const parentView = new DataView(parentScratch.buffer, parentScratch.byteOffset, parentScratch.byteLength)
 leafScratch[0] = LEAF
 leafPrefix[0] = LEAF
 parentScratch[0] = PARENT
@@ -32,18 +30,11 @@ export function leafHashInto(target: Uint8Array, offset: number, block: Uint8Arr
   if (length <= COPY_LIMIT) {
     writeUint64(leafScratch, length, 1)
     leafScratch.set(block, 9)
-    // Feeds tend to have blocks of few sizes: a view per size, made once, saves an allocation per block.
-    let view = leafViews.get(length)
-    if (view === undefined) {
-      view = leafScratch.subarray(0, 9 + length)
-      leafViews.set(length, view)
-    }
-    blake2b(output, view)
+    blake2bInto(target, offset, leafScratch, 9 + length)
   } else {
     writeUint64(leafPrefix, length, 1)
-    blake2bBatch(output, [leafPrefix, block])
+    blake2bBatch(target.subarray(offset, offset + HASH_SIZE), [leafPrefix, block])
   }
-  target.set(output, offset)
 }
 
 /** Hash of a block, 32 bytes. */
@@ -54,8 +45,8 @@ export function leafHash(block: Uint8Array): Uint8Array {
 }
 
 /**
- * Hash of a parent: H(01 ‖ u64(size) ‖ left hash ‖ right hash), written at `offset` of `target`.
- * The two hashes are read at `leftOffset` of `left` and `rightOffset` of `right`; `size` is the sum of their sizes.
+ * Hash of a parent: H(01 ‖ u64(size) ‖ left hash ‖ right hash), written at `offset` of `target`. The two hashes are read at
+ * `leftOffset` of `left` and `rightOffset` of `right`; `size` is the sum of their sizes.
  */
 export function parentHashInto(
   target: Uint8Array,
@@ -71,21 +62,44 @@ export function parentHashInto(
     parentScratch[9 + i] = left[leftOffset + i]!
     parentScratch[9 + HASH_SIZE + i] = right[rightOffset + i]!
   }
-  blake2b(output, parentScratch)
-  target.set(output, offset)
+  blake2bInto(target, offset, parentScratch, parentScratch.byteLength)
+}
+
+/**
+ * The same where all three hashes lie in one array, at `left`, `right` and `offset`: in half the time.
+ * @param view - of the same bytes as `nodes`
+ */
+export function parentHashWithin(
+  nodes: Uint8Array,
+  view: DataView,
+  offset: number,
+  size: number,
+  left: number,
+  right: number
+): void {
+  writeUint64(parentScratch, size, 1)
+  // Word by word: a view of each child for `set` would cost more than all the rest.
+  for (let i = 0; i < HASH_SIZE; i += 4) {
+    parentView.setInt32(9 + i, view.getInt32(left + i))
+    parentView.setInt32(9 + HASH_SIZE + i, view.getInt32(right + i))
+  }
+  blake2bInto(nodes, offset, parentScratch, parentScratch.byteLength)
 }
 
 /** The parent's hash of two siblings, in either order: the one with the smaller tree index is the left one. */
 export function parentHash(a: TreeNode, b: TreeNode): Uint8Array {
-  const [left, right] = a.index < b.index ? [a, b] : [b, a]
   const hash = b4a.allocUnsafe(HASH_SIZE)
-  parentHashInto(hash, 0, a.size + b.size, left.hash, 0, right.hash, 0)
+  writeUint64(parentScratch, a.size + b.size, 1)
+  parentScratch.set(a.hash, a.index < b.index ? 9 : 9 + HASH_SIZE)
+  parentScratch.set(b.hash, a.index < b.index ? 9 + HASH_SIZE : 9)
+  blake2bInto(hash, 0, parentScratch, parentScratch.byteLength)
   return hash
 }
 
 /** Hash of a whole tree: H(02 ‖ for each root: hash ‖ u64(index) ‖ u64(size)), roots in ascending tree index order. */
 export function treeHash(roots: readonly TreeNode[]): Uint8Array {
   const input = b4a.allocUnsafe(1 + roots.length * (HASH_SIZE + 16))
+  const hash = b4a.allocUnsafe(HASH_SIZE)
   input[0] = ROOT
   let offset = 1
   for (const root of roots) {
@@ -94,8 +108,8 @@ export function treeHash(roots: readonly TreeNode[]): Uint8Array {
     writeUint64(input, root.size, offset + HASH_SIZE + 8)
     offset += HASH_SIZE + 16
   }
-  blake2b(output, input)
-  return b4a.from(output)
+  blake2bInto(hash, 0, input, input.byteLength)
+  return hash
 }
 
 /** What is signed for a feed of `length` blocks: its tree hash ‖ u64(length), 40 bytes. */

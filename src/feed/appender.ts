@@ -32,13 +32,9 @@ interface Call {
   force: boolean
   answer: Callback<number>
   answered: boolean
-}
-
-/** Answers a call, once: when a batch fails, those that were refused before have their answer already. */
-function reply(call: Call, error: Error | null, seq?: number): void {
-  if (call.answered) return
-  call.answered = true
-  call.answer(error, seq)
+  /** What it is answered. */
+  error: Error | null
+  seq: number
 }
 
 /**
@@ -51,29 +47,30 @@ export class Appender {
   private waiting: Call[] = []
   private running: Promise<void> | null = null
   private readonly flushing = new Set<Promise<void>>()
+  private answered: Call[] = []
 
   constructor(target: AppendTarget) {
     this.target = target
   }
 
   /**
-   * Appends a value, or an array of them, as part of a batch; `answer` gets the index of the first one when they are stored. They are encoded
-   * now: what becomes of them later does not matter, except for the content of buffers, which are not copied. A callback
+   * Appends a value, or an array of them, as part of a batch; `answer` gets the index of the first one when they are
+   * stored, and never at once. They are encoded now: what becomes of them later does not matter, except for the content of buffers, which are not copied. A callback
    * and no promise: with many small appends at once, promises cost more than all the rest.
    */
   append(data: unknown, answer: Callback<number>, force = false): void {
     const { codec, application } = this.target
     const blocks: Uint8Array[] = []
+    const call: Call = { blocks, values: null, force, answer, answered: false, error: null, seq: -1 }
     try {
       if (!Array.isArray(data)) blocks.push(encodeBlock(codec, data))
       else for (let i = 0; i < data.length; i++) blocks.push(encodeBlock(codec, data[i]))
     } catch (error) {
-      answer(error as Error)
+      this.reply(call, error as Error)
       return
     }
-    let asked: readonly unknown[] | null = null
-    if (application.hooked) asked = Array.isArray(data) ? [...data] : [data]
-    this.waiting.push({ blocks, values: asked, force, answer, answered: false })
+    if (application.hooked) call.values = Array.isArray(data) ? [...data] : [data]
+    this.waiting.push(call)
     this.running ??= this.run()
   }
 
@@ -90,6 +87,33 @@ export class Appender {
     }
   }
 
+  /** Answers a call, once: when a batch fails, those that were refused before have their answer already. */
+  private reply(call: Call, error: Error | null, seq = -1): void {
+    if (call.answered) return
+    call.answered = true
+    call.error = error
+    call.seq = seq
+    // One step for all of a batch: with many small appends at once, one for each would take longer than to hash them.
+    if (this.answered.length === 0) queueMicrotask(() => this.giveAnswers())
+    this.answered.push(call)
+  }
+
+  private giveAnswers(): void {
+    const { answered } = this
+    this.answered = []
+    for (const { answer, error, seq } of answered) {
+      try {
+        if (error === null) answer(null, seq)
+        else answer(error)
+      } catch (thrown) {
+        // What an application's callback throws is its own affair, and not that of the next one.
+        queueMicrotask(() => {
+          throw thrown
+        })
+      }
+    }
+  }
+
   private async run(): Promise<void> {
     while (this.waiting.length > 0) {
       const calls = this.waiting
@@ -97,7 +121,7 @@ export class Appender {
       try {
         await this.commit(await this.target.ready(), calls)
       } catch (error) {
-        for (const call of calls) reply(call, error as Error)
+        for (const call of calls) this.reply(call, error as Error)
       }
     }
     this.running = null
@@ -118,7 +142,7 @@ export class Appender {
     let seq = start
     for (const call of accepted) {
       if (call.blocks.length === 0 && core.storage.durability.offered) this.flush(core, call, seq)
-      else reply(call, null, seq)
+      else this.reply(call, null, seq)
       seq += call.blocks.length
     }
   }
@@ -126,8 +150,8 @@ export class Appender {
   /** Answers a call without blocks when all before it survives a power failure. */
   private flush(core: Core, call: Call, seq: number): void {
     const flushed = core.storage.durability.all().then(
-      () => reply(call, null, seq),
-      (error: Error) => reply(call, error)
+      () => this.reply(call, null, seq),
+      (error: Error) => this.reply(call, error)
     )
     this.flushing.add(flushed)
     void flushed.finally(() => this.flushing.delete(flushed))
@@ -142,7 +166,7 @@ export class Appender {
     if (forced) await core.change(() => forgetLost(core))
     return calls.filter((call) => {
       const goes = core.behind <= core.length || call.blocks.length === 0
-      if (!goes) reply(call, new DDatabaseError('ERR_BEHIND'))
+      if (!goes) this.reply(call, new DDatabaseError('ERR_BEHIND'))
       return goes
     })
   }
@@ -157,7 +181,7 @@ export class Appender {
         next += call.blocks.length
         accepted.push(call)
       } catch (error) {
-        reply(call, error as Error)
+        this.reply(call, error as Error)
       }
     }
     return accepted

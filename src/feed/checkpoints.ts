@@ -93,6 +93,24 @@ export class Checkpoints {
     await this.#record((files) => files.truncated({ length, byteLength, treeHash: treeHash(roots) }))
   }
 
+  /**
+   * Takes everything back, because nodes are going to be forgotten, which a checkpoint would miss; another one is made soon. Errors:
+   * `ERR_STORAGE`.
+   */
+  async forgotten(): Promise<void> {
+    const files = this.#files
+    if (files === null) return
+    await this.#order.run(async () => {
+      try {
+        await files.destroy()
+      } catch (error) {
+        throw storageError(error)
+      }
+    })
+    this.#disclaimed.clear()
+    this.soon()
+  }
+
   /** Makes the last checkpoint, if anything was committed since the one before. Errors: `ERR_STORAGE`. */
   async close(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer)

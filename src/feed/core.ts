@@ -2,12 +2,13 @@ import { Bitfield } from '../bitfield/bitfield.ts'
 import { CommittedBitfield, CommittedTreeBits } from '../bitfield/committed.ts'
 import type { PageAccess, PageStage, Pages } from '../bitfield/pages.ts'
 import { TreeBits } from '../bitfield/tree-bits.ts'
-import { DDatabaseError } from '../errors.ts'
+import { type Damage, DDatabaseError } from '../errors.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import { TreeSet } from '../merkle/tree-set.ts'
 import type { Commit, FeedStorage } from '../storage/storage.ts'
 import { Mutex } from '../util/mutex.ts'
 import type { Checkpoints } from './checkpoints.ts'
+import type { Verified } from './verified.ts'
 
 /** The committed state of an open feed: what every operation starts from and what only {@link Core.commit} changes. */
 export class Core {
@@ -41,6 +42,16 @@ export class Core {
   behind = 0
   /** Makes what is committed durable in the background; null where the storage does not offer that. */
   checkpoints: Checkpoints | null = null
+  /** What holds for certain; null if nothing is to be verified when it is read. */
+  verified: Verified | null = null
+  /** Blocks that were here and are not any more because their bytes were damaged. */
+  readonly damaged = new Set<number>()
+  /** Whether the `data` file is this package's to judge: an application that writes it itself may not have done so yet. */
+  judgesData = true
+  /** Checks a signature of the feed; null if that is for functions of the application's own. */
+  signatureHolds: ((message: Uint8Array, signature: Uint8Array) => Promise<boolean>) | null = null
+  /** Told of damage that was found, after it was mended or its blocks were given up (`gone`: ranges, ends exclusive). */
+  ondamage: ((damage: readonly Damage[], repaired: boolean, gone: readonly [number, number][]) => void) | null = null
 
   constructor(storage: FeedStorage, pages: Pages) {
     this.storage = storage

@@ -19,7 +19,7 @@ import { type Codec, toCodec } from './encoding.ts'
 import type { FeedEvents } from './events.ts'
 import { Finder, type WaitOptions } from './finder.ts'
 import { inspectFeed } from './inspect.ts'
-import { type FeedFiles, openFeed } from './open.ts'
+import { openFeed } from './open.ts'
 import {
   type AvailabilityTimeouts,
   type CryptoHooks,
@@ -34,6 +34,7 @@ import { RawStorage } from './raw-storage.ts'
 import type { Recovery } from './recovery.ts'
 import { FeedReplication } from './replication.ts'
 import { Selections } from './selections.ts'
+import type { FeedFiles } from './stored-files.ts'
 import { Waiters } from './waiters.ts'
 
 /**

@@ -2,6 +2,7 @@ import b4a from 'b4a'
 import flat from 'flat-tree'
 import { signable, treeHash } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
+import { bindsRoots } from '../merkle/fork.ts'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
 import type { TreeSet } from '../merkle/tree-set.ts'
 import {
@@ -13,6 +14,7 @@ import {
   verifyBlock
 } from '../merkle/verify.ts'
 import type { Peer } from '../replication/peer.ts'
+import { UnprovenGrowth } from '../replication/source.ts'
 import type { StoredSignature } from '../storage/signatures-file.ts'
 import { storageError } from '../storage/storage.ts'
 import { encodeNode } from '../storage/tree-file.ts'
@@ -142,6 +144,11 @@ export async function verifySignature(
 export interface PutTarget {
   readonly application: Application
   readonly key: Uint8Array | null
+  /**
+   * Whether the feed may become longer by a proof that does not show the longer history to continue the one that is here
+   * (see `bindsRoots`). What the application puts may.
+   */
+  readonly anyGrowth: boolean
   /** A block, or its hash, was stored. */
   stored(block: number, data: Uint8Array | null, isNew: boolean, peer: Peer | null, grew: boolean): void
 }
@@ -150,11 +157,15 @@ export interface PutTarget {
  * Verifies a block, or its hash alone, and stores it with the nodes that prove it (spec WIRE §10, FORMAT §9).
  * Nothing is written unless all of it holds.
  *
+ * A signature vouches for the roots of its length, and not for those that are here: a proof of another history may hold as
+ * well. So growth is stored only if the proof continues what is here, or `target` says otherwise.
+ *
  * The application is asked, for the signature and whether the block may be stored, while other operations go on. So the
  * block is verified once more before it is stored, and if the feed has changed so much that another signature counts,
  * all is done again.
  * Errors: `ERR_PROOF_MALFORMED`, `ERR_PROOF_CHECKSUM`, `ERR_PROOF_SIGNATURE`, `ERR_PROOF_NO_SIGNATURE`,
- * `ERR_ROOTS_MISSING`, `ERR_DATA_SIZE`, `ERR_STORAGE`, `ERR_WRITE_REFUSED`, `ERR_FEED_CLOSED`, and what the hook says.
+ * `ERR_ROOTS_MISSING`, `ERR_DATA_SIZE`, `ERR_STORAGE`, `ERR_WRITE_REFUSED`, `ERR_FEED_CLOSED`, what the hook says, and
+ * {@link UnprovenGrowth}.
  */
 export async function putBlock(
   core: Core,
@@ -187,6 +198,7 @@ async function verifyAndStore(
     await core.change(async () => {
       const verified = await verifyClaim(core, claim)
       if (verified.head !== null) await checkHead(core, claim, verified.head, target)
+      checkGrowth(core, claim, verified.head, target)
       stored(await store(core, claim, verified, peer, target))
     })
     return
@@ -195,6 +207,7 @@ async function verifyAndStore(
   for (let done = false; !done; ) {
     const { head } = await core.change(() => verifyClaim(core, claim))
     if (head !== null) await checkHead(core, claim, head, target)
+    checkGrowth(core, claim, head, target)
     if (!asked) await application.beforeWrite(claim.block, claim.value, peer)
     asked = true
     done = await core.change(async () => {
@@ -202,6 +215,7 @@ async function verifyAndStore(
       if (verified.head !== null) {
         if (head === null || !b4a.equals(head.signable, verified.head.signable)) return false
         if (claim.signature === null) checkStatic(core, verified.head, target)
+        checkGrowth(core, claim, verified.head, target)
       }
       stored(await store(core, claim, verified, peer, target))
       return true
@@ -265,6 +279,17 @@ async function checkHead(
   if (key === null || !(await signatureHolds(application, head.signable, signature, key))) {
     throw new DDatabaseError('ERR_PROOF_SIGNATURE')
   }
+}
+
+/** Checks that a longer history continues the one that is here. Errors: {@link UnprovenGrowth}. */
+function checkGrowth(
+  core: Core,
+  { block }: Claim,
+  head: Verified['head'],
+  { anyGrowth }: Pick<PutTarget, 'anyGrowth'>
+): void {
+  if (anyGrowth || head === null || head.length <= core.length) return
+  if (!bindsRoots(block, head.length, core.roots)) throw new UnprovenGrowth()
 }
 
 /** Checks roots that come without a signature: a static feed's key is the hash of its tree. */

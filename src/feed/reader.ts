@@ -5,6 +5,7 @@ import { HASH_SIZE } from '../merkle/node.ts'
 import { storageError } from '../storage/storage.ts'
 import { NO_NODE, NOT_LOADED, type TreeFile } from '../storage/tree-file.ts'
 import type { Core } from './core.ts'
+import { healBlock } from './healing.ts'
 
 /** Most bytes that a run of blocks is read in; a longer block is read alone. */
 export const RUN_BYTES = 1024 * 1024
@@ -86,37 +87,70 @@ export function readBlockSync(core: Core, block: number): Uint8Array | null {
     const place = placeSync(core.storage.tree, block)
     if (place === null) return null
     const bytes = core.storage.readDataSync(place.offset, place.size)
-    if (bytes !== null) core.storage.blocks?.set(block, bytes)
+    // What cannot be verified at once, and what does not hold, is read once more by `readBlock`.
+    if (bytes === null) return null
+    if (core.verified !== null && core.verified.blockHoldsSync(core, block, bytes) !== true) return null
+    core.storage.blocks?.set(block, bytes)
     return bytes
   } catch (error) {
+    // So is what cannot be read: `readBlock` finds out whether it is damaged.
+    if (core.verified !== null) return null
     throw storageError(error)
   }
 }
 
 /**
- * The bytes of a block that is here when this is called. Blocks may be taken away while it is read; then the bytes count
- * only if they are what the tree says.
+ * The bytes of a block that is here when this is called, verified as the feed's option says. Blocks may be taken away while it
+ * is read; then the bytes count only if they are what the tree says. What is damaged is mended, or not here any more.
  * @returns null if it was taken away
- * Errors: `ERR_STORAGE`, `ERR_NODE_NOT_FOUND`
+ * Errors: `ERR_BLOCK_DAMAGED`, `ERR_STORAGE`, `ERR_NODE_NOT_FOUND`
  */
 export async function readBlock(core: Core, block: number): Promise<Uint8Array | null> {
   for (;;) {
     const now = readBlockSync(core, block)
     if (now !== null) return now
-    const { removals } = core
+    const { removals, verified } = core
     try {
       const { offset, size } = await placeOf(core, block)
+      await checkSize(core, offset, size)
       const bytes = await core.storage.readData(offset, size)
-      if (core.removals === removals) {
-        core.storage.blocks?.set(block, bytes)
+      const holds =
+        core.removals === removals
+          ? verified === null || (await verified.blockHolds(core, block, bytes))
+          : await matchesTree(core, block, bytes)
+      if (holds) {
+        if (core.removals === removals) core.storage.blocks?.set(block, bytes)
         return bytes
       }
-      if (await matchesTree(core, block, bytes)) return bytes
     } catch (error) {
-      if (core.removals === removals) throw error
+      if (core.removals === removals && (verified === null || !(await isDamage(core, block, error)))) throw error
     }
     if (!core.bits.get(block)) return null
+    if (core.removals !== removals) continue
+    const healed = await healBlock(core, block)
+    if (healed !== null) return healed
   }
+}
+
+/** More than any block has that this package has written: a size that is to be looked at before memory is taken for it. */
+const SUSPICIOUS = 16 * 1024 * 1024
+
+/** A damaged size can be any: rejects with `ERR_STORAGE` if a large block does not lie within the file. */
+async function checkSize(core: Core, offset: number, size: number): Promise<void> {
+  if (core.verified === null || size <= SUSPICIOUS) return
+  const fileSize = await core.storage.data.size().catch(storageFailure)
+  if (fileSize !== null && !(offset + size <= fileSize)) {
+    throw new DDatabaseError('ERR_STORAGE', { message: `Could not satisfy length: ${size} bytes at ${offset}` })
+  }
+}
+
+/** Whether a block could not be read because it, or a node that tells its place, is not there; else the storage has failed. */
+async function isDamage(core: Core, block: number, error: unknown): Promise<boolean> {
+  if (DDatabaseError.is(error) && error.code === 'ERR_NODE_NOT_FOUND') return true
+  const fileSize = await core.storage.data.size().catch(() => null)
+  if (fileSize === null) return false
+  const { offset, size } = await placeOf(core, block)
+  return !(offset + size <= fileSize)
 }
 
 /** Runs of blocks from `start` to `end` − 1 that are here, each as its first block and the one after its last. */
@@ -151,15 +185,40 @@ const RUNS_AT_A_TIME = 4
  */
 export async function readBlocks(core: Core, start: number, end: number): Promise<Uint8Array[] | null> {
   for (;;) {
-    const { removals } = core
+    const { removals, verified } = core
     try {
       const blocks = await readRuns(core, start, end)
-      if (core.removals === removals || (await allMatch(core, start, blocks))) return blocks
+      const same = core.removals === removals
+      if (same && (verified === null || verified.trusts(start, end))) return blocks
+      if (await (same ? allHold(core, start, blocks) : allMatch(core, start, blocks))) return blocks
     } catch (error) {
-      if (core.removals === removals) throw error
+      if (core.removals === removals && verified === null) throw error
     }
     if (core.bits.firstMissing(start, end) !== -1) return null
+    if (core.removals === removals) return readOneByOne(core, start, end)
   }
+}
+
+/** Finds out which block of a run it is that does not hold, or cannot be read. */
+async function readOneByOne(core: Core, start: number, end: number): Promise<Uint8Array[] | null> {
+  const blocks: Uint8Array[] = []
+  for (let block = start; block < end; block++) {
+    const bytes = await readBlock(core, block)
+    if (bytes === null) return null
+    blocks.push(bytes)
+  }
+  return blocks
+}
+
+async function allHold(core: Core, start: number, blocks: readonly Uint8Array[]): Promise<boolean> {
+  const verified = core.verified!
+  for (let i = 0; i < blocks.length; i++) {
+    const bytes = blocks[i]!
+    const holds =
+      verified.blockHoldsSync(core, start + i, bytes) ?? (await verified.blockHolds(core, start + i, bytes))
+    if (!holds) return false
+  }
+  return true
 }
 
 async function allMatch(core: Core, start: number, blocks: readonly Uint8Array[]): Promise<boolean> {
@@ -231,6 +290,7 @@ const SLAB = 8192
 const SMALL_BLOCK = SLAB / 2
 
 async function readRun(core: Core, { offset, size, sizes }: Run): Promise<Uint8Array[]> {
+  await checkSize(core, offset, size)
   const bytes = await core.storage.readData(offset, size)
   const blocks: Uint8Array[] = []
   for (let i = 0, at = 0; i < sizes.length; ) {
@@ -269,4 +329,21 @@ export async function matchesTree(core: Core, block: number, bytes: Uint8Array):
   if (node === null) return false
   leafHashInto(hashScratch, 0, bytes)
   return node.hash.every((byte, i) => byte === hashScratch[i])
+}
+
+/**
+ * The bytes that the file has for a block, whether they hold or not; null if they cannot be read. For those who hold the feed's
+ * mutex, or judge themselves.
+ */
+export async function readStored(core: Core, block: number): Promise<Uint8Array | null> {
+  try {
+    const { offset, size } = await placeOf(core, block)
+    return await core.storage.readData(offset, size)
+  } catch {
+    return null
+  }
+}
+
+function storageFailure(error: unknown): never {
+  throw storageError(error)
 }

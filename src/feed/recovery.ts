@@ -1,15 +1,13 @@
-import b4a from 'b4a'
 import flat from 'flat-tree'
 import { PAGE_BLOCKS, Pages } from '../bitfield/pages.ts'
 import { signable, treeHash } from '../crypto/hash.ts'
-import { SIGNATURE_SIZE } from '../crypto/keys.ts'
 import { type Damage, DDatabaseError } from '../errors.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import type { Checkpoint } from '../storage/checkpoint.ts'
-import { isBlank } from '../storage/layout.ts'
 import { type Bits, bitsOf, differenceOf, sameNodes } from './bit-difference.ts'
 import type { Core, Stage } from './core.ts'
 import { placeOf } from './reader.ts'
+import { type RecoverySource, StoredHeads } from './stored-heads.ts'
 import { type CheckSource, TreeCheck } from './tree-check.ts'
 
 /** What an opening found and did after a crash (`feed.recovery`). */
@@ -48,36 +46,8 @@ export interface Recovered {
   claimed: boolean
 }
 
-/** What {@link recover} knows of a feed. */
-export interface RecoverySource {
-  /** Storage and bits of the feed; its length and roots are not set yet. */
-  core: Core
-  /** What is durable for certain; null if nothing is known. */
-  checkpoint: Checkpoint | null
-  /** Without a checkpoint: whether everything in the files is to be looked at. Otherwise bits below the end are trusted. */
-  whole: boolean
-  /** Whether that may be done where the bits lead nowhere. */
-  small: boolean
-  /** Bytes of the `data` file, null if unknown. */
-  dataSize: number | null
-  readsData: boolean
-  /** Null for a static feed without a key, where nothing is signed. */
-  key: Uint8Array | null
-  verify: ((message: Uint8Array, signature: Uint8Array) => Promise<boolean>) | null
-  /** Signs again what was signed before, if the secret key is here. The same input gives the same signature. */
-  sign: ((message: Uint8Array) => Uint8Array) | null
-  /** Give up what is damaged instead of refusing to open. */
-  repair: boolean
-}
-
 // How many signatures below the end are tried where there is no checkpoint.
 const TRIES = 64
-
-// How many signatures are tried for nodes that a longer feed left behind.
-const DISCONNECTED_TRIES = 8
-
-// Signature slots read at a time.
-const SLOTS_AT_A_TIME = 1024
 
 // So many bytes of a signature that was cut leave no doubt which one it was.
 const CERTAIN_BYTES = 8
@@ -147,11 +117,12 @@ interface Base {
 class Recovering {
   readonly #source: RecoverySource
   readonly #core: Core
-  readonly #healedRoots = new Map<number, TreeNode>()
+  readonly #heads: StoredHeads
 
   constructor(source: RecoverySource) {
     this.#source = source
     this.#core = source.core
+    this.#heads = new StoredHeads(source)
   }
 
   /** Null if the checkpoint is not of this history: somebody who knows no checkpoints has truncated the feed. */
@@ -160,7 +131,7 @@ class Recovering {
     const { length, signatureSlots } = checkpoint
     const shorter = this.#core.tree.blocks() < length
     if (shorter && (signatureSlots === null || signatures.slots < signatureSlots)) return null
-    const roots = await this.#rootsOf(length, checkpoint.treeHash)
+    const roots = await this.#heads.rootsOf(length, checkpoint.treeHash)
     if (roots === null) return null
     const difference = differenceOf(this.#core.pages, checkpoint.pages, length)
     const { lostPages } = difference
@@ -180,7 +151,7 @@ class Recovering {
       claimed: 0,
       checkpoint
     }
-    const same = difference.equal && signatures.slots === signatureSlots && this.#healedRoots.size === 0
+    const same = difference.equal && signatures.slots === signatureSlots && this.#heads.healed.size === 0
     const { dataSize } = this.#source
     const whole = dataSize === null || checkpoint.dataBytes === null || dataSize >= checkpoint.dataBytes
     if (same && whole) return { ...NOTHING_TO_DO, length, roots, claimed: true }
@@ -205,11 +176,11 @@ class Recovering {
   /** Trusts the bits, but looks whether the end they tell is one that was signed. Null if roots are missing. */
   async fromBits(): Promise<Recovered | null> {
     let length = this.#core.tree.blocks()
-    let roots = await this.#rootsOf(length)
+    let roots = await this.#heads.rootsOf(length)
     if (roots === null && length > 0) {
       // A process that died while appending may have left bits ahead of the tree by one block, which is given up.
       length--
-      roots = await this.#rootsOf(length)
+      roots = await this.#heads.rootsOf(length)
     }
     if (roots === null) return null
     const end = await this.#signedEnd(length, roots)
@@ -233,12 +204,12 @@ class Recovering {
    */
   async #signedEnd(length: number, roots: TreeNode[]): Promise<{ length: number; roots: TreeNode[] } | null> {
     const { verify } = this.#source
-    if (length === 0 || verify === null || this.#isStatic(roots)) return { length, roots }
+    if (length === 0 || verify === null || this.#heads.isStatic(roots)) return { length, roots }
     const slot = await this.#core.storage.signatures.get(length - 1)
-    if (slot === null || (await this.#holds(roots, length, slot))) return { length, roots }
-    for await (const { index, signature } of this.#slotsDown(length - 1, 0, TRIES)) {
-      const lower = await this.#rootsOf(index + 1)
-      if (lower !== null && (await this.#holds(lower, index + 1, signature)))
+    if (slot === null || (await this.#heads.holds(roots, length, slot))) return { length, roots }
+    for await (const { index, signature } of this.#heads.slotsDown(length - 1, 0, TRIES)) {
+      const lower = await this.#heads.rootsOf(index + 1)
+      if (lower !== null && (await this.#heads.holds(lower, index + 1, signature)))
         return { length: index + 1, roots: lower }
     }
     return null
@@ -253,7 +224,7 @@ class Recovering {
     if (base.checkpoint !== null) await this.#dataCut(base, base.checkpoint, stage)
     const damage = [...base.damage, ...(check?.damage ?? [])]
     const { dirty } = stage.pages
-    const healed = new Map([...this.#healedRoots, ...(check?.healed ?? [])])
+    const healed = new Map([...this.#heads.healed, ...(check?.healed ?? [])])
     const nodes = [...healed.values()].filter((node) => flat.rightSpan(node.index) < 2 * head.length)
     const formerLength = this.#core.tree.blocks()
     const lostBlocks = (check?.lost ?? 0) + dropped
@@ -294,13 +265,17 @@ class Recovering {
   async #findHead(base: Base): Promise<Found> {
     const { signatures } = this.#core.storage
     const { verify } = this.#source
-    const slots = verify === null || this.#isStatic(base.roots) ? 0 : signatures.slots
+    const slots = verify === null || this.#heads.isStatic(base.roots) ? 0 : signatures.slots
     const unproven = [base.claimed]
     let cut: Candidate | null = null
     let found: Found | null = null
-    for await (const { index, signature } of this.#slotsDown(slots, base.length, Number.POSITIVE_INFINITY)) {
+    for await (const { index, signature } of this.#heads.slotsDown(
+      slots,
+      base.length,
+      Number.POSITIVE_INFINITY
+    )) {
       const length = index + 1
-      const roots = await this.#rootsOf(length)
+      const roots = await this.#heads.rootsOf(length)
       found = roots === null ? null : await this.#accept(base, { length, roots, signature })
       if (found !== null) break
       if (base.firm) unproven.push(length)
@@ -325,7 +300,7 @@ class Recovering {
   /** A length with something in its signature slot, if that holds, or is what is left of a signature that would. */
   async #accept(base: Base, slot: Candidate & { signature: Uint8Array }): Promise<Found | null> {
     const { length, roots, signature } = slot
-    if (await this.#holds(roots, length, signature)) {
+    if (await this.#heads.holds(roots, length, signature)) {
       const checked = await this.#check(base, roots)
       // Whoever wrote over the base knew no checkpoints, and left a signature of before: what is here now counts.
       if (!base.firm && checked.check.damage.length > 0) return null
@@ -360,9 +335,9 @@ class Recovering {
     const { sign, verify } = this.#source
     const length = this.#core.tree.blocks()
     if (length <= base.length) return null
-    const roots = await this.#rootsOf(length)
+    const roots = await this.#heads.rootsOf(length)
     if (roots === null) return null
-    if (verify === null || this.#isStatic(roots)) {
+    if (verify === null || this.#heads.isStatic(roots)) {
       return { head: { length, roots, signature: null }, ...(await this.#check(base, roots)), behind: 0 }
     }
     if (base.firm) return null
@@ -387,12 +362,12 @@ class Recovering {
       completeFrom,
       suspects: base.suspects,
       lostPages: base.lostPages,
-      signedRoots: (start, end) => this.#signedRoots(start, end),
+      signedRoots: (start, end) => this.#heads.signedRoots(start, end),
       readsData
     }
     for (const { index } of roots) stage.treeBits.set(index, true)
     const check = new TreeCheck(source, stage)
-    for (const [index, node] of this.#healedRoots) check.healed.set(index, node)
+    for (const [index, node] of this.#heads.healed) check.healed.set(index, node)
     await check.run(roots)
     return { stage, check }
   }
@@ -417,7 +392,7 @@ class Recovering {
     const slots = checkpoint?.signatureSlots ?? 0
     const { sign, verify } = this.#source
     if (signatures.slots >= slots || verify === null || head.length === 0 || head.signature !== null) return
-    if (this.#isStatic(head.roots) || (await signatures.get(head.length - 1)) !== null) return
+    if (this.#heads.isStatic(head.roots) || (await signatures.get(head.length - 1)) !== null) return
     if (sign !== null) head.signature = sign(signable(treeHash(head.roots), head.length))
     else
       base.damage.push({
@@ -441,93 +416,6 @@ class Recovering {
       stage.bits.set(start - 1, false)
     }
     base.damage.push({ file: 'data', problem: 'bytes are missing', start, end: length })
-  }
-
-  /** The roots of the greatest length in (start, end) whose signature holds, as far as they lie there. */
-  async #signedRoots(start: number, end: number): Promise<TreeNode[]> {
-    if (this.#source.verify === null) return []
-    for await (const { index, signature } of this.#slotsDown(end - 1, start, DISCONNECTED_TRIES)) {
-      const roots = await this.#rootsOf(index + 1)
-      if (roots === null || !(await this.#holds(roots, index + 1, signature))) continue
-      return roots.filter((root) => flat.leftSpan(root.index) >= 2 * start)
-    }
-    return []
-  }
-
-  #isStatic(roots: readonly TreeNode[]): boolean {
-    const { key } = this.#source
-    return key === null || (roots.length > 0 && b4a.equals(treeHash(roots), key))
-  }
-
-  async #holds(roots: readonly TreeNode[], length: number, signature: Uint8Array): Promise<boolean> {
-    return this.#source.verify!(signable(treeHash(roots), length), signature)
-  }
-
-  /** Roots as they are stored, or as the nodes below them tell; null if one is missing, or if they do not give `hash`. */
-  async #rootsOf(length: number, hash?: Uint8Array): Promise<TreeNode[] | null> {
-    const { tree } = this.#core.storage
-    const below = this.#below()
-    const roots: TreeNode[] = []
-    for (const index of flat.fullRoots(2 * length)) {
-      const node = this.#healedRoots.get(index) ?? (await tree.get(index)) ?? (await below(index))
-      if (node === null) return null
-      roots.push(node)
-    }
-    const fits = (tried: readonly TreeNode[]) =>
-      hash === undefined || length === 0 || b4a.equals(treeHash(tried), hash)
-    if (!fits(roots)) {
-      for (const [i, { index }] of roots.entries()) {
-        const healed = await below(index)
-        const tried = roots.map((root, j) => (i === j && healed !== null ? healed : root))
-        if (healed === null || !fits(tried)) continue
-        this.#healedRoots.set(index, healed)
-        return tried
-      }
-      return null
-    }
-    for (const root of roots) {
-      if ((await tree.get(root.index)) === null) this.#healedRoots.set(root.index, root)
-    }
-    return roots
-  }
-
-  #below(): (index: number) => Promise<TreeNode | null> {
-    const { core, dataSize, readsData } = this.#source
-    const nothing = bitsOf(new Pages(core.pages.pageSize))
-    const source: CheckSource = {
-      tree: core.storage.tree,
-      data: core.storage.data,
-      dataSize,
-      found: nothing,
-      proven: nothing,
-      from: 0,
-      completeFrom: 0,
-      suspects: [],
-      lostPages: new Set(),
-      signedRoots: async () => [],
-      readsData
-    }
-    return (index) => new TreeCheck(source, core.stage()).below(index)
-  }
-
-  /** Slots `to` … `from` − 1 that are not blank, the last one first; at most `limit` of them. */
-  async *#slotsDown(
-    from: number,
-    to: number,
-    limit: number
-  ): AsyncGenerator<{ index: number; signature: Uint8Array }> {
-    let left = limit
-    for (let end = from; end > to; ) {
-      const start = Math.max(to, end - SLOTS_AT_A_TIME)
-      const slots = await this.#core.storage.signatures.copy(start, end)
-      for (let i = Math.floor(slots.byteLength / SIGNATURE_SIZE) - 1; i >= 0; i--) {
-        const signature = slots.subarray(i * SIGNATURE_SIZE, (i + 1) * SIGNATURE_SIZE)
-        if (isBlank(signature)) continue
-        if (left-- <= 0) return
-        yield { index: start + i, signature }
-      }
-      end = start
-    }
   }
 }
 

@@ -32,6 +32,10 @@ export interface CheckSource {
   signedRoots(start: number, end: number): Promise<TreeNode[]>
   /** Whether blocks are compared with their hashes; an application that writes `data` itself may not have done so yet. */
   readsData: boolean
+  /** Whether a proven node that no way leads up from may be trusted. Without it: yes. */
+  trusts?: (node: TreeNode) => Promise<boolean>
+  /** Told of each block that is compared; `bytes` is null if they cannot be had, and good until the next one. */
+  compared?: (block: number, bytes: Uint8Array | null, holds: boolean) => void
 }
 
 interface Placed {
@@ -75,6 +79,11 @@ export class TreeCheck {
   constructor(source: CheckSource, stage: Stage) {
     this.#source = source
     this.#stage = stage
+  }
+
+  /** A node counts, whatever its bit says. */
+  restore(treeIndex: number): void {
+    this.#stage.treeBits.set(treeIndex, true)
   }
 
   /** Checks the tree under these roots, ascending, from the first block on. Rejects with the storage's error. */
@@ -181,11 +190,12 @@ export class TreeCheck {
       if (!proven.treeBits.any(first, last + 1) || !found.treeBits.any(first, last + 1)) continue
       if (this.#isProven(index)) {
         const node = await this.#node(index)
-        if (node !== null) tops.push(node)
+        if (node !== null && (this.#source.trusts === undefined || (await this.#source.trusts(node))))
+          tops.push(node)
         else
           this.damage.push({
             file: 'tree',
-            problem: 'nodes are missing',
+            problem: 'nodes are missing or do not hold',
             start: first / 2,
             end: last / 2 + 1
           })
@@ -229,6 +239,7 @@ export class TreeCheck {
     if (!this.#source.readsData) return
     const bytes = await this.#read(offset, leaf.size)
     const holds = bytes !== null && b4a.equals(leafHash(bytes), leaf.hash)
+    this.#source.compared?.(block, bytes, holds)
     if (holds !== claimed) this.#stage.bits.set(block, holds)
     if (holds && !claimed) this.found++
     if (!holds && claimed) this.lost++
@@ -260,10 +271,14 @@ export class TreeCheck {
     const pairs: [TreeNode | null, TreeNode | null][] = [
       [newLeft, right],
       [left, newRight],
-      [newLeft, newRight]
+      [newLeft, newRight],
+      // Only a size is wrong, and no data tells which one: as it is of a pair that came as hashes.
+      [left !== null && right !== null ? { ...left, size: parent.size - right.size } : null, right],
+      [left, left !== null && right !== null ? { ...right, size: parent.size - left.size } : null]
     ]
     for (const [one, other] of pairs) {
-      if (one === null || other === null || !areChildren(parent, one, other)) continue
+      if (one === null || other === null || one.size < 0 || other.size < 0) continue
+      if (!areChildren(parent, one, other)) continue
       if (one !== left) this.healed.set(one.index, one)
       if (other !== right) this.healed.set(other.index, other)
       return [one, other]

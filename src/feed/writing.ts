@@ -57,14 +57,12 @@ export abstract class WritingFeed<T> extends FeedState<T> {
       promise.catch(ignore)
       return promise
     }
-    this.appendData(data, force, (error, seq) =>
-      queueMicrotask(() => (error === null ? callback(null, seq) : callback(error)))
-    )
+    this.appendData(data, force, callback)
     return undefined
   }
 
   private appendData(data: unknown, force: boolean, answer: Callback<number>): void {
-    if (this.closingBegun) answer(new DDatabaseError('ERR_FEED_CLOSED'))
+    if (this.closingBegun) queueMicrotask(() => answer(new DDatabaseError('ERR_FEED_CLOSED')))
     else this.appender.append(data, answer, force)
   }
 

@@ -1,6 +1,6 @@
 import b4a from 'b4a'
 import flat from 'flat-tree'
-import { leafHashInto, parentHashInto } from '../crypto/hash.ts'
+import { leafHashInto, parentHashWithin } from '../crypto/hash.ts'
 import { writeUint64 } from '../util/uint64.ts'
 import { HASH_SIZE, NODE_SIZE, type TreeNode } from './node.ts'
 
@@ -25,10 +25,14 @@ export class MerkleBatch {
   readonly reachingBack: TreeNode[] = []
 
   private readonly firstIndex: number
+  // The slots, and behind them the hashes of nodes that have none here: a hash is written once, where it stays.
+  private readonly bytes: Uint8Array
+  private readonly view: DataView
+  private used: number
   // The roots as a stack, in parallel arrays: objects for the many short-lived ones would cost more than hashing.
   private readonly rootIndexes: number[] = []
   private readonly rootSizes: number[] = []
-  private readonly rootHashes: Uint8Array
+  private readonly rootOffsets: number[] = []
 
   /**
    * @param roots - roots of the committed tree, ascending
@@ -40,75 +44,65 @@ export class MerkleBatch {
     this.length = length
     this.byteLength = byteLength
     this.firstIndex = 2 * length
-    this.slots = b4a.alloc(count > 0 ? (2 * count - 1) * NODE_SIZE : 0)
-    // A tree below 2^53 has at most 53 roots, and one more while a block is being added.
-    this.rootHashes = b4a.allocUnsafe(54 * HASH_SIZE)
-    for (let i = 0; i < roots.length; i++) {
-      const root = roots[i]!
+    const slots = count > 0 ? (2 * count - 1) * NODE_SIZE : 0
+    // Each parent that reaches back takes at least one of the old roots with it.
+    this.bytes = b4a.alloc(slots + 2 * roots.length * HASH_SIZE)
+    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
+    this.slots = this.bytes.subarray(0, slots)
+    this.used = slots
+    for (const root of roots) {
       this.rootIndexes.push(root.index)
       this.rootSizes.push(root.size)
-      this.rootHashes.set(root.hash, i * HASH_SIZE)
+      this.rootOffsets.push(this.used)
+      this.bytes.set(root.hash, this.used)
+      this.used += HASH_SIZE
     }
   }
 
   /** Stages one block. */
   append(block: Uint8Array): void {
-    const { rootIndexes, rootSizes, rootHashes } = this
-    let top = rootIndexes.length
+    const { bytes, view, rootIndexes, rootSizes, rootOffsets } = this
     let index = 2 * this.length
     let size = block.byteLength
     this.length++
     this.byteLength += size
-    leafHashInto(rootHashes, top * HASH_SIZE, block)
-    this.collect(index, size, top)
+    let offset = (index - this.firstIndex) * NODE_SIZE
+    leafHashInto(bytes, offset, block)
+    writeUint64(bytes, size, offset + HASH_SIZE)
 
     // While the last root is our sibling, the two become their parent.
-    while (top > 0) {
-      const left = rootIndexes[top - 1]!
+    for (let top = rootIndexes.length - 1; top >= 0; top--) {
+      const left = rootIndexes[top]!
       if (flat.sibling(left) !== index) break
-      top--
+      const leftOffset = rootOffsets[top]!
+      const rightOffset = offset
       index = flat.parent(left)
       size += rootSizes[top]!
-      parentHashInto(
-        rootHashes,
-        top * HASH_SIZE,
-        size,
-        rootHashes,
-        top * HASH_SIZE,
-        rootHashes,
-        (top + 1) * HASH_SIZE
-      )
-      this.collect(index, size, top)
-    }
-    while (rootIndexes.length > top) {
       rootIndexes.pop()
       rootSizes.pop()
+      rootOffsets.pop()
+      const reachesBack = index < this.firstIndex
+      offset = reachesBack ? this.used : (index - this.firstIndex) * NODE_SIZE
+      parentHashWithin(bytes, view, offset, size, leftOffset, rightOffset)
+      if (reachesBack) {
+        this.used += HASH_SIZE
+        this.reachingBack.push({ index, hash: b4a.from(bytes.subarray(offset, this.used)), size })
+      } else writeUint64(bytes, size, offset + HASH_SIZE)
     }
     rootIndexes.push(index)
     rootSizes.push(size)
+    rootOffsets.push(offset)
   }
 
   /** The roots including the staged blocks, ascending. */
   roots(): TreeNode[] {
-    return this.rootIndexes.map((index, i) => ({
-      index,
-      hash: b4a.from(this.rootHashes.subarray(i * HASH_SIZE, (i + 1) * HASH_SIZE)),
-      size: this.rootSizes[i]!
-    }))
-  }
-
-  private collect(index: number, size: number, root: number): void {
-    const hash = root * HASH_SIZE
-    if (index < this.firstIndex) {
-      this.reachingBack.push({
+    return this.rootIndexes.map((index, i) => {
+      const offset = this.rootOffsets[i]!
+      return {
         index,
-        hash: b4a.from(this.rootHashes.subarray(hash, hash + HASH_SIZE)),
-        size
-      })
-      return
-    }
-    const offset = (index - this.firstIndex) * NODE_SIZE
-    for (let i = 0; i < HASH_SIZE; i++) this.slots[offset + i] = this.rootHashes[hash + i]!
-    writeUint64(this.slots, size, offset + HASH_SIZE)
+        hash: b4a.from(this.bytes.subarray(offset, offset + HASH_SIZE)),
+        size: this.rootSizes[i]!
+      }
+    })
   }
 }

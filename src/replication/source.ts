@@ -1,6 +1,7 @@
 /** What replication needs of a feed. The feed implements it; replication knows neither feed nor storage. */
 import type { Bitfield } from '../bitfield/bitfield.ts'
 import type { PageAccess } from '../bitfield/pages.ts'
+import type { TreeNode } from '../merkle/node.ts'
 import type { TreeSet } from '../merkle/tree-set.ts'
 import type { Claim, Proof } from '../merkle/verify.ts'
 import type { ExtensionRegistry } from './extensions.ts'
@@ -56,8 +57,28 @@ export interface ReplicatedContent {
   block(index: number): Promise<Uint8Array | null>
   /** The block that contains byte `bytes`, null if that cannot be told. */
   seek(bytes: number): Promise<number | null>
-  /** Verifies and stores. Errors: why it was refused. */
-  put(claim: Claim, peer: Peer): Promise<void>
+  /**
+   * Verifies and stores. Errors: why it was refused; {@link UnprovenGrowth} unless `anyGrowth`.
+   * @param anyGrowth - also what makes the feed longer without showing that it continues what is here
+   */
+  put(claim: Claim, peer: Peer, anyGrowth?: boolean): Promise<void>
+  /** Roots of the feed, ascending. */
+  readonly roots: readonly TreeNode[]
+  /** Whether the feed is signed as it grows, and so may have been signed twice. */
+  readonly live: boolean
+  /**
+   * Compares a proof with what is here, and stores nothing of it.
+   * @param remoteLength - how many blocks the remote says it has
+   * @returns length of the history that it belongs to, 0 if it does not show that. Errors: `ERR_FORK` and others.
+   */
+  examine(claim: Claim, remoteLength: number): Promise<number>
+}
+
+/** A proof holds, but the longer history that it speaks of need not be the continuation of the one that is here. */
+export class UnprovenGrowth extends Error {
+  constructor() {
+    super('The proof does not show that the longer history continues the one that is here')
+  }
 }
 
 /** A feed as its peers see it. */
@@ -69,6 +90,10 @@ export interface ReplicationSource {
   readonly uploading: boolean
   readonly allowPush: boolean
   readonly maxRequests: number
+  /** Whether blocks are appended here, so that a longer history somewhere else is one that was lost here, or a fork. */
+  readonly writable: boolean
+  /** A remote has a history of `length` blocks that continues the one that is here. */
+  longerSeen(length: number): Promise<void>
   /** Totals of all peers, null if not counted. */
   readonly stats: TransferStats | null
   readonly ifAvailable: Guard

@@ -163,6 +163,11 @@ class DirectoryFile extends RandomAccessFile {
     return true
   }
 
+  /** Bytes of the file at once, or null in the cases of {@link readSync}. */
+  sizeSync(): number | null {
+    return this.#immediate() ? fs.fstatSync(this.fd).size : null
+  }
+
   #immediate(): boolean {
     return this.#shared.sync && this.opened && !this.closed && !this.suspended && this._queued.length === 0
   }

@@ -115,6 +115,16 @@ export class TreeFile {
     return isEmptySlot(this.bytes, offset) ? NO_NODE : readUint64(this.bytes, offset + HASH_SIZE)
   }
 
+  /** Copies the hash of the node in a slot to `target`; its size, {@link NO_NODE} or {@link NOT_LOADED}. */
+  nodeSync(treeIndex: number, target: Uint8Array): number {
+    if (!this.takeSync(treeIndex)) return NOT_LOADED
+    const { bytes } = this
+    const offset = this.offsetOf(treeIndex)
+    if (isEmptySlot(bytes, offset)) return NO_NODE
+    for (let i = 0; i < HASH_SIZE; i++) target[i] = bytes[offset + i]!
+    return readUint64(bytes, offset + HASH_SIZE)
+  }
+
   /** Whether the stored hash of a slot equals `hash`; undefined if the slot is not in memory. */
   hashEqualsSync(treeIndex: number, hash: Uint8Array): boolean | undefined {
     if (!this.takeSync(treeIndex)) return undefined

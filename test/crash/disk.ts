@@ -43,6 +43,11 @@ export class SimulatedDisk {
     this.#files = start.clone()
   }
 
+  /** The files as they are now. */
+  get files(): MemoryFiles {
+    return this.#files
+  }
+
   /** Makes storages for a feed. */
   factory(): (name: string) => object {
     const { extraFiles = false } = this.options

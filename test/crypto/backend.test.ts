@@ -157,27 +157,6 @@ test('crypto backends: new Ed25519 pairs sign for each other', (t) => {
   t.end()
 })
 
-interface Wycheproof {
-  testGroups: {
-    publicKey: { pk: string }
-    tests: { tcId: number; msg: string; sig: string; result: string }[]
-  }[]
-}
-
-test('crypto backends: wycheproof Ed25519', (t) => {
-  for (const { publicKey, tests } of vector<Wycheproof>('public/wycheproof-ed25519.json').testGroups) {
-    for (const { tcId, msg, sig, result } of tests) {
-      // Other sizes do not get as far as the backend (keys.ts).
-      if (sig.length !== 128) continue
-      for (const [name, backend] of BACKENDS) {
-        const verdict = backend.ed25519Verify(hex(sig), hex(msg), hex(publicKey.pk))
-        t.equal(verdict, result === 'valid', `${name}: ${tcId}`)
-      }
-    }
-  }
-  t.end()
-})
-
 test('crypto backends: equal verdicts on signatures that only a dishonest writer makes', (t) => {
   const { Point } = ed25519
   const { Fn } = Point

@@ -1,0 +1,111 @@
+import { stat } from 'node:fs/promises'
+import path from 'node:path'
+import type { Feed } from 'ddatabase'
+import { command } from '../command.ts'
+import type { Context } from '../context.ts'
+import { Failure } from '../exit.ts'
+import { explain } from '../explain.ts'
+import { exportFile, exportFolder } from '../folder/export.ts'
+import { type Manifest, manifestOf } from '../folder/manifest.ts'
+import { unsafeEntries } from '../folder/paths.ts'
+import { feedSource, reading } from '../source.ts'
+import { count, printable, size } from '../units.ts'
+
+export const exportFeed = command({
+  usage: 'export <feed> <target>',
+  describe: 'Write what was imported to files again, with names, modes and times',
+  examples: [
+    ['$0 export ./photos.feed ./photos', 'the folder that was imported'],
+    ['$0 export ./report.feed .', 'the file that was imported, into this folder'],
+    ['$0 export ./log ./log.bin', 'a feed that was not imported: its bytes in one file'],
+    ['$0 export ./photos.feed ./photos --overwrite', 'replace files that differ']
+  ],
+  options: (parser) =>
+    feedSource(parser)
+      .positional('target', { type: 'string', demandOption: true, describe: 'Folder, or file, to write to' })
+      .option('overwrite', {
+        type: 'boolean',
+        default: false,
+        describe: 'Replace files that are there and differ'
+      })
+      .option('skip-unsafe', {
+        type: 'boolean',
+        default: false,
+        describe: 'Leave out what would leave the target, instead of writing nothing'
+      }),
+  async run(args, context) {
+    const { out, signal } = context
+    const { overwrite, skipUnsafe, target } = args
+    await reading(args, context, async ({ feed, remote }) => {
+      const manifest = await manifestOf(feed, { wait: remote, signal })
+      if (manifest === null || manifest.root === 'file') {
+        await writeOne(feed, manifest, target, { overwrite, wait: remote }, context)
+        return
+      }
+      const options = { overwrite, skipUnsafe, wait: remote }
+      const done = await out.showing('exporting', (progress) =>
+        exportFolder(feed, manifest, target, options, progress, signal)
+      )
+      for (const skipped of done.skipped) {
+        out.warn(`${printable(skipped)} is left out because it would leave the target.`)
+      }
+      const words = `${count(done.files, 'file')} written to ${target}, ${done.unchanged} were there already; ${size(done.bytes)} in all.`
+      await out.result(words, { target, ...done })
+    })
+  }
+})
+
+/** The one file that was imported, or all bytes of a feed that holds something else. */
+async function writeOne(
+  feed: Feed,
+  manifest: Manifest | null,
+  target: string,
+  { overwrite, wait }: { overwrite: boolean; wait: boolean },
+  { out, signal }: Context
+): Promise<void> {
+  const entry = manifest?.entries[0] ?? null
+  const there = await stat(target).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw explain(error, target)
+  })
+  let file = target
+  if (there?.isDirectory() || /[/\\]$/.test(target)) {
+    if (entry === null) {
+      throw new Failure(
+        'files',
+        `${target} is a folder, and this feed does not say how its file is called; name a file.`
+      )
+    }
+    // One name and nothing else.
+    if (entry.path.includes('/') || unsafeEntries([entry]).length > 0) {
+      throw new Failure(
+        'files',
+        `${printable(entry.path)} is refused as the name of a file; name a file to write to.`
+      )
+    }
+    file = path.join(target, entry.path)
+  }
+  const existing = file === target ? there : await stat(file).catch(() => null)
+  if (existing !== null && (!overwrite || !existing.isFile())) {
+    throw new Failure('files', `${file} exists already; --overwrite replaces a file.`)
+  }
+  const total = entry?.size ?? feed.byteLength
+  const blocks =
+    entry === null ? { start: 0, end: feed.length } : { start: entry.block, end: entry.block + entry.blocks }
+  await out.showing('exporting', async (progress) => {
+    let done = 0
+    const written = (bytes: number): void => {
+      done += bytes
+      progress.at({ done, total })
+    }
+    try {
+      await exportFile(feed, file, { ...blocks, size: total }, entry, { wait, signal, written })
+    } catch (error) {
+      throw explain(
+        error,
+        (error as NodeJS.ErrnoException).path === undefined ? undefined : path.dirname(file)
+      )
+    }
+  })
+  await out.result(`${size(total)} written to ${file}.`, { target: file, files: 1, bytes: total })
+}

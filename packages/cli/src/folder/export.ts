@@ -1,0 +1,353 @@
+import { randomBytes } from 'node:crypto'
+import type { Stats } from 'node:fs'
+import {
+  chmod,
+  type FileHandle,
+  lstat,
+  lutimes,
+  mkdir,
+  open,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  utimes
+} from 'node:fs/promises'
+import path from 'node:path'
+import type { Feed } from 'ddatabase'
+import { codeOf, Failure } from '../exit.ts'
+import { about, explain } from '../explain.ts'
+import { stopIfAsked } from '../interrupt.ts'
+import type { Progress } from '../progress.ts'
+import { printable } from '../units.ts'
+import type { Entry, Manifest } from './manifest.ts'
+import { unsafeEntries } from './paths.ts'
+
+/** How an export deals with what is in its way. */
+export interface ExportOptions {
+  /** Replace files that are there and differ. */
+  overwrite: boolean
+  /** Leave out what would leave the folder, instead of exporting nothing. */
+  skipUnsafe: boolean
+  /** Fetch blocks that are not here from peers. */
+  wait: boolean
+}
+
+/** What an export came to. */
+export interface Exported {
+  files: number
+  folders: number
+  links: number
+  /** Files that were there already with the same size and time. */
+  unchanged: number
+  bytes: number
+  /** Paths that were left out because they would leave the folder. */
+  skipped: string[]
+}
+
+const RESUMES = 'Each file in the target is whole; the same command goes on with the others.'
+
+// So that a reader sees no other file of this name, and the next run can tell it is nothing.
+const PART = '.ddatabase-part'
+
+/**
+ * Writes the files, folders and links of a manifest below `target`, with their modes and times. Everything is checked
+ * before anything is written, and a file takes its name when it is whole.
+ *
+ * Fails with exit code 4 for a manifest with unsafe paths, and for what is in the way.
+ */
+export async function exportFolder(
+  feed: Feed,
+  manifest: Manifest,
+  target: string,
+  options: ExportOptions,
+  progress: Progress,
+  signal: AbortSignal
+): Promise<Exported> {
+  const unsafe = unsafeEntries(manifest.entries)
+  if (unsafe.length > 0 && !options.skipUnsafe) throw refused(unsafe)
+  const left = new Set(unsafe.map(({ path }) => path))
+  const entries = manifest.entries.filter((entry) => !left.has(entry.path) && !isBelow(entry.path, left))
+  const run = new Export(feed, target, options, progress, signal, entries)
+  await run.checkPlace()
+  const done = await run.write()
+  return {
+    ...done,
+    skipped: manifest.entries.filter((entry) => !entries.includes(entry)).map(({ path }) => path)
+  }
+}
+
+/** Writes blocks `start` … `end` − 1 as one file, whole or not at all, and gives it its mode and time. */
+export async function exportFile(
+  feed: Feed,
+  file: string,
+  blocks: { start: number; end: number; size: number },
+  attributes: { mode: number; mtime: number } | null,
+  { wait, signal, written }: { wait: boolean; signal: AbortSignal; written(bytes: number): void }
+): Promise<void> {
+  const part = path.join(
+    path.dirname(file),
+    `.${path.basename(file).slice(0, 100)}${PART}-${randomBytes(6).toString('hex')}`
+  )
+  let handle: FileHandle | null = null
+  try {
+    // Never through a link that somebody has put there.
+    handle = await open(part, 'wx', 0o600)
+    let size = 0
+    const stream = feed.createReadStream({ start: blocks.start, end: blocks.end, wait })
+    const stop = (): void => void stream.destroy()
+    signal.addEventListener('abort', stop)
+    try {
+      for await (const block of stream) {
+        await handle.writeFile(block)
+        size += block.byteLength
+        if (size > blocks.size) break
+        written(block.byteLength)
+      }
+    } finally {
+      stream.destroy()
+      signal.removeEventListener('abort', stop)
+    }
+    stopIfAsked(signal, RESUMES)
+    if (size !== blocks.size) {
+      throw new Failure(
+        'damage',
+        `The manifest says ${blocks.size} bytes for ${printable(file)}, but its blocks have others.`
+      )
+    }
+    await handle.chmod(attributes?.mode ?? 0o666 & ~process.umask())
+    if (attributes !== null) await handle.utimes(attributes.mtime / 1000, attributes.mtime / 1000)
+    await handle.sync()
+    await handle.close()
+    handle = null
+    await rename(part, file)
+  } catch (error) {
+    await handle?.close().catch(() => {})
+    await rm(part, { force: true }).catch(() => {})
+    throw error
+  }
+}
+
+class Export {
+  readonly #feed: Feed
+  readonly #target: string
+  readonly #options: ExportOptions
+  readonly #progress: Progress
+  readonly #signal: AbortSignal
+  readonly #entries: readonly Entry[]
+  readonly #total: number
+  // Folders below the target that were seen to be folders, and no links.
+  readonly #folders = new Set<string>([''])
+  #bytes = 0
+  #before = 0
+
+  constructor(
+    feed: Feed,
+    target: string,
+    options: ExportOptions,
+    progress: Progress,
+    signal: AbortSignal,
+    entries: readonly Entry[]
+  ) {
+    this.#feed = feed
+    this.#target = path.resolve(target)
+    this.#options = options
+    this.#progress = progress
+    this.#signal = signal
+    this.#entries = entries
+    this.#total = entries.reduce((sum, { size }) => sum + size, 0)
+  }
+
+  /** Looks for what is in the way, before anything is written. */
+  async checkPlace(): Promise<void> {
+    for (const entry of this.#entries) {
+      stopIfAsked(this.#signal, 'Nothing was written yet.')
+      await this.#checkParents(entry.path)
+      const there = await this.#look(entry.path)
+      if (there === null) continue
+      if (entry.type === 'directory' ? there.isDirectory() : await this.#isSame(entry, there)) continue
+      if (there.isDirectory() || entry.type === 'directory' || !this.#options.overwrite)
+        throw this.#inTheWay(entry, there)
+    }
+  }
+
+  async write(): Promise<Omit<Exported, 'skipped'>> {
+    const counted = { files: 0, folders: 0, links: 0, unchanged: 0, bytes: this.#total }
+    await about(this.#target, () => mkdir(this.#target, { recursive: true }))
+    const folders = this.#entries.filter(({ type }) => type === 'directory')
+    for (const folder of folders) {
+      await this.#makeFolder(folder.path)
+      counted.folders++
+    }
+    for (const entry of this.#entries) {
+      if (entry.type !== 'file') continue
+      stopIfAsked(this.#signal, RESUMES)
+      if (await this.#file(entry)) counted.files++
+      else counted.unchanged++
+    }
+    // Links when all files are there: nothing is ever written through one.
+    for (const entry of this.#entries) {
+      if (entry.type !== 'symlink') continue
+      stopIfAsked(this.#signal, RESUMES)
+      await this.#link(entry)
+      counted.links++
+    }
+    // The deepest first, and last of all: what is made in a folder changes its time, and may need its permission.
+    for (const { path: name, mode, mtime } of folders.reverse()) {
+      const place = this.#place(name)
+      await about(place, async () => {
+        await utimes(place, mtime / 1000, mtime / 1000)
+        await chmod(place, mode)
+      })
+    }
+    return counted
+  }
+
+  async #file(entry: Entry): Promise<boolean> {
+    const place = this.#place(entry.path)
+    await this.#makeParents(entry.path)
+    const there = await this.#look(entry.path)
+    if (there !== null && (await this.#isSame(entry, there))) {
+      this.#before += entry.size
+      this.#written(entry.size)
+      await about(place, () => chmod(place, entry.mode))
+      return false
+    }
+    const { block: start, blocks, size } = entry
+    const { wait } = this.#options
+    try {
+      await exportFile(this.#feed, place, { start, end: start + blocks, size }, entry, {
+        wait,
+        signal: this.#signal,
+        written: (bytes) => this.#written(bytes)
+      })
+    } catch (error) {
+      if (codeOf(error) === 'ERR_BLOCK_NOT_DOWNLOADED') {
+        throw new Failure(
+          'missing',
+          `Blocks of ${printable(entry.path)} are not here; fetch them with \`ddatabase sync\`. ${RESUMES}`,
+          error
+        )
+      }
+      throw explain(error, place)
+    }
+    return true
+  }
+
+  async #link(entry: Entry): Promise<void> {
+    const place = this.#place(entry.path)
+    await this.#makeParents(entry.path)
+    const there = await this.#look(entry.path)
+    if (there !== null && (await this.#isSame(entry, there))) return
+    await about(place, async () => {
+      // A link cannot be replaced in one step under its own name.
+      const part = `${place}${PART}-${randomBytes(6).toString('hex')}`
+      await symlink(entry.target!, part)
+      try {
+        await lutimes(part, entry.mtime / 1000, entry.mtime / 1000)
+        await rename(part, place)
+      } catch (error) {
+        await rm(part, { force: true })
+        throw error
+      }
+    })
+  }
+
+  async #makeParents(name: string): Promise<void> {
+    const parent = name.slice(0, Math.max(0, name.lastIndexOf('/')))
+    if (parent !== '') await this.#makeFolder(parent)
+  }
+
+  async #makeFolder(name: string): Promise<void> {
+    if (this.#folders.has(name)) return
+    await this.#makeParents(name)
+    const place = this.#place(name)
+    await about(place, async () => {
+      try {
+        await mkdir(place, 0o700)
+      } catch (error) {
+        // No link: what follows would be written somewhere else.
+        if (codeOf(error) !== 'EEXIST' || !(await lstat(place)).isDirectory()) throw error
+        await this.#openFolder(place)
+      }
+    })
+    this.#folders.add(name)
+  }
+
+  // An export that was cut short may have given a folder its mode, which may forbid to go on in it.
+  async #openFolder(place: string): Promise<void> {
+    const { mode } = await lstat(place)
+    if ((mode & 0o700) !== 0o700) await chmod(place, (mode & 0o777) | 0o700)
+  }
+
+  async #checkParents(name: string): Promise<void> {
+    for (let at = name.indexOf('/'); at !== -1; at = name.indexOf('/', at + 1)) {
+      const parent = name.slice(0, at)
+      const there = await this.#look(parent)
+      if (there === null) return
+      if (!there.isDirectory()) {
+        const what = there.isSymbolicLink() ? 'a link, which may lead out of the target' : 'no folder'
+        throw new Failure(
+          'files',
+          `${this.#place(parent)} is ${what}; remove it, or export to another folder.`
+        )
+      }
+    }
+  }
+
+  async #look(name: string): Promise<Stats | null> {
+    try {
+      return await lstat(this.#place(name))
+    } catch (error) {
+      const code = codeOf(error)
+      if (code === 'ENOENT' || code === 'ENOTDIR') return null
+      throw explain(error, this.#place(name))
+    }
+  }
+
+  async #isSame(entry: Entry, there: Stats): Promise<boolean> {
+    if (entry.type === 'symlink') {
+      return there.isSymbolicLink() && (await readlink(this.#place(entry.path))) === entry.target
+    }
+    return there.isFile() && there.size === entry.size && Math.round(there.mtimeMs) === entry.mtime
+  }
+
+  #inTheWay(entry: Entry, there: Stats): Failure {
+    const place = this.#place(entry.path)
+    if (there.isDirectory() || entry.type === 'directory') {
+      return new Failure(
+        'files',
+        `${place} is in the way, nothing was written; remove it, or export to another folder.`
+      )
+    }
+    return new Failure(
+      'files',
+      `${place} is there and differs, nothing was written; --overwrite replaces such files.`
+    )
+  }
+
+  #place(name: string): string {
+    return path.join(this.#target, ...name.split('/'))
+  }
+
+  #written(bytes: number): void {
+    this.#bytes += bytes
+    this.#progress.at({ done: this.#bytes, total: this.#total, before: this.#before })
+  }
+}
+
+function isBelow(name: string, left: ReadonlySet<string>): boolean {
+  for (let at = name.indexOf('/'); at !== -1; at = name.indexOf('/', at + 1)) {
+    if (left.has(name.slice(0, at))) return true
+  }
+  return false
+}
+
+function refused(unsafe: readonly { path: string; reason: string }[]): Failure {
+  const [first] = unsafe
+  const more = unsafe.length === 1 ? '' : ` (and ${unsafe.length - 1} more)`
+  return new Failure(
+    'files',
+    `${printable(first!.path)} is refused because ${first!.reason}${more}, so nothing was written; --skip-unsafe leaves such things out.`
+  )
+}

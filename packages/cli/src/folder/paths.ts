@@ -1,0 +1,99 @@
+/**
+ * Which paths a manifest may have: none that leaves the folder it is exported to, by itself or by way of symbolic links
+ * that the manifest makes. All of this is decided before anything is written.
+ */
+import type { Entry } from './manifest.ts'
+
+/** An entry that must not be written, and why. */
+export interface Unsafe {
+  path: string
+  /** To be read after "because". */
+  reason: string
+}
+
+// As many links as systems follow.
+const MAX_LINKS = 40
+
+// What Windows reads as something else than a name: drives, streams, the other separator.
+const WINDOWS_ONLY = /[\\:]/
+
+/** The entries that must not be written. `windows`: names that mean something else there are refused as well. */
+export function unsafeEntries(entries: readonly Entry[], windows = process.platform === 'win32'): Unsafe[] {
+  const byPath = new Map<string, Entry>()
+  const unsafe: Unsafe[] = []
+  for (const entry of entries) {
+    const reason = byPath.has(entry.path) ? 'it is named twice' : badPath(entry.path, windows)
+    if (reason === null) byPath.set(entry.path, entry)
+    else unsafe.push({ path: entry.path, reason })
+  }
+  for (const entry of byPath.values()) {
+    const parent = foreignParent(entry.path, byPath)
+    if (parent !== null) unsafe.push({ path: entry.path, reason: `${parent} is no folder` })
+    else if (entry.type === 'symlink' && leaves(entry, byPath, windows)) {
+      unsafe.push({ path: entry.path, reason: 'it is a link that leads out of the folder' })
+    }
+  }
+  return unsafe
+}
+
+/** Why a path cannot be that of an entry, null if it can. */
+function badPath(path: string, windows: boolean): string | null {
+  if (path.includes('\0')) return 'its name holds a zero byte'
+  if (path.startsWith('/')) return 'it is an absolute path'
+  const names = path.split('/')
+  if (names.includes('..')) return 'it leads out of the folder'
+  if (names.includes('') || names.includes('.')) return 'it is no path that an import makes'
+  if (windows && WINDOWS_ONLY.test(path)) return 'its name cannot be used on Windows'
+  return null
+}
+
+/** A part of the path that the manifest has as something else than a folder. */
+function foreignParent(path: string, byPath: ReadonlyMap<string, Entry>): string | null {
+  for (let at = path.indexOf('/'); at !== -1; at = path.indexOf('/', at + 1)) {
+    const parent = path.slice(0, at)
+    const type = byPath.get(parent)?.type
+    if (type !== undefined && type !== 'directory') return parent
+  }
+  return null
+}
+
+/** Whether a link leads out, in any step of following it through the other links of the manifest. */
+function leaves(link: Entry, byPath: ReadonlyMap<string, Entry>, windows: boolean): boolean {
+  const at = link.path.split('/').slice(0, -1)
+  // What is still to be followed, the next name last.
+  const rest: string[] = []
+  let links = 0
+  const follow = (target: string): boolean => {
+    if (target === '' || target.includes('\0') || target.startsWith('/')) return false
+    if (windows && WINDOWS_ONLY.test(target)) return false
+    rest.push(...target.split('/').reverse())
+    return ++links <= MAX_LINKS
+  }
+  if (!follow(link.target!)) return true
+  while (rest.length > 0) {
+    const name = rest.pop()!
+    if (name === '' || name === '.') continue
+    if (name === '..') {
+      if (at.pop() === undefined) return true
+      continue
+    }
+    at.push(name)
+    const next = byPath.get(at.join('/'))
+    if (next?.type !== 'symlink') continue
+    at.pop()
+    if (!follow(next.target!)) return true
+  }
+  return false
+}
+
+/** Whether a link, taken by itself, stays in the folder. */
+export function isInside(path: string, target: string): boolean {
+  if (target.startsWith('/') || /^[a-z]:/i.test(target)) return false
+  let depth = path.split('/').length - 1
+  for (const name of target.split('/')) {
+    if (name === '..') depth--
+    else if (name !== '' && name !== '.') depth++
+    if (depth < 0) return false
+  }
+  return true
+}

@@ -1,0 +1,39 @@
+import { EXIT, Failure } from './exit.ts'
+
+// A shell, or npm, may pass on a Ctrl-C that the terminal has sent to everybody already.
+const ONE_KEYSTROKE = 500
+
+/** A signal that Ctrl-C aborts; a second Ctrl-C ends the process at once, which leaves every feed whole too. */
+export function interruptible(): AbortSignal {
+  const stop = new AbortController()
+  let stopped = 0
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(name, () => {
+      const kind = name === 'SIGINT' ? 'interrupted' : 'terminated'
+      if (!stop.signal.aborted) {
+        stopped = performance.now()
+        stop.abort(kind)
+      } else if (performance.now() - stopped > ONE_KEYSTROKE) {
+        process.exit(EXIT[kind])
+      }
+    })
+  }
+  return stop.signal
+}
+
+/** What is said after Ctrl-C; `remedy` tells what the next run does. */
+export function interruption(signal: AbortSignal, remedy = 'Nothing is broken; run it again.'): Failure {
+  const kind = signal.reason === 'terminated' ? 'terminated' : 'interrupted'
+  return new Failure(kind, `Interrupted. ${remedy}`)
+}
+
+/** Ends the run if Ctrl-C was pressed. Called between two pieces of work, so that none is left half done. */
+export function stopIfAsked(signal: AbortSignal, remedy?: string): void {
+  if (signal.aborted) throw interruption(signal, remedy)
+}
+
+/** Resolves when the signal is aborted. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}

@@ -1,0 +1,248 @@
+import type { KeyPair, ProtocolHandlers, ProtocolStream } from 'ddatabase'
+import { type AnyDuplex, Connection } from './connection.ts'
+import { SwarmError } from './errors.ts'
+import { hex } from './hex.ts'
+import type { ConnectionKind } from './options.ts'
+
+/** What the table needs to know, and whom it tells. */
+export interface TableHost {
+  readonly keyPair: KeyPair
+  readonly Protocol: typeof ProtocolStream
+  readonly stream: ProtocolHandlers
+  readonly maxPeers: number
+  readonly closeTimeout: number
+  /** Whether a peer is welcome. */
+  accept(remotePublicKey: Uint8Array): boolean | Promise<boolean>
+  /** A peer is connected: its feeds may be opened. */
+  connected(connection: Connection): void
+  /** A connection that was told of is over. */
+  disconnected(connection: Connection, reason: Error | null): void
+  /** Whether feeds are replicated on a connection. */
+  inUse(connection: Connection): boolean
+}
+
+/** How a connection begins. */
+export interface Beginning {
+  kind: ConnectionKind
+  initiator: boolean
+  address: string | null
+}
+
+/** Counters of connections since the swarm began. */
+export interface ConnectionCounts {
+  /** Handshakes that were completed and taken. */
+  opened: number
+  /** Of these, those that are over. */
+  closed: number
+  /** Attempts from either side that did not become a connection. */
+  failed: number
+  /** Of those that are over, those that gave way to a newer one with the same peer. */
+  duplicates: number
+  /** Of the failed ones, those that were too many. */
+  refused: number
+}
+
+// For so long an old connection is kept beside a new one, on which feeds are still being opened.
+const OVERLAP = 1000
+// Younger connections may still be about to open their first feed.
+const SETTLED = 5000
+
+/**
+ * All connections: their handshakes, their number, and one for each peer.
+ *
+ * Two swarms may connect twice, each to the other or over several kinds of networks. Both see both connections, but not
+ * in the same order, so if each closed the one that it likes less, both might be closed. Therefore one of the two decides
+ * alone, the one with the greater key: it keeps the connection that was completed last, because an older one may be the remains of
+ * a network or a process that is no more. The other side uses both until then.
+ */
+export class ConnectionTable {
+  readonly counts: ConnectionCounts = { opened: 0, closed: 0, failed: 0, duplicates: 0, refused: 0 }
+  readonly #host: TableHost
+  readonly #handshaking = new Set<Connection>()
+  readonly #open = new Set<Connection>()
+  // By hexadecimal key of the peer.
+  readonly #byPeer = new Map<string, Set<Connection>>()
+  #bytesSent = 0
+  #bytesReceived = 0
+  #waiting: (() => void)[] = []
+  readonly #overlaps = new Set<NodeJS.Timeout>()
+  #ended = false
+
+  constructor(host: TableHost) {
+    this.#host = host
+  }
+
+  /** Connections whose peer is known. */
+  get open(): ReadonlySet<Connection> {
+    return this.#open
+  }
+
+  /** Number of different peers. */
+  get peers(): number {
+    return this.#byPeer.size
+  }
+
+  /** Bytes over all connections, also those that are over. */
+  get bytes(): { sent: number; received: number } {
+    let sent = this.#bytesSent
+    let received = this.#bytesReceived
+    for (const connections of [this.#handshaking, this.#open]) {
+      for (const { bytesSent, bytesReceived } of connections) {
+        sent += bytesSent
+        received += bytesReceived
+      }
+    }
+    return { sent, received }
+  }
+
+  /** Whether there is a connection to this peer. */
+  has(remotePublicKey: Uint8Array): boolean {
+    return this.#byPeer.has(hex(remotePublicKey))
+  }
+
+  /** Resolves when all handshakes that are under way now, or begin meanwhile, are over. */
+  handshakes(): Promise<void> {
+    if (this.#handshaking.size === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  /**
+   * Takes a connection on: resolves when the peer is known and welcome.
+   * Errors: `ERR_SWARM_CLOSED`, `ERR_MAX_PEERS`, `ERR_SELF`, `ERR_NOT_WELCOME`, `ERR_CONNECTION_LOST`.
+   */
+  async add(duplex: AnyDuplex, { kind, initiator, address }: Beginning): Promise<Connection> {
+    const refusal = this.#ended ? 'ERR_SWARM_CLOSED' : this.#isCrowded() ? 'ERR_MAX_PEERS' : null
+    if (refusal !== null) {
+      this.counts.failed++
+      if (refusal === 'ERR_MAX_PEERS') this.counts.refused++
+      duplex.on('error', () => {})
+      duplex.destroy()
+      throw new SwarmError(refusal)
+    }
+    const { Protocol, keyPair, stream: options, closeTimeout } = this.#host
+    let unwelcome: SwarmError | null = null
+    const stream = new Protocol(initiator, {
+      ...options,
+      live: true,
+      keyPair,
+      onauthenticate: async (remotePublicKey, done) => {
+        unwelcome = await this.#judge(remotePublicKey)
+        done(unwelcome)
+      },
+      onhandshake: () => this.#admit(connection)
+    })
+    const connection: Connection = new Connection(duplex, stream, { kind, address, closeTimeout })
+    this.#handshaking.add(connection)
+    const begun = new Promise<void>((resolve) => stream.once('handshake', resolve))
+    void connection.closed.then((reason) => this.#remove(connection, unwelcome ?? reason))
+    const ended = connection.closed.then((reason) => {
+      if (reason instanceof SwarmError) throw reason
+      throw unwelcome ?? new SwarmError('ERR_CONNECTION_LOST', { cause: reason ?? undefined })
+    })
+    await Promise.race([begun, ended])
+    // The peer may be one too many.
+    if (!this.#open.has(connection)) await ended
+    return connection
+  }
+
+  /** Ends all connections in good order; further ones are refused. */
+  async close(): Promise<void> {
+    this.#end()
+    await Promise.all([...this.#open].map((connection) => connection.close()))
+  }
+
+  /** Ends all connections at once; further ones are refused. */
+  destroy(): void {
+    this.#end()
+    for (const connection of this.#open) connection.destroy()
+  }
+
+  // Strangers that do not finish their handshakes must not take the place of peers, nor be without bound.
+  #isCrowded(): boolean {
+    return this.#handshaking.size >= this.#host.maxPeers
+  }
+
+  async #judge(remotePublicKey: Uint8Array): Promise<SwarmError | null> {
+    if (hex(remotePublicKey) === hex(this.#host.keyPair.publicKey)) return new SwarmError('ERR_SELF')
+    try {
+      return (await this.#host.accept(remotePublicKey)) === true ? null : new SwarmError('ERR_NOT_WELCOME')
+    } catch (cause) {
+      return new SwarmError('ERR_NOT_WELCOME', { cause })
+    }
+  }
+
+  #admit(connection: Connection): void {
+    if (connection.stream.destroying) return
+    const id = hex(connection.remotePublicKey)
+    const others = [...(this.#byPeer.get(id) ?? [])]
+    if (others.length === 0 && this.peers >= this.#host.maxPeers && !this.#makeRoom()) {
+      this.counts.refused++
+      connection.refuse('ERR_MAX_PEERS')
+      return
+    }
+    this.#handshaking.delete(connection)
+    this.#tellWaiting()
+    this.#open.add(connection)
+    this.#byPeer.set(id, new Set([...others, connection]))
+    this.counts.opened++
+    this.#host.connected(connection)
+    const decides = id < hex(this.#host.keyPair.publicKey)
+    // More than two are not needed by anybody.
+    for (const other of decides ? others : others.slice(0, -1)) this.#replace(other)
+  }
+
+  #replace(connection: Connection): void {
+    const timer = setTimeout(() => {
+      this.#overlaps.delete(timer)
+      if (!this.#open.has(connection)) return
+      this.counts.duplicates++
+      connection.refuse('ERR_DUPLICATE')
+    }, OVERLAP)
+    this.#overlaps.add(timer)
+  }
+
+  #end(): void {
+    this.#ended = true
+    for (const timer of this.#overlaps) clearTimeout(timer)
+    for (const connection of this.#handshaking) connection.refuse('ERR_SWARM_CLOSED')
+  }
+
+  // A peer that shares nothing gives way to one that may.
+  #makeRoom(): boolean {
+    for (const connection of this.#open) {
+      if (Date.now() - connection.since < SETTLED || this.#host.inUse(connection)) continue
+      this.#forget(connection)
+      connection.refuse('ERR_MAX_PEERS')
+      return true
+    }
+    return false
+  }
+
+  #remove(connection: Connection, reason: Error | null): void {
+    this.#bytesSent += connection.bytesSent
+    this.#bytesReceived += connection.bytesReceived
+    if (this.#handshaking.delete(connection)) {
+      this.counts.failed++
+      this.#tellWaiting()
+      return
+    }
+    this.#open.delete(connection)
+    this.#forget(connection)
+    this.counts.closed++
+    this.#host.disconnected(connection, reason)
+  }
+
+  #forget(connection: Connection): void {
+    const id = hex(connection.remotePublicKey)
+    const connections = this.#byPeer.get(id)
+    connections?.delete(connection)
+    if (connections?.size === 0) this.#byPeer.delete(id)
+  }
+
+  #tellWaiting(): void {
+    if (this.#handshaking.size > 0) return
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const resolve of waiting) resolve()
+  }
+}

@@ -1,0 +1,154 @@
+import type { Peer } from 'ddatabase'
+import type { Connection } from './connection.ts'
+import { hex } from './hex.ts'
+import type { JoinedFeed } from './joined-feed.ts'
+
+// Feeds that were opened and that the peer has not answered; it may end the connection from 4096 on.
+const UNANSWERED = 1024
+// Feeds that were refused and are remembered, in case they are joined later.
+const REMEMBERED = 4096
+// Feeds that the application is asked about at a time.
+const ASKED = 16
+
+/** What an exchange needs of the swarm. */
+export interface ExchangeHost {
+  /** The feed that was joined under a discovery key in hexadecimal digits. */
+  find(id: string): JoinedFeed | null
+  /** Asks the application for a feed. */
+  open(discoveryKey: Uint8Array, connection: Connection): Promise<JoinedFeed | null>
+  /** The peer does not have a feed that it was asked for. */
+  refused(joined: JoinedFeed, connection: Connection): void
+}
+
+/**
+ * Which feeds are open on one connection. The peer is asked for the feeds that peers are looked for of, in the order of their
+ * priority and never for too many at a time; and what the peer asks for is opened if it was joined, or the application agrees.
+ */
+export class Exchange {
+  readonly connection: Connection
+  readonly #host: ExchangeHost
+  // Attached and not answered yet.
+  readonly #unanswered = new Set<Peer>()
+  readonly #queue: JoinedFeed[] = []
+  // Asked for by the peer, and not to be had.
+  readonly #missed = new Set<string>()
+  readonly #open = new Map<Peer, JoinedFeed>()
+  // What the application is to be asked about.
+  readonly #questions: Uint8Array[] = []
+  #asking = 0
+
+  constructor(connection: Connection, host: ExchangeHost) {
+    this.connection = connection
+    this.#host = host
+    connection.stream.on('discovery-key', (discoveryKey) => this.#ondiscoverykey(discoveryKey))
+  }
+
+  /** The feeds that both sides have opened. */
+  get feeds(): JoinedFeed[] {
+    return [...this.#open.values()]
+  }
+
+  /** Whether something is replicated, or may be soon. */
+  get inUse(): boolean {
+    return this.#open.size > 0 || this.#asking > 0
+  }
+
+  /** Asks the peer for feeds; those that come first in the list first. */
+  ask(feeds: Iterable<JoinedFeed>): void {
+    for (const joined of feeds) this.#queue.push(joined)
+    this.#askNext()
+  }
+
+  /** A feed was joined: the peer gets it if it has asked for it before. */
+  joined(joined: JoinedFeed, id: string): void {
+    if (this.#missed.delete(id)) this.#attach(joined)
+    else if (joined.client) this.ask([joined])
+  }
+
+  /** A feed was left. */
+  left(joined: JoinedFeed, id: string): void {
+    const peer = this.#peerOf(joined)
+    if (peer === undefined) return
+    if (peer.remoteOpened) this.#remember(id)
+    this.#unanswered.delete(peer)
+    this.#open.delete(peer)
+    peer.close()
+    this.#askNext()
+  }
+
+  /** The peer has opened a feed, too. */
+  opened(joined: JoinedFeed, peer: Peer): void {
+    this.#open.set(peer, joined)
+    this.#unanswered.delete(peer)
+    this.#askNext()
+  }
+
+  /** A feed is not on this connection any more. */
+  removed(joined: JoinedFeed, peer: Peer): void {
+    this.#open.delete(peer)
+    if (!this.#unanswered.delete(peer) || this.connection.stream.destroying) return
+    this.#host.refused(joined, this.connection)
+    this.#askNext()
+  }
+
+  #askNext(): void {
+    while (this.#unanswered.size < UNANSWERED && !this.connection.stream.destroying) {
+      const joined = this.#queue.shift()
+      if (joined === undefined) return
+      if (!joined.left && joined.client) this.#attach(joined)
+    }
+  }
+
+  #attach(joined: JoinedFeed): void {
+    const { feed } = joined
+    const { stream } = this.connection
+    if (feed.closed || stream.destroying || this.#peerOf(joined) !== undefined) return
+    feed.replicate(stream, { live: true })
+    const peer = this.#peerOf(joined)
+    if (peer === undefined) return
+    // The peer's own opening may have been here before; then `peer-open` follows at once.
+    this.#unanswered.add(peer)
+  }
+
+  #peerOf(joined: JoinedFeed): Peer | undefined {
+    return joined.feed.peers.find((peer) => peer.stream.stream === this.connection.stream)
+  }
+
+  #ondiscoverykey(discoveryKey: Uint8Array): void {
+    const joined = this.#host.find(hex(discoveryKey))
+    if (joined !== null) {
+      this.#attach(joined)
+      return
+    }
+    this.#questions.push(discoveryKey)
+    this.#answerNext()
+  }
+
+  #answerNext(): void {
+    while (this.#asking < ASKED) {
+      const discoveryKey = this.#questions.shift()
+      if (discoveryKey === undefined) return
+      this.#asking++
+      void this.#answer(discoveryKey).finally(() => {
+        this.#asking--
+        this.#answerNext()
+      })
+    }
+  }
+
+  async #answer(discoveryKey: Uint8Array): Promise<void> {
+    const { connection } = this
+    const joined = await this.#host.open(discoveryKey, connection)
+    if (connection.stream.destroying) return
+    if (joined !== null) {
+      this.#attach(joined)
+      return
+    }
+    this.#remember(hex(discoveryKey))
+    connection.stream.close(discoveryKey)
+  }
+
+  #remember(id: string): void {
+    if (this.#missed.size < REMEMBERED) this.#missed.add(id)
+  }
+}

@@ -1,0 +1,67 @@
+import type { EventEmitter } from 'node:events'
+import type { AnyDuplex } from './connection.ts'
+import type { BootstrapNode } from './options.ts'
+
+/** What is used of Hyperswarm, which has no types of its own. */
+export interface Hyperswarm extends EventEmitter {
+  readonly connecting: number
+  readonly dht: HyperDht
+  readonly peers: ReadonlyMap<string, unknown>
+  join(topic: Uint8Array, options: TopicOptions): TopicSession
+  flush(): Promise<boolean>
+  destroy(options: { force: boolean }): Promise<void>
+  on(event: 'connection', listener: (connection: HyperswarmConnection) => void): this
+}
+
+/** A connection of Hyperswarm. */
+export type HyperswarmConnection = AnyDuplex & {
+  readonly isInitiator: boolean
+  readonly rawStream: RawStream
+}
+
+/** The socket below a connection of Hyperswarm. */
+export interface RawStream {
+  readonly remoteHost: string | null
+  readonly remotePort: number
+}
+
+/** How a topic is joined. One of both has to be true. */
+export interface TopicOptions {
+  server: boolean
+  client: boolean
+}
+
+/** A topic that was joined. */
+export interface TopicSession {
+  refresh(options: TopicOptions): Promise<boolean>
+  flushed(): Promise<boolean>
+  destroy(): Promise<void>
+}
+
+/** A node of the network. */
+export interface HyperDht extends EventEmitter {
+  readonly online: boolean
+  readonly bootstrapped: boolean
+  fullyBootstrapped(): Promise<void>
+  destroy(options?: { force: boolean }): Promise<void>
+}
+
+/** How Hyperswarm is started. */
+export interface HyperswarmOptions {
+  bootstrap: readonly BootstrapNode[] | null
+  host: string | null
+  seed: Uint8Array
+  maxPeers: number
+}
+
+/** Loads Hyperswarm and starts a node, which has to be destroyed. Not before it is needed: it opens sockets. */
+export async function startHyperswarm(options: HyperswarmOptions): Promise<Hyperswarm> {
+  const [swarmModule, dhtModule] = await Promise.all([import('hyperswarm'), import('hyperdht')])
+  const HyperswarmClass = swarmModule.default as new (options: object) => Hyperswarm
+  const HyperDhtClass = dhtModule.default as new (options: object) => HyperDht
+  const dht = new HyperDhtClass({
+    ...(options.bootstrap === null ? {} : { bootstrap: options.bootstrap }),
+    ...(options.host === null ? {} : { host: options.host })
+  })
+  return new HyperswarmClass({ dht, seed: options.seed, maxPeers: options.maxPeers })
+}

@@ -1,0 +1,133 @@
+/** Writing the files of a feed that is being opened: headers and keys, what empties an old feed, and what repairs it. */
+import b4a from 'b4a'
+import { KEY_SIZE, SECRET_KEY_SIZE, SIGNATURE_SIZE } from '../crypto/keys.ts'
+import { DDatabaseError } from '../errors.ts'
+import { NODE_SIZE } from '../merkle/node.ts'
+import type { Durability } from '../storage/durability.ts'
+import { encodeHeader, type FileName, HEADER_SIZE, isBlank } from '../storage/layout.ts'
+import type { StorageFile } from '../storage/random-access.ts'
+import { encodeNode } from '../storage/tree-file.ts'
+import { ignore } from '../util/callback.ts'
+import type { Core } from './core.ts'
+import type { FeedOptions } from './options.ts'
+import type { Recovered } from './recovery.ts'
+import type { FeedFiles, Found, StoredFiles } from './stored-files.ts'
+
+/** Writes to the files of a feed that is being opened. */
+export class FileWriter {
+  private readonly files: FeedFiles
+  private readonly stored: StoredFiles
+  private readonly options: FeedOptions
+
+  constructor(files: FeedFiles, stored: StoredFiles, options: FeedOptions) {
+    this.files = files
+    this.stored = stored
+    this.options = options
+  }
+
+  private file(name: FileName): StorageFile {
+    return this.files[name]
+  }
+
+  /** Writes the headers that are missing. Errors: `ELOCKED` if another process was faster. */
+  async writeHeaders(found: Found): Promise<void> {
+    const entrySizes = { bitfield: found.pages.pageSize, tree: NODE_SIZE, signatures: SIGNATURE_SIZE }
+    for (const name of found.missingHeaders) {
+      await this.file(name).write(0, encodeHeader(name, entrySizes[name]))
+      // The first write of a new bitfield takes the lock; whoever was faster has stored a key by then.
+      if (
+        name === 'bitfield' &&
+        found.key === null &&
+        (await this.stored.readKey()) !== null &&
+        !this.options.overwrite
+      ) {
+        throw new DDatabaseError('ELOCKED')
+      }
+    }
+  }
+
+  /** Makes the stored content unreachable, and the old secret key unusable, before the new keys are written. */
+  async empty(core: Core, secretKey: Uint8Array | null, found: Found): Promise<void> {
+    const { sizes } = found
+    if (sizes.bitfield === null || sizes.bitfield > HEADER_SIZE) {
+      await this.file('bitfield').del(HEADER_SIZE, Number.POSITIVE_INFINITY)
+      await blankPages(this.file('bitfield'), found.pages.pageSize)
+    }
+    // A signature that is found beyond the end speaks of a history that was lost.
+    const slots = Math.floor(((sizes.signatures ?? 0) - HEADER_SIZE) / SIGNATURE_SIZE)
+    if (slots > 0) await core.storage.signatures.remove(0, slots + 1)
+    const keepsNone = secretKey === null || this.options.storeSecretKey === false
+    if (keepsNone && (await this.file('secret_key').readIfPresent(0, 1).catch(ignore)) !== null) {
+      await this.erase('secret_key', SECRET_KEY_SIZE)
+    }
+  }
+
+  private async erase(name: 'key' | 'secret_key', size: number): Promise<void> {
+    const file = this.file(name)
+    await file.del(0, Number.POSITIVE_INFINITY)
+    // A storage that cannot delete: zeros count as no key.
+    if (!file.deletes) await file.write(0, b4a.alloc(size))
+  }
+
+  /**
+   * Keys are durable before anybody gets to know them, whatever the durability of the feed: there is no way back.
+   *
+   * The secret key goes first: a creation cut short then fails clearly instead of opening as a mere replica.
+   * A creation that fails is taken back, so that the next one starts from nothing.
+   */
+  async writeKeys(
+    found: Found,
+    key: Uint8Array | null,
+    secretKey: Uint8Array | null,
+    generated: boolean,
+    durability: Durability
+  ): Promise<void> {
+    const keeps = secretKey !== null && this.options.storeSecretKey !== false
+    const newSecret = keeps && (generated || !same(secretKey, found.secretKey))
+    try {
+      if (newSecret) await this.file('secret_key').write(0, secretKey)
+      if (key !== null && !same(key, found.key)) {
+        await this.file('key').write(0, key)
+        await durability.sync(this.file('secret_key'), this.file('key'))
+      }
+    } catch (error) {
+      if (newSecret && found.secretKey === null) await this.erase('secret_key', SECRET_KEY_SIZE).catch(ignore)
+      if (found.key === null) await this.erase('key', KEY_SIZE).catch(ignore)
+      throw error
+    }
+  }
+}
+
+/** Writes what recovering a feed has come to. On media that cannot be written it holds for this opening. */
+export async function writeRepairs(
+  core: Core,
+  { nodes, signature, report, length }: Recovered
+): Promise<void> {
+  if (report === null) return
+  try {
+    for (const node of nodes) await core.storage.tree.write(node.index, encodeNode(node))
+    if (signature !== null) await core.storage.signatures.write(length - 1, signature)
+    const stage = core.stage().pages
+    await core.storage.bitfield.write(stage)
+    core.storage.bitfield.adopt(stage)
+  } catch (error) {
+    if (!READ_ONLY.has((error as { code?: unknown } | null)?.code)) throw error
+  }
+}
+
+const READ_ONLY: ReadonlySet<unknown> = new Set(['EACCES', 'EPERM', 'EROFS'])
+
+function same(a: Uint8Array, b: Uint8Array | null): boolean {
+  return b !== null && b4a.equals(a, b)
+}
+
+/** Fills the pages that a storage has left, because it cannot delete or only says that it did, with zeros. */
+async function blankPages(file: StorageFile, pageSize: number): Promise<void> {
+  const size = await file.size()
+  for (let offset = HEADER_SIZE; size === null || offset < size; offset += pageSize) {
+    const length = size === null ? pageSize : Math.min(pageSize, size - offset)
+    const page = size === null ? await file.readOrAbsent(offset, length) : await file.read(offset, length)
+    if (page === null) return
+    if (!isBlank(page)) await file.write(offset, b4a.alloc(length))
+  }
+}

@@ -1,0 +1,217 @@
+/** What is done about damage that is found where a feed is used (docs/design.md, "Damage"). */
+import b4a from 'b4a'
+import flat from 'flat-tree'
+import { Bitfield } from '../bitfield/bitfield.ts'
+import { PAGE_BLOCKS, PAGE_SIZE, Pages } from '../bitfield/pages.ts'
+import { type Damage, DDatabaseError } from '../errors.ts'
+import type { TreeNode } from '../merkle/node.ts'
+import { storageError } from '../storage/storage.ts'
+import { encodeNode } from '../storage/tree-file.ts'
+import { bitsOf, sameNodes } from './bit-difference.ts'
+import type { Core, Stage } from './core.ts'
+import { TreeCheck } from './tree-check.ts'
+
+/** How many blocks are remembered as damaged; others are just not here. */
+const MOST_REMEMBERED = 65_536
+
+/** What looking at a range of blocks from the roots down has come to. Nothing is changed yet. */
+export interface RangeCheck {
+  /** The bits as they should be: of what does not hold they are taken. */
+  stage: Stage
+  /** Nodes that can be mended. */
+  nodes: TreeNode[]
+  /** Blocks of the range that are here and hold. */
+  valid: number
+  /** Blocks of the range, ascending, that have a bit and do not hold. */
+  invalid: number[]
+  /** All that was found, in the order of the blocks. */
+  damage: Damage[]
+}
+
+/**
+ * Compares blocks `start` … `end` − 1, and the nodes on the way to them, with the roots. Of the nodes only those that are known
+ * count. To be called by who holds the feed's mutex, or looks again.
+ * @param compared - told of each block, see `CheckSource`
+ * Rejects with the storage's error.
+ */
+export async function checkRange(
+  core: Core,
+  start: number,
+  end: number,
+  compared?: (block: number, bytes: Uint8Array | null, holds: boolean) => void
+): Promise<RangeCheck> {
+  const stage = core.stage()
+  const found = bitsOf(core.pages)
+  const { tree, data } = core.storage
+  let valid = 0
+  const blocks: Damage[] = []
+  const check = new TreeCheck(
+    {
+      tree,
+      data,
+      dataSize: await data.size(),
+      found,
+      proven: { bits: NOTHING, treeBits: found.treeBits },
+      from: core.length,
+      completeFrom: core.length,
+      suspects: [[start, end]],
+      lostPages: new Set(),
+      signedRoots: async () => [],
+      readsData: core.judgesData,
+      trusts: async (node) => core.verified === null || core.verified.wasRoot(core, node),
+      compared: (block, bytes, holds) => {
+        compared?.(block, bytes, holds)
+        if (holds) valid++
+        else if (core.bits.get(block)) blocks.push(dataDamage(block, bytes === null))
+      }
+    },
+    stage
+  )
+  for (const root of core.roots) await healRoot(core, root, start, end, check)
+  await check.run(core.roots)
+  const invalid: number[] = []
+  for (let at = core.bits.firstPresent(start, end); at !== -1; at = core.bits.firstPresent(at + 1, end)) {
+    if (!stage.bits.get(at)) invalid.push(at)
+  }
+  const nodes = [...check.healed.values()]
+  const mended = nodes.map(({ index }) => nodeDamage(index))
+  const damage = [...mended, ...check.damage, ...blocks].sort((a, b) => a.start - b.start)
+  return { stage, nodes, valid, invalid, damage }
+}
+
+const NOTHING = new Bitfield(new Pages(PAGE_SIZE))
+
+/** The slot of a root has to say what was verified, or signed, when it came. */
+async function healRoot(core: Core, root: TreeNode, start: number, end: number, check: TreeCheck): Promise<void> {
+  if (flat.rightSpan(root.index) < 2 * start || flat.leftSpan(root.index) >= 2 * end) return
+  const stored = await core.storage.tree.get(root.index)
+  if (stored === null || stored.size !== root.size || !b4a.equals(stored.hash, root.hash)) {
+    check.healed.set(root.index, root)
+  }
+  if (!core.tree.get(root.index)) check.restore(root.index)
+}
+
+function dataDamage(block: number, missing: boolean): Damage {
+  const problem = missing ? 'bytes are missing' : 'the block does not match its hash'
+  return { file: 'data', problem, start: block, end: block + 1 }
+}
+
+function nodeDamage(treeIndex: number): Damage {
+  return {
+    file: 'tree',
+    problem: 'a node does not hold',
+    start: flat.leftSpan(treeIndex) / 2,
+    end: flat.rightSpan(treeIndex) / 2 + 1
+  }
+}
+
+/**
+ * Deals with a block that is here and could not be verified: nodes that can be mended are; a block that does not hold is not here
+ * any more.
+ * @returns its bytes, or null if it was taken away meanwhile
+ * Errors: `ERR_BLOCK_DAMAGED` if it is given up, `ERR_STORAGE`, `ERR_FEED_CLOSED`
+ */
+export function healBlock(core: Core, block: number): Promise<Uint8Array | null> {
+  return core.change(async () => {
+    if (block >= core.length || !core.bits.get(block)) return null
+    let kept: Uint8Array | null = null
+    const checked = await checkRange(core, block, block + 1, (compared, bytes, holds) => {
+      if (compared === block && holds) kept = b4a.from(bytes!)
+    }).catch(rethrow)
+    if (!core.judgesData) throw damaged(block, checked.damage)
+    // Nothing leads to it from the roots: as good as unknown.
+    if (kept === null && checked.stage.bits.set(block, false)) {
+      checked.stage.treeBits.set(2 * block, false)
+      checked.invalid.push(block)
+      checked.damage.push({ file: 'tree', problem: 'nothing proves the block', start: block, end: block + 1 })
+    }
+    await settleRange(core, checked, block, block + 1)
+    if (kept === null) throw damaged(block, checked.damage)
+    core.verified?.held(block)
+    return kept
+  })
+}
+
+/**
+ * Makes sure that a node that is known is stored as it should be. What cannot be mended is not known any more.
+ * @returns whether it holds
+ * Errors: `ERR_STORAGE`, `ERR_FEED_CLOSED`
+ */
+export async function proveNode(core: Core, treeIndex: number): Promise<boolean> {
+  const { verified } = core
+  if (verified === null || (await verified.nodeHolds(core, treeIndex).catch(rethrow))) return true
+  return core.change(async () => {
+    if (!core.tree.get(treeIndex)) return false
+    if (await verified.nodeHolds(core, treeIndex).catch(rethrow)) return true
+    const block = flat.leftSpan(treeIndex) / 2
+    if (block >= core.length) return false
+    const checked = await checkRange(core, block, block + 1).catch(rethrow)
+    await settleRange(core, checked, block, block + 1)
+    if (!core.tree.get(treeIndex)) return false
+    if (await verified.nodeHolds(core, treeIndex).catch(rethrow)) return true
+    // The way up is unknown, and no signature speaks for it.
+    const stage = core.stage()
+    stage.treeBits.set(treeIndex, false)
+    await core.checkpoints?.forgotten()
+    await core.commit({}, stage)
+    return false
+  })
+}
+
+function damaged(block: number, damage: readonly Damage[]): DDatabaseError {
+  return new DDatabaseError('ERR_BLOCK_DAMAGED', {
+    message: `Block ${block} is damaged in the storage, and no peer has it`,
+    damage
+  })
+}
+
+/**
+ * Writes what {@link checkRange} has come to, and tells of it. What cannot be written, on media that are read only or full, holds
+ * until the feed is closed. Called under the feed's mutex.
+ */
+export async function settleRange(core: Core, checked: RangeCheck, start: number, end: number): Promise<void> {
+  const { stage, nodes, damage } = checked
+  const { pages } = stage
+  const gone: [number, number][] = []
+  // More than the range may be gone: what lies below a node that cannot be mended.
+  for (const page of pages.dirty) addGone(gone, core, stage, page)
+  if (pages.dirty.length === 0 && nodes.length === 0) {
+    if (damage.length > 0) core.ondamage?.(damage, false, gone)
+    return
+  }
+  const forgets = pages.dirty.some((page) => !sameNodes(pages.read(page), core.pages.read(page)))
+  try {
+    // A checkpoint that still claims what is given up would make the next opening fail.
+    if (forgets) await core.checkpoints?.forgotten()
+    else for (const [from, to] of gone) await core.checkpoints?.cleared({ start: from, end: to })
+    await core.commit({ slots: nodes.map((node) => ({ treeIndex: node.index, bytes: encodeNode(node) })) }, stage)
+  } catch {
+    core.storage.bitfield.adopt(pages)
+  }
+  for (const [from, to] of gone) {
+    core.removals++
+    core.verified?.forget(from, to)
+    for (let block = from; block < to; block++) {
+      core.storage.blocks?.delete(block)
+      if (core.damaged.size < MOST_REMEMBERED) core.damaged.add(block)
+    }
+  }
+  if (forgets) core.verified?.forget(start, end)
+  core.ondamage?.(damage, gone.length === 0, gone)
+}
+
+/** Blocks of a page of the bitfield that lose their bit, as ranges. */
+function addGone(gone: [number, number][], core: Core, stage: Stage, page: number): void {
+  const first = page * PAGE_BLOCKS
+  const end = first + PAGE_BLOCKS
+  for (let at = core.bits.firstPresent(first, end); at !== -1; at = core.bits.firstPresent(at + 1, end)) {
+    if (stage.bits.get(at)) continue
+    const last = gone[gone.length - 1]
+    if (last?.[1] === at) last[1]++
+    else gone.push([at, at + 1])
+  }
+}
+
+function rethrow(error: unknown): never {
+  throw storageError(error)
+}

@@ -1,0 +1,175 @@
+/** What the files of a feed hold, read before the first byte is written (spec FORMAT §6). */
+import b4a from 'b4a'
+import { LEGACY_PAGE_SIZE, PAGE_SIZE, Pages } from '../bitfield/pages.ts'
+import { KEY_SIZE, SECRET_KEY_SIZE, SIGNATURE_SIZE } from '../crypto/keys.ts'
+import { DDatabaseError } from '../errors.ts'
+import { NODE_SIZE } from '../merkle/node.ts'
+import type { Checkpoint, CheckpointFiles } from '../storage/checkpoint.ts'
+import {
+  decodeHeader,
+  encodeHeader,
+  type FileName,
+  HEADER_SIZE,
+  type HeadedFile,
+  isBlank
+} from '../storage/layout.ts'
+import type { StorageFile } from '../storage/random-access.ts'
+
+/** The six storages of a feed, by name. */
+export type FeedFiles = Record<FileName, StorageFile>
+
+/** What the files hold before anything is written. */
+export interface Found {
+  key: Uint8Array | null
+  secretKey: Uint8Array | null
+  /** The bitfield. */
+  pages: Pages
+  missingHeaders: HeadedFile[]
+  checkpoint: Checkpoint | null
+  /** A header is cut short: a creation that did not get far, or damage. */
+  tornHeader: boolean
+  sizes: Record<'tree' | 'signatures' | 'data' | 'bitfield', number | null>
+}
+
+/** Reads the files of a feed that is being opened. */
+export class StoredFiles {
+  private readonly files: Partial<FeedFiles>
+
+  /** @param files - filled while the feed is being opened */
+  constructor(files: Partial<FeedFiles>) {
+    this.files = files
+  }
+
+  private file(name: FileName): StorageFile {
+    return this.files[name]!
+  }
+
+  /** The stored public key; null if there is none, or zeros. Errors: `ERR_KEY_DAMAGED`, `ERR_STORAGE`. */
+  async readKey(): Promise<Uint8Array | null> {
+    return nonBlank(await readWhole(this.file('key'), KEY_SIZE, 'ERR_KEY_DAMAGED'))
+  }
+
+  /** Reads everything that decides, the bitfield first: that takes the lock of a directory. */
+  async look(overwrite: boolean, checkpoints: CheckpointFiles | null): Promise<Found> {
+    const missingHeaders: HeadedFile[] = []
+    const header = async (name: HeadedFile, entrySizes: readonly number[]): Promise<number | null> => {
+      try {
+        return await this.readHeader(name, entrySizes, missingHeaders)
+      } catch (error) {
+        if (!overwrite || (error as { code?: unknown }).code !== 'ERR_HEADER_INVALID') throw error
+        missingHeaders.push(name)
+        return null
+      }
+    }
+    const pages = new Pages((await header('bitfield', [PAGE_SIZE, LEGACY_PAGE_SIZE])) ?? PAGE_SIZE)
+    for (const name of ['tree', 'signatures', 'data', 'secret_key'] as const) this.file(name).openAhead()
+    // The checkpoints come along with the rest; not before the lock, under which another process may write them.
+    const checkpoint = overwrite ? null : (checkpoints?.load() ?? null)
+    const size = await this.file('bitfield').size()
+    if (!overwrite && (!missingHeaders.includes('bitfield') || (size ?? 0) > HEADER_SIZE)) {
+      await loadPages(pages, this.file('bitfield'), size)
+    }
+    await header('tree', [NODE_SIZE])
+    await header('signatures', [SIGNATURE_SIZE])
+    const sizes = {
+      bitfield: size,
+      tree: await this.file('tree').size(),
+      signatures: await this.file('signatures').size(),
+      data: await this.file('data').size()
+    }
+    const headers = [sizes.bitfield, sizes.tree, sizes.signatures]
+    return {
+      // Once more, now that nobody else can be creating a feed here.
+      key: overwrite ? null : await this.readKey(),
+      secretKey: overwrite
+        ? null
+        : nonBlank(await readWhole(this.file('secret_key'), SECRET_KEY_SIZE, 'ERR_SECRET_KEY_DAMAGED')),
+      pages,
+      missingHeaders,
+      checkpoint: await checkpoint,
+      tornHeader: headers.some((bytes) => bytes !== null && bytes > 0 && bytes < HEADER_SIZE),
+      sizes
+    }
+  }
+
+  /** The entry size of a file's header; null and listed in `missing` if there is no header. */
+  private async readHeader(
+    name: HeadedFile,
+    entrySizes: readonly number[],
+    missing: HeadedFile[]
+  ): Promise<number | null> {
+    const file = this.file(name)
+    const size = await file.size()
+    // A header cut short with nothing behind it is a creation that did not get far.
+    const header = size !== null && size < HEADER_SIZE ? null : await file.readIfPresent(0, HEADER_SIZE)
+    // A power failure can take the header back and leave what was written behind it.
+    const mayBeLost = size === HEADER_SIZE || file.syncable
+    if (header === null || (mayBeLost && isPartOf(header, encodeHeader(name, entrySizes[0]!)))) {
+      missing.push(name)
+      return null
+    }
+    return decodeHeader(name, header, entrySizes)
+  }
+
+  /**
+   * Whether there are blocks, nodes or signatures.
+   * @param indexing - with it the application may have written data before there was a feed
+   */
+  async holdsContent(found: Found, indexing: boolean): Promise<boolean> {
+    if (found.pages.length > 0) return true
+    for (const [name, start] of [
+      ['tree', HEADER_SIZE],
+      ['signatures', HEADER_SIZE],
+      ['data', 0]
+    ] as const) {
+      const size = found.sizes[name]
+      // With `indexing` the application may have written data before there was a feed. And where only reading could
+      // tell, data alone is not asked for: without nodes and signatures it is no feed.
+      if (name === 'data' && (indexing || size === null)) continue
+      if (size === null ? (await this.file(name).readIfPresent(start, 1)) !== null : size > start) return true
+    }
+    return false
+  }
+}
+
+/** Whether `bytes` are those of `whole`, as far as they are not zero. */
+function isPartOf(bytes: Uint8Array, whole: Uint8Array): boolean {
+  return bytes.every((byte, i) => byte === 0 || byte === whole[i]) && !b4a.equals(bytes, whole)
+}
+
+function nonBlank(bytes: Uint8Array | null): Uint8Array | null {
+  return bytes === null || isBlank(bytes) ? null : bytes
+}
+
+/** The first `size` bytes of a key file; null if it is absent, an error if it is too short. */
+async function readWhole(
+  file: StorageFile,
+  size: number,
+  code: 'ERR_KEY_DAMAGED' | 'ERR_SECRET_KEY_DAMAGED'
+): Promise<Uint8Array | null> {
+  const stored = await file.sizeIfTold()
+  if (stored === 0) return null
+  if (stored === null) return file.readOrAbsent(0, size)
+  if (stored < size) throw new DDatabaseError(code)
+  return file.read(0, size)
+}
+
+// Bytes of the bitfield read at a time, and where to, as loading copies what it keeps. Only a synchronous read uses it.
+const PIECE_PAGES = 32
+const piece = b4a.allocUnsafeSlow(PIECE_PAGES * PAGE_SIZE)
+
+async function loadPages(pages: Pages, file: StorageFile, size: number | null): Promise<void> {
+  const { pageSize } = pages
+  if (size === null) {
+    for (let offset = HEADER_SIZE; ; offset += pageSize) {
+      const page = await file.readIfPresent(offset, pageSize)
+      if (page === null) return
+      pages.load(page)
+    }
+  }
+  for (let offset = HEADER_SIZE; offset < size; ) {
+    const length = Math.min(PIECE_PAGES * pageSize, size - offset)
+    pages.load(file.readSync(offset, length, piece) ?? (await file.read(offset, length)))
+    offset += length
+  }
+}

@@ -1,0 +1,139 @@
+import b4a from 'b4a'
+import flat from 'flat-tree'
+import { Pages } from '../bitfield/pages.ts'
+import { signable, treeHash } from '../crypto/hash.ts'
+import { SIGNATURE_SIZE } from '../crypto/keys.ts'
+import type { TreeNode } from '../merkle/node.ts'
+import type { Checkpoint } from '../storage/checkpoint.ts'
+import { isBlank } from '../storage/layout.ts'
+import { bitsOf } from './bit-difference.ts'
+import type { Core } from './core.ts'
+import { type CheckSource, TreeCheck } from './tree-check.ts'
+
+/** What {@link recover} knows of a feed. */
+export interface RecoverySource {
+  /** Storage and bits of the feed; its length and roots are not set yet. */
+  core: Core
+  /** What is durable for certain; null if nothing is known. */
+  checkpoint: Checkpoint | null
+  /** Without a checkpoint: whether everything in the files is to be looked at. Otherwise bits below the end are trusted. */
+  whole: boolean
+  /** Whether that may be done where the bits lead nowhere. */
+  small: boolean
+  /** Bytes of the `data` file, null if unknown. */
+  dataSize: number | null
+  readsData: boolean
+  /** Null for a static feed without a key, where nothing is signed. */
+  key: Uint8Array | null
+  verify: ((message: Uint8Array, signature: Uint8Array) => Promise<boolean>) | null
+  /** Signs again what was signed before, if the secret key is here. The same input gives the same signature. */
+  sign: ((message: Uint8Array) => Uint8Array) | null
+  /** Give up what is damaged instead of refusing to open. */
+  repair: boolean
+}
+
+// How many signatures are tried for nodes that a longer feed left behind.
+const DISCONNECTED_TRIES = 8
+
+// Signature slots read at a time.
+const SLOTS_AT_A_TIME = 1024
+
+/** The lengths that a stored feed has had: their roots in the tree file, and whether their signatures hold. */
+export class StoredHeads {
+  /** Roots that were missing or wrong, and that the nodes below them tell. */
+  readonly healed = new Map<number, TreeNode>()
+  readonly #source: RecoverySource
+  readonly #core: Core
+
+  constructor(source: RecoverySource) {
+    this.#source = source
+    this.#core = source.core
+  }
+
+  /** The roots of the greatest length in (start, end) whose signature holds, as far as they lie there. */
+  async signedRoots(start: number, end: number): Promise<TreeNode[]> {
+    if (this.#source.verify === null) return []
+    for await (const { index, signature } of this.slotsDown(end - 1, start, DISCONNECTED_TRIES)) {
+      const roots = await this.rootsOf(index + 1)
+      if (roots === null || !(await this.holds(roots, index + 1, signature))) continue
+      return roots.filter((root) => flat.leftSpan(root.index) >= 2 * start)
+    }
+    return []
+  }
+
+  isStatic(roots: readonly TreeNode[]): boolean {
+    const { key } = this.#source
+    return key === null || (roots.length > 0 && b4a.equals(treeHash(roots), key))
+  }
+
+  async holds(roots: readonly TreeNode[], length: number, signature: Uint8Array): Promise<boolean> {
+    return this.#source.verify!(signable(treeHash(roots), length), signature)
+  }
+
+  /** Roots as they are stored, or as the nodes below them tell; null if one is missing, or if they do not give `hash`. */
+  async rootsOf(length: number, hash?: Uint8Array): Promise<TreeNode[] | null> {
+    const { tree } = this.#core.storage
+    const below = this.#below()
+    const roots: TreeNode[] = []
+    for (const index of flat.fullRoots(2 * length)) {
+      const node = this.healed.get(index) ?? (await tree.get(index)) ?? (await below(index))
+      if (node === null) return null
+      roots.push(node)
+    }
+    const fits = (tried: readonly TreeNode[]) =>
+      hash === undefined || length === 0 || b4a.equals(treeHash(tried), hash)
+    if (!fits(roots)) {
+      for (const [i, { index }] of roots.entries()) {
+        const healed = await below(index)
+        const tried = roots.map((root, j) => (i === j && healed !== null ? healed : root))
+        if (healed === null || !fits(tried)) continue
+        this.healed.set(index, healed)
+        return tried
+      }
+      return null
+    }
+    for (const root of roots) {
+      if ((await tree.get(root.index)) === null) this.healed.set(root.index, root)
+    }
+    return roots
+  }
+
+  #below(): (index: number) => Promise<TreeNode | null> {
+    const { core, dataSize, readsData } = this.#source
+    const nothing = bitsOf(new Pages(core.pages.pageSize))
+    const source: CheckSource = {
+      tree: core.storage.tree,
+      data: core.storage.data,
+      dataSize,
+      found: nothing,
+      proven: nothing,
+      from: 0,
+      completeFrom: 0,
+      suspects: [],
+      lostPages: new Set(),
+      signedRoots: async () => [],
+      readsData
+    }
+    return (index) => new TreeCheck(source, core.stage()).below(index)
+  }
+
+  /** Slots `to` … `from` − 1 that are not blank, the last one first; at most `limit` of them. */
+  async *slotsDown(
+    from: number,
+    to: number,
+    limit: number
+  ): AsyncGenerator<{ index: number; signature: Uint8Array }> {
+    let left = limit
+    for (let end = from; end > to; ) {
+      const start = Math.max(to, end - SLOTS_AT_A_TIME)
+      const slots = await this.#core.storage.signatures.copy(start, end)
+      for (let i = Math.floor(slots.byteLength / SIGNATURE_SIZE) - 1; i >= 0; i--) {
+        const signature = slots.subarray(i * SIGNATURE_SIZE, (i + 1) * SIGNATURE_SIZE)
+        if (isBlank(signature)) continue
+        if (left-- <= 0) return
+        yield { index: start + i, signature }
+      }
+      end = start
+    }
+  }
+}
