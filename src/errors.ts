@@ -64,6 +64,7 @@ const MESSAGES = {
   ERR_PROOF_SIGNATURE: 'Remote signature could not be verified',
   ERR_PROOF_CHECKSUM: 'Remote checksum failed',
   ERR_PROOF_MALFORMED: 'The proof is malformed',
+  ERR_FORK: 'The remote has another history of this feed, signed with the same key',
 
   // replication
   ERR_HANDSHAKE: 'Noise handshake error',

@@ -95,7 +95,18 @@ function copy(target: Uint8Array, at: number, bytes: Uint8Array, start: number, 
  */
 export function decode(bytes: Uint8Array, limit: number): Uint8Array {
   const size = decodedLength(bytes, limit)
-  const decoded = b4a.alloc(Math.ceil(size / 4) * 4)
+  return write(b4a.alloc(Math.ceil(size / 4) * 4), bytes)
+}
+
+/** Decodes into `target`, whose rest is set to zero. Throws `ERR_MALFORMED_RLE` as {@link decode} with its size as limit. */
+export function decodeInto(target: Uint8Array, bytes: Uint8Array): Uint8Array {
+  decodedLength(bytes, target.byteLength)
+  target.fill(0)
+  return write(target, bytes)
+}
+
+/** Decodes what was found to be well formed and to fit, into zeros. */
+function write(decoded: Uint8Array, bytes: Uint8Array): Uint8Array {
   const reader = new VarintReader(bytes)
   let at = 0
   while (reader.at < bytes.length) {

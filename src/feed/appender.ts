@@ -19,6 +19,8 @@ export interface AppendTarget {
   readonly application: Application
   readonly secretKey: Uint8Array | null
   readonly indexing: boolean
+  /** A longer history of the feed, which is not here, is given up. */
+  gaveUp(): void
   /** Blocks `start` … are part of the feed now. */
   appended(start: number, count: number): void
 }
@@ -163,7 +165,10 @@ export class Appender {
    */
   private async despiteBehind(core: Core, calls: readonly Call[]): Promise<Call[]> {
     const forced = calls.some((call) => call.force && call.blocks.length > 0)
-    if (forced) await core.change(() => forgetLost(core))
+    if (forced) {
+      await core.change(() => forgetLost(core))
+      this.target.gaveUp()
+    }
     return calls.filter((call) => {
       const goes = core.behind <= core.length || call.blocks.length === 0
       if (!goes) this.reply(call, new DDatabaseError('ERR_BEHIND'))
@@ -234,7 +239,7 @@ export class Appender {
     }
     await core.commit(
       {
-        data: this.target.indexing ? null : { offset: core.byteLength, blocks },
+        data: this.target.indexing ? [] : [{ offset: core.byteLength, blocks }],
         slots,
         signature: signature === null ? null : { block: batch.length - 1, signature },
         synced: core.storage.durability.mode === 'disk'
@@ -242,6 +247,7 @@ export class Appender {
       stage,
       { length: batch.length, byteLength: batch.byteLength, roots }
     )
+    core.verified?.appended(start, batch.length, batch.reachingBack)
     this.target.appended(start, blocks.length)
     return start
   }

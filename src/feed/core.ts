@@ -3,6 +3,7 @@ import { CommittedBitfield, CommittedTreeBits } from '../bitfield/committed.ts'
 import type { PageAccess, PageStage, Pages } from '../bitfield/pages.ts'
 import { TreeBits } from '../bitfield/tree-bits.ts'
 import { type Damage, DDatabaseError } from '../errors.ts'
+import type { ForkProof } from '../merkle/fork.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import { TreeSet } from '../merkle/tree-set.ts'
 import type { Commit, FeedStorage } from '../storage/storage.ts'
@@ -40,6 +41,8 @@ export class Core {
   live = true
   /** Length of a history of this feed that is known to be signed, but is not here; 0 if there is none. */
   behind = 0
+  /** Other histories of this feed that peers were met with. */
+  forks: readonly ForkProof[] = []
   /** Makes what is committed durable in the background; null where the storage does not offer that. */
   checkpoints: Checkpoints | null = null
   /** What holds for certain; null if nothing is to be verified when it is read. */
@@ -51,7 +54,9 @@ export class Core {
   /** Checks a signature of the feed; null if that is for functions of the application's own. */
   signatureHolds: ((message: Uint8Array, signature: Uint8Array) => Promise<boolean>) | null = null
   /** Told of damage that was found, after it was mended or its blocks were given up (`gone`: ranges, ends exclusive). */
-  ondamage: ((damage: readonly Damage[], repaired: boolean, gone: readonly [number, number][]) => void) | null = null
+  ondamage:
+    | ((damage: readonly Damage[], repaired: boolean, gone: readonly [number, number][]) => void)
+    | null = null
 
   constructor(storage: FeedStorage, pages: Pages) {
     this.storage = storage
@@ -98,7 +103,7 @@ export class Core {
     head?: Head
   ): Promise<void> {
     await this.storage.commit({
-      data: change.data ?? null,
+      data: change.data ?? [],
       slots: change.slots ?? [],
       signature: change.signature ?? null,
       stage: stage.pages,

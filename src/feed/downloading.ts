@@ -5,6 +5,7 @@ import { type Callback, checkCallback } from '../util/callback.ts'
 import type { Core } from './core.ts'
 import { checkIndex } from './options.ts'
 import { type Counted, listedBytes, PresentBytes, totalBytes } from './progress.ts'
+import type { StoredBlock } from './putting.ts'
 import { type DownloadRange, Selection, type SelectionOwner } from './selections.ts'
 import { WritingFeed } from './writing.ts'
 
@@ -126,16 +127,11 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
     return { blocks: present, totalBlocks, bytes, totalBytes: total }
   }
 
-  protected override blockStored(
-    core: Core,
-    index: number,
-    data: Uint8Array | null,
-    isNew: boolean,
-    peer: Peer | null,
-    grew: boolean
-  ): void {
-    if (isNew && data !== null) this.presentBytes.stored(index, data.byteLength)
-    super.blockStored(core, index, data, isNew, peer, grew)
+  protected override blocksStored(core: Core, blocks: readonly StoredBlock[], peer: Peer | null): void {
+    for (const { block, value, isNew } of blocks) {
+      if (isNew && value !== null) this.presentBytes.stored(block, value.byteLength)
+    }
+    super.blocksStored(core, blocks, peer)
   }
 
   protected override blocksGone(): void {

@@ -1,3 +1,5 @@
+import type { Damage } from '../errors.ts'
+import type { ForkProof } from '../merkle/fork.ts'
 import type { HaveMessage } from '../replication/messages.ts'
 import type { Peer } from '../replication/peer.ts'
 import type { ProtocolStream } from '../replication/stream.ts'
@@ -9,8 +11,22 @@ export interface FeedEvents {
   ready: []
   /** Opening found what a crash had left, and repaired it; before `ready`. */
   recovered: [recovery: Recovery]
-  /** A longer history of this feed is known to be signed, of this length, and is not here: appending is refused. */
+  /**
+   * Something stored does not hold. `repaired`: the other files could mend it; otherwise the blocks that it concerned are not
+   * here any more, and are fetched again from peers that have them.
+   */
+  damage: [damage: Damage, repaired: boolean]
+  /**
+   * A longer history of this feed is known to be signed, of this length, and is not here: appending is refused. Known from a
+   * signature that opening found, or from a peer that has that history.
+   */
   behind: [length: number]
+  /**
+   * The key of this feed has signed another history, and a peer has it: the proof, for anybody to verify (`verifyFork`). What
+   * is here stays, nothing of the other one is stored, and its peers are refused. Once for each other history; also at each
+   * opening, before `ready`, if the storage remembers it.
+   */
+  fork: [proof: ForkProof]
   /** Opening failed. Errors of connections are on their streams. */
   error: [
     error: Error & {

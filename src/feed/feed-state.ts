@@ -1,7 +1,8 @@
 import type { Bitfield } from '../bitfield/bitfield.ts'
 import { discoveryKey, KEY_SIZE, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
 import { DDATABASE, type Dialect } from '../dialect.ts'
-import { argumentTypeError, argumentValueError, DDatabaseError } from '../errors.ts'
+import { argumentTypeError, argumentValueError, type Damage, DDatabaseError } from '../errors.ts'
+import type { ForkProof } from '../merkle/fork.ts'
 import type { TreeSet } from '../merkle/tree-set.ts'
 import type { Claim } from '../merkle/verify.ts'
 import type { ExtensionRegistry } from '../replication/extensions.ts'
@@ -9,15 +10,18 @@ import { Guard } from '../replication/guard.ts'
 import type { Peer } from '../replication/peer.ts'
 import type { TransferStats } from '../replication/source.ts'
 import { ProtocolStream } from '../replication/stream.ts'
+import { ForkFile } from '../storage/fork-file.ts'
 import { directoryStorage } from '../storage/named.ts'
 import { type StorageFactory, toFactory } from '../storage/random-access.ts'
 import { Lifecycle } from '../util/lifecycle.ts'
 import { Appender } from './appender.ts'
 import { Application } from './application.ts'
+import { CatchingUp } from './catching-up.ts'
 import type { Core } from './core.ts'
 import { type Codec, toCodec } from './encoding.ts'
 import type { FeedEvents } from './events.ts'
 import { Finder, type WaitOptions } from './finder.ts'
+import { Forks } from './forks.ts'
 import { inspectFeed } from './inspect.ts'
 import { openFeed } from './open.ts'
 import {
@@ -30,6 +34,7 @@ import {
   parseArguments,
   type Storage
 } from './options.ts'
+import type { PutOutcome, StoredBlock } from './putting.ts'
 import { RawStorage } from './raw-storage.ts'
 import type { Recovery } from './recovery.ts'
 import { FeedReplication } from './replication.ts'
@@ -93,6 +98,8 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   protected readonly waiters = new Waiters()
   protected readonly selections = new Selections()
   protected readonly replication: FeedReplication
+  protected readonly histories: Forks
+  protected readonly catchingUp: CatchingUp
   protected readonly transfers: TransferStats | null
   protected core: Core | null = null
   protected files: FeedFiles | null = null
@@ -138,6 +145,8 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
         : null
     this.appender = new Appender(this.appendTarget())
     this.finder = new Finder(this.finderSource())
+    this.histories = new Forks(this.forksHost())
+    this.catchingUp = new CatchingUp(this.catchingUpHost())
     this.replication = new FeedReplication(this.replicationHost())
     this.extensions = this.replication.extensions
     this._storage = new RawStorage(this.rawSource())
@@ -168,6 +177,14 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   /** Whether the feed is signed as it grows; false for a static feed. */
   get live(): boolean {
     return this.core?.live ?? this.isLive
+  }
+
+  /**
+   * Other histories of this feed that its key has signed, and that peers were met with: a proof for each (`verifyFork`). With
+   * storage in a directory they are remembered.
+   */
+  get forks(): readonly ForkProof[] {
+    return this.histories.list
   }
 
   /** Which blocks are here; null before the feed is open. */
@@ -217,8 +234,13 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     await this.close()
   }
 
-  /** Verifies and stores a block that came from somewhere else. */
-  protected abstract putClaim(core: Core, claim: Claim, peer: Peer | null): Promise<void>
+  /** Verifies and stores blocks that came from somewhere else, up to the first one that does not hold. */
+  protected abstract putClaims(
+    core: Core,
+    claims: readonly Claim[],
+    peer: Peer | null,
+    anyGrowth: boolean
+  ): Promise<PutOutcome>
   /** Marks everything for download. */
   protected abstract downloadEverything(): void
   /** Begins what goes on by itself as long as the feed is open. */
@@ -232,6 +254,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     )
     this.setKeys(opened.key, opened.secretKey)
     this.core = opened.core
+    opened.core.ondamage = (damage, repaired, gone) => this.damageFound(damage, repaired, gone)
     this.files = opened.files
     this.canWrite = opened.writable
     if (!this.downloadingSet) this.downloading = !opened.writable
@@ -239,6 +262,9 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     this.selections.check(opened.core)
     if (this.recovery !== null) this.notify('recovered', this.recovery)
     if (opened.core.behind > 0) this.notify('behind', opened.core.behind)
+    if (this.args.options.overwrite === true) await this.histories.destroy()
+    else await this.histories.load()
+    opened.core.forks = this.histories.list
     queueMicrotask(() => this.begin())
   }
 
@@ -314,35 +340,44 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     }
   }
 
-  protected blockStored(
-    core: Core,
-    index: number,
-    data: Uint8Array | null,
-    isNew: boolean,
-    peer: Peer | null,
-    grew: boolean
-  ): void {
-    if (grew) this.notify('append')
-    if (data === null) {
-      this.waiters.changed(core.length)
-      this.selections.hashesStored(core)
-      return
-    }
-    this.replication.replicator.announce(index, 1, peer)
-    if (isNew) {
+  protected blocksStored(core: Core, blocks: readonly StoredBlock[], peer: Peer | null): void {
+    if (blocks.some(({ grew }) => grew)) this.replication.replicator.grew(peer)
+    let hashes = false
+    for (const { block, value, isNew, grew } of blocks) {
+      if (grew) this.notify('append')
+      if (value === null) hashes = true
+      else core.damaged.delete(block)
+      if (value === null || !isNew) continue
       for (const stats of [this.transfers, peer?.stats ?? null]) {
         if (stats === null) continue
         stats.downloadedBlocks++
-        stats.downloadedBytes += data.byteLength
+        stats.downloadedBytes += value.byteLength
       }
-      this.notify('download', index, data, peer)
+      this.notify('download', block, value, peer)
     }
-    this.waiters.stored(index, index + 1, core.length)
-    this.selections.stored(core, index, index + 1)
-    if (this.canWrite) return
+    for (const [start, end] of runsOf(blocks)) {
+      this.replication.replicator.announce(start, end - start, peer)
+      this.waiters.stored(start, end, core.length)
+      this.selections.stored(core, start, end)
+    }
+    if (hashes) {
+      this.waiters.changed(core.length)
+      this.selections.hashesStored(core)
+    }
+    if (this.canWrite || blocks.every(({ value }) => value === null)) return
     const missing = core.bits.firstMissing(this.syncedTo, core.length)
     this.syncedTo = missing === -1 ? core.length : missing
     if (missing === -1) this.notify('sync')
+  }
+
+  private damageFound(
+    damage: readonly Damage[],
+    repaired: boolean,
+    gone: readonly (readonly [number, number])[]
+  ): void {
+    if (gone.length > 0) this.blocksGone()
+    for (const [start, end] of gone) this.replication.replicator.unannounce(start, end - start)
+    for (const one of damage) this.notify('damage', one, repaired)
   }
 
   protected blocksGone(): void {
@@ -369,9 +404,11 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
         return feed.secretKey
       },
       indexing: feed.args.options.indexing === true,
+      gaveUp: () => feed.catchingUp.gaveUp(),
       appended: (start, count) => {
         feed.notify('append')
         feed.replication.replicator.announce(start, count, null)
+        feed.replication.replicator.grew(null)
         feed.waiters.stored(start, start + count, feed.length)
         feed.selections.stored(feed.core!, start, start + count)
       }
@@ -392,7 +429,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
         return feed.length
       },
       get isAuthor() {
-        return feed.canWrite
+        return feed.canWrite && !feed.downloading
       },
       waiters: feed.waiters,
       ifAvailable: feed.ifAvailable,
@@ -445,11 +482,49 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       get usable() {
         return feed.usable && !feed.closingBegun
       },
-      put: (claim, peer) => feed.putClaim(feed.core!, claim, peer),
+      get writable() {
+        return feed.canWrite
+      },
+      examine: (claim, remoteLength) => feed.histories.examine(feed.core!, claim, remoteLength),
+      longerSeen: (length) => feed.catchingUp.longerSeen(length),
+      put: (claims, peer, anyGrowth) => feed.putClaims(feed.core!, claims, peer, anyGrowth),
       appending: () => (feed.appender.busy ? feed.appender.idle() : null),
       downloadEverything: () => feed.downloadEverything(),
       lessAvailable: () => feed.finder.reconsider(),
       emit: (event, ...values) => feed.notify(event, ...values)
+    }
+  }
+
+  protected forksHost(): ConstructorParameters<typeof Forks>[0] {
+    const feed = this
+    const file = this.create.extraFiles === true ? new ForkFile(this.create) : null
+    return {
+      application: feed.application,
+      get key() {
+        return feed.key
+      },
+      file,
+      met: (proof) => feed.notify('fork', proof)
+    }
+  }
+
+  protected catchingUpHost(): ConstructorParameters<typeof CatchingUp>[0] {
+    const feed = this
+    return {
+      get core() {
+        return feed.core
+      },
+      get writable() {
+        return feed.canWrite && !feed.closingBegun
+      },
+      get downloadingSet() {
+        return feed.downloadingSet
+      },
+      switchDownloading: (on) => {
+        feed.downloading = on
+        for (const peer of [...feed.peers]) if (!peer.downloadingChosen) peer.setDownloading(on)
+      },
+      behind: (length) => feed.notify('behind', length)
     }
   }
 
@@ -476,4 +551,16 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   protected requestsChanged(): void {
     if (this.core !== null) this.replication.replicator.cancelled()
   }
+}
+
+/** Blocks with data as runs of neighbours, in the order in which they were stored: first block, end. */
+function runsOf(blocks: readonly StoredBlock[]): [number, number][] {
+  const runs: [number, number][] = []
+  for (const { block, value } of blocks) {
+    const run = runs[runs.length - 1]
+    if (value === null) continue
+    if (run !== undefined && run[1] === block) run[1]++
+    else runs.push([block, block + 1])
+  }
+  return runs
 }

@@ -8,6 +8,7 @@ import { onAbort, throwIfAborted } from '../util/abort.ts'
 import { promised } from '../util/callback.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
+import { proveNode } from './healing.ts'
 import { type AvailabilityTimeouts, checkTimeout } from './options.ts'
 import { readBlock } from './reader.ts'
 import type { Waiter, Waiters } from './waiters.ts'
@@ -82,8 +83,8 @@ export interface FinderSource {
 /** The calls that look for something and, unless told otherwise, wait until it is there. */
 export class Finder {
   private readonly source: FinderSource
-  // Calls that give up when nobody can help, and whether that is being found out right now.
-  private readonly conditional = new Map<Waiter, boolean>()
+  // Calls that give up when nobody can help, with what they are told then.
+  private readonly conditional = new Map<Waiter, Condition>()
 
   constructor(source: FinderSource) {
     this.source = source
@@ -96,8 +97,10 @@ export class Finder {
     options: WaitOptions,
     onwait?: ((index: number) => void) | null
   ): Promise<Uint8Array> {
-    const here = (core: Core): Promise<Uint8Array | null> | null =>
-      core.bits.get(index) ? readBlock(core, index) : null
+    const here = (core: Core): Attempt<Uint8Array> | Promise<Attempt<Uint8Array>> => {
+      if (core.bits.get(index)) return readBlock(core, index).catch(asDamaged)
+      return core.damaged.has(index) ? 'ERR_BLOCK_DAMAGED' : null
+    }
     return this.find({ kind: 'block', index }, token, options, here, () => onwait?.(index))
   }
 
@@ -169,12 +172,14 @@ export class Finder {
           if (wish.kind === 'block') waiters.found(waiter)
           result = await waiters.during(waiter, result)
           // Taken away while it was read: back to waiting.
-          if (result === null) waiter = waiters.add(waiter.wish, token, waiter.ifAvailable)
+          if (result === null || result === 'ERR_BLOCK_DAMAGED')
+            waiter = waiters.add(waiter.wish, token, waiter.ifAvailable)
         }
         if (waiter.failure !== null) throw waiter.failure
         if (result !== null && typeof result !== 'string') return result
         if (options.wait === false) throw new DDatabaseError(result ?? 'ERR_BLOCK_NOT_DOWNLOADED')
-        if (waiter.ifAvailable) this.failUnlessAvailable(waiter)
+        if (result === 'ERR_BLOCK_DAMAGED') this.failUnlessAvailable(waiter, result)
+        else if (waiter.ifAvailable) this.failUnlessAvailable(waiter, UNAVAILABLE[waiter.wish.kind])
         if (first) onwait?.()
         asked = true
         waiter.asks = true
@@ -201,12 +206,12 @@ export class Finder {
   private async look(core: Core, bytes: number): Promise<{ treeIndex: number; offset: number } | ErrorCode> {
     const { tree } = core.storage
     try {
-      return await seek(
-        bytes,
-        core.length,
-        core.tree,
-        async (index) => tree.getSync(index) ?? tree.require(index)
-      )
+      return await seek(bytes, core.length, core.tree, async (index) => {
+        // A node that does not hold is mended, or not known any more.
+        const known = core.verified === null || core.verified.knows(index)
+        if (!known && !(await proveNode(core, index))) throw new DDatabaseError('ERR_NODE_NOT_FOUND')
+        return tree.getSync(index) ?? tree.require(index)
+      })
     } catch (error) {
       if (DDatabaseError.is(error) && error.code === 'ERR_SEEK_OUT_OF_BOUNDS') return error.code
       throw storageError(error)
@@ -214,7 +219,7 @@ export class Finder {
   }
 
   /** Ends the wait when all that could still connect has been heard and nobody has what is wished for. */
-  private failUnlessAvailable(waiter: Waiter): void {
+  private failUnlessAvailable(waiter: Waiter, code: ErrorCode): void {
     const { source } = this
     const { wish } = waiter
     if (wish.kind === 'update' && source.expectedLength > -1 && source.expectedLength <= source.length) {
@@ -224,31 +229,45 @@ export class Finder {
     const hook = wish.kind === 'update' ? 'update' : 'get'
     this.decide(
       waiter,
+      code,
       promised((callback) => source.timeouts[hook](callback))
     )
   }
 
   /** Somebody left, or has less than before: who was said to be able to help may not be any more. */
   reconsider(): void {
-    for (const [waiter, deciding] of this.conditional) {
-      if (!deciding) this.decide(waiter, Promise.resolve())
+    for (const [waiter, { deciding, code }] of this.conditional) {
+      if (!deciding) this.decide(waiter, code, Promise.resolve())
     }
   }
 
-  private decide(waiter: Waiter, allowed: Promise<unknown>): void {
+  private decide(waiter: Waiter, code: ErrorCode, allowed: Promise<unknown>): void {
     const { source, conditional } = this
+    const condition: Condition = { deciding: true, code }
     const decision = async (): Promise<void> => {
       await allowed
       // Whoever is about to connect in this turn still gets its say.
       await nextTurn()
       await new Promise<void>((resolve) => source.ifAvailable.ready(resolve))
       if (source.closed) throw new DDatabaseError('ERR_FEED_CLOSED', { message: 'Closed' })
-      if (!source.canHelp(waiter.wish)) throw new DDatabaseError(UNAVAILABLE[waiter.wish.kind])
-      if (conditional.has(waiter)) conditional.set(waiter, false)
+      if (!source.canHelp(waiter.wish)) throw new DDatabaseError(code)
+      condition.deciding = false
     }
-    conditional.set(waiter, true)
+    conditional.set(waiter, condition)
     decision().catch((error) => source.waiters.finish(waiter, error))
   }
+}
+
+/** Why a call that gives up when nobody can help does so, and whether that is being found out right now. */
+interface Condition {
+  deciding: boolean
+  readonly code: ErrorCode
+}
+
+/** A block that turns out to be damaged is not here. */
+function asDamaged(error: unknown): 'ERR_BLOCK_DAMAGED' {
+  if (DDatabaseError.is(error) && error.code === 'ERR_BLOCK_DAMAGED') return error.code
+  throw error
 }
 
 /** What is said when no peer can help. */

@@ -57,6 +57,11 @@ export class Forks {
     for (const proof of this.list) this.#host.met(proof)
   }
 
+  /** Forgets everything that is remembered. Errors: those of the storage. */
+  async destroy(): Promise<void> {
+    await this.#host.file?.destroy()
+  }
+
   /**
    * Compares what a remote sent with what is here; stores nothing of it.
    * @param claim - a block, or its hash, with its proof

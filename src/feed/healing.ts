@@ -82,7 +82,13 @@ export async function checkRange(
 const NOTHING = new Bitfield(new Pages(PAGE_SIZE))
 
 /** The slot of a root has to say what was verified, or signed, when it came. */
-async function healRoot(core: Core, root: TreeNode, start: number, end: number, check: TreeCheck): Promise<void> {
+async function healRoot(
+  core: Core,
+  root: TreeNode,
+  start: number,
+  end: number,
+  check: TreeCheck
+): Promise<void> {
   if (flat.rightSpan(root.index) < 2 * start || flat.leftSpan(root.index) >= 2 * end) return
   const stored = await core.storage.tree.get(root.index)
   if (stored === null || stored.size !== root.size || !b4a.equals(stored.hash, root.hash)) {
@@ -169,7 +175,12 @@ function damaged(block: number, damage: readonly Damage[]): DDatabaseError {
  * Writes what {@link checkRange} has come to, and tells of it. What cannot be written, on media that are read only or full, holds
  * until the feed is closed. Called under the feed's mutex.
  */
-export async function settleRange(core: Core, checked: RangeCheck, start: number, end: number): Promise<void> {
+export async function settleRange(
+  core: Core,
+  checked: RangeCheck,
+  start: number,
+  end: number
+): Promise<void> {
   const { stage, nodes, damage } = checked
   const { pages } = stage
   const gone: [number, number][] = []
@@ -184,17 +195,19 @@ export async function settleRange(core: Core, checked: RangeCheck, start: number
     // A checkpoint that still claims what is given up would make the next opening fail.
     if (forgets) await core.checkpoints?.forgotten()
     else for (const [from, to] of gone) await core.checkpoints?.cleared({ start: from, end: to })
-    await core.commit({ slots: nodes.map((node) => ({ treeIndex: node.index, bytes: encodeNode(node) })) }, stage)
+    await core.commit(
+      { slots: nodes.map((node) => ({ treeIndex: node.index, bytes: encodeNode(node) })) },
+      stage
+    )
   } catch {
     core.storage.bitfield.adopt(pages)
   }
   for (const [from, to] of gone) {
     core.removals++
     core.verified?.forget(from, to)
-    for (let block = from; block < to; block++) {
-      core.storage.blocks?.delete(block)
-      if (core.damaged.size < MOST_REMEMBERED) core.damaged.add(block)
-    }
+    for (let block = from; core.storage.blocks !== null && block < to; block++)
+      core.storage.blocks.delete(block)
+    remember(core, from, to)
   }
   if (forgets) core.verified?.forget(start, end)
   core.ondamage?.(damage, gone.length === 0, gone)
@@ -214,4 +227,15 @@ function addGone(gone: [number, number][], core: Core, stage: Stage, page: numbe
 
 function rethrow(error: unknown): never {
   throw storageError(error)
+}
+
+/** Notes the blocks below `length` that a stage takes away. */
+export function rememberLost(core: Core, stage: Stage, length: number): void {
+  const gone: [number, number][] = []
+  for (const page of stage.pages.dirty) addGone(gone, core, stage, page)
+  for (const [from, to] of gone) remember(core, from, Math.min(to, length))
+}
+
+function remember(core: Core, from: number, to: number): void {
+  for (let block = from; block < to && core.damaged.size < MOST_REMEMBERED; block++) core.damaged.add(block)
 }

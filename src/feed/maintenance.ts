@@ -7,17 +7,9 @@ import { type SignalOption, throwIfAborted } from '../util/abort.ts'
 import { ignore } from '../util/callback.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
+import { type Place, placeOf } from './places.ts'
 import { rootsOf } from './proofs.ts'
-import {
-  matchesTree,
-  type Place,
-  placeOf,
-  presentRuns,
-  RUN_BYTES,
-  readBlock,
-  readBlocks,
-  runEnd
-} from './reader.ts'
+import { matchesTree, presentRuns, RUN_BYTES, readBlock, readBlocks, runEnd } from './reader.ts'
 
 /** Options of `clear`. */
 export interface ClearOptions {
@@ -53,6 +45,7 @@ export async function clearBlocks(
   stage.bits.setRange(start, last, false)
   await core.commit({ synced: core.storage.durability.mode === 'disk' }, stage)
   core.removals++
+  core.verified?.forget(start, last)
   for (const [from, to] of runs) {
     for (let block = from; core.storage.blocks !== null && block < to; block++)
       core.storage.blocks.delete(block)
@@ -172,6 +165,7 @@ async function truncate(
     head
   )
   core.removals++
+  core.verified?.forget(length, Number.POSITIVE_INFINITY)
   return oldLength
 }
 

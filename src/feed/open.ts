@@ -20,10 +20,12 @@ import { Application } from './application.ts'
 import { Checkpoints } from './checkpoints.ts'
 import { Core } from './core.ts'
 import { FileWriter, writeRepairs } from './creating.ts'
+import { rememberLost } from './healing.ts'
 import { checkSecretKey, DEFAULT_CRYPTO, type ParsedArguments } from './options.ts'
 import { signatureHolds } from './proofs.ts'
 import { type Recovered, type Recovery, recover } from './recovery.ts'
 import { type FeedFiles, type Found, StoredFiles } from './stored-files.ts'
+import { Verified } from './verified.ts'
 
 /** What opening a feed comes to. */
 export interface OpenedFeed {
@@ -212,8 +214,7 @@ class Opening {
     // An emptied feed has a bitfield of a header only; one without any beside tree nodes has lost it, and a writer
     // that took it for empty would sign a second history.
     const lost = found.missingHeaders.includes('bitfield') && (found.sizes.tree ?? 0) > HEADER_SIZE
-    if (lost)
-      throw new DDatabaseError('ERR_FEED_DAMAGED', { message: 'The stored feed has lost its bitfield' })
+    found.bitsLost = lost
   }
 
   private holdsContent(found: Found): Promise<boolean> {
@@ -241,7 +242,11 @@ class Opening {
       sizes.data !== null && sizes.data > 0
     )
     const core = new Core(storage, pages)
-    core.live = this.args.options.live !== false
+    const { options } = this.args
+    core.live = options.live !== false
+    core.judgesData = options.indexing !== true
+    const verify = options.verify ?? 'first'
+    core.verified = verify === 'off' ? null : new Verified(verify)
     return core
   }
 
@@ -259,6 +264,9 @@ class Opening {
     const crypto = options.crypto ?? DEFAULT_CRYPTO
     // Functions of the application's own are not asked where the published packages would not ask them.
     const asks = crypto === DEFAULT_CRYPTO || checkpoint !== null || whole
+    const holds = (message: Uint8Array, signature: Uint8Array): Promise<boolean> =>
+      signatureHolds(new Application(crypto, null), message, signature, key!)
+    if (key !== null && crypto === DEFAULT_CRYPTO) core.signatureHolds = holds
     const recovered = await recover({
       core,
       checkpoint,
@@ -267,16 +275,16 @@ class Opening {
       dataSize: found.sizes.data,
       readsData: options.indexing !== true,
       key,
-      verify:
-        key === null || !asks
-          ? null
-          : (message, signature) => signatureHolds(new Application(crypto, null), message, signature, key),
+      verify: key === null || !asks ? null : holds,
       sign: secretKey === null || crypto !== DEFAULT_CRYPTO ? null : (message) => sign(message, secretKey),
-      repair: options.repair === true
+      repair: options.repair === true,
+      bitsLost: found.bitsLost
     })
     const { length, roots, stage } = recovered
     if (stage !== null) {
       const { pages } = stage
+      // Nobody else has what an author has lost: who asks for it is told so.
+      if (secretKey !== null) rememberLost(core, stage, length)
       for (const page of pages.dirty) core.pages.write(page).set(pages.get(page))
       core.pages.dataBytes = Math.max(core.pages.dataBytes, pages.dataBytes)
       core.pages.treeBytes = Math.max(core.pages.treeBytes, pages.treeBytes)

@@ -15,6 +15,7 @@ import type { DurabilityMode } from '../storage/durability.ts'
 import type { RandomAccess, StorageFactory } from '../storage/random-access.ts'
 import type { Callback } from '../util/callback.ts'
 import type { ValueEncoding } from './encoding.ts'
+import type { VerifyMode } from './verified.ts'
 
 /** A public key: 32 bytes or 64 hexadecimal digits. */
 export type Key = Uint8Array | string
@@ -97,6 +98,12 @@ export interface FeedOptions<T = Uint8Array> extends CacheOptions {
    * does. Default `process`.
    */
   durability?: DurabilityMode | undefined
+  /**
+   * When blocks are compared with what is signed: `first`, at the first use of each since the feed was opened (one that was appended
+   * or downloaded in this opening counts); `always`, at each reading from the storage; `off`, never: damage is then not
+   * noticed. Default `first`.
+   */
+  verify?: VerifyMode | undefined
   /** Open also if something is damaged that had been on the disk for certain, and give up what cannot be repaired. */
   repair?: boolean | undefined
   /** X25519 pair of replication streams. Default: one at random. */
@@ -149,6 +156,7 @@ function checkSettings({
   maxRequests,
   noiseKeyPair,
   durability,
+  verify,
   ...others
 }: FeedOptions): void {
   checkFunction(onwrite, 'onwrite')
@@ -160,6 +168,9 @@ function checkSettings({
   }
   if (durability !== undefined && durability !== 'process' && durability !== 'disk') {
     throw argumentValueError('durability should be "process" or "disk"')
+  }
+  if (verify !== undefined && verify !== 'first' && verify !== 'off' && verify !== 'always') {
+    throw argumentValueError('verify should be "first", "off" or "always"')
   }
   if (timeouts !== undefined && timeouts !== null) {
     checkFunction(timeouts.get, 'timeouts.get')

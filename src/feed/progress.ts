@@ -6,7 +6,8 @@ import { NO_NODE, NOT_LOADED, type TreeFile } from '../storage/tree-file.ts'
 import { Mutex } from '../util/mutex.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
-import { byteOffset, presentRuns } from './reader.ts'
+import { byteOffset } from './places.ts'
+import { presentRuns } from './reader.ts'
 
 /** How far a download is, at the moment it was asked. */
 export interface DownloadProgress {

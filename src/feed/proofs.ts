@@ -1,26 +1,13 @@
-import b4a from 'b4a'
 import flat from 'flat-tree'
 import { signable, treeHash } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
-import { bindsRoots } from '../merkle/fork.ts'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
 import type { TreeSet } from '../merkle/tree-set.ts'
-import {
-  type Claim,
-  checkClaim,
-  nodesToRead,
-  type Proof,
-  type Verified,
-  verifyBlock
-} from '../merkle/verify.ts'
-import type { Peer } from '../replication/peer.ts'
-import { UnprovenGrowth } from '../replication/source.ts'
+import type { Proof } from '../merkle/verify.ts'
 import type { StoredSignature } from '../storage/signatures-file.ts'
 import { storageError } from '../storage/storage.ts'
-import { encodeNode } from '../storage/tree-file.ts'
 import type { Application } from './application.ts'
 import type { Core } from './core.ts'
-import { byteOffset } from './reader.ts'
 
 /** Options of `proof`. */
 export interface ProofOptions {
@@ -140,176 +127,8 @@ export async function verifySignature(
     throw new DDatabaseError('ERR_SIGNATURE_INVALID')
 }
 
-/** What storing a block needs to know of its feed. */
-export interface PutTarget {
-  readonly application: Application
-  readonly key: Uint8Array | null
-  /**
-   * Whether the feed may become longer by a proof that does not show the longer history to continue the one that is here
-   * (see `bindsRoots`). What the application puts may.
-   */
-  readonly anyGrowth: boolean
-  /** A block, or its hash, was stored. */
-  stored(block: number, data: Uint8Array | null, isNew: boolean, peer: Peer | null, grew: boolean): void
-}
-
-/**
- * Verifies a block, or its hash alone, and stores it with the nodes that prove it (spec WIRE §10, FORMAT §9).
- * Nothing is written unless all of it holds.
- *
- * A signature vouches for the roots of its length, and not for those that are here: a proof of another history may hold as
- * well. So growth is stored only if the proof continues what is here, or `target` says otherwise.
- *
- * The application is asked, for the signature and whether the block may be stored, while other operations go on. So the
- * block is verified once more before it is stored, and if the feed has changed so much that another signature counts,
- * all is done again.
- * Errors: `ERR_PROOF_MALFORMED`, `ERR_PROOF_CHECKSUM`, `ERR_PROOF_SIGNATURE`, `ERR_PROOF_NO_SIGNATURE`,
- * `ERR_ROOTS_MISSING`, `ERR_DATA_SIZE`, `ERR_STORAGE`, `ERR_WRITE_REFUSED`, `ERR_FEED_CLOSED`, what the hook says, and
- * {@link UnprovenGrowth}.
- */
-export async function putBlock(
-  core: Core,
-  claim: Claim,
-  peer: Peer | null,
-  target: PutTarget
-): Promise<void> {
-  checkClaim(claim)
-  // With durability `disk` nobody is told before the block is durable; the next ones are stored meanwhile.
-  let tell: (() => void) | null = null
-  const stored = (told: () => void): void => {
-    if (core.storage.durability.mode === 'process') told()
-    else tell = told
-  }
-  await verifyAndStore(core, claim, peer, target, stored)
-  if (tell === null) return
-  await core.storage.durability.all()
-  ;(tell as () => void)()
-}
-
-async function verifyAndStore(
-  core: Core,
-  claim: Claim,
-  peer: Peer | null,
-  target: PutTarget,
-  stored: (told: () => void) => void
-): Promise<void> {
-  const { application } = target
-  if (!application.hooked && !application.ownCrypto) {
-    await core.change(async () => {
-      const verified = await verifyClaim(core, claim)
-      if (verified.head !== null) await checkHead(core, claim, verified.head, target)
-      checkGrowth(core, claim, verified.head, target)
-      stored(await store(core, claim, verified, peer, target))
-    })
-    return
-  }
-  let asked = false
-  for (let done = false; !done; ) {
-    const { head } = await core.change(() => verifyClaim(core, claim))
-    if (head !== null) await checkHead(core, claim, head, target)
-    checkGrowth(core, claim, head, target)
-    if (!asked) await application.beforeWrite(claim.block, claim.value, peer)
-    asked = true
-    done = await core.change(async () => {
-      const verified = await verifyClaim(core, claim)
-      if (verified.head !== null) {
-        if (head === null || !b4a.equals(head.signable, verified.head.signable)) return false
-        if (claim.signature === null) checkStatic(core, verified.head, target)
-        checkGrowth(core, claim, verified.head, target)
-      }
-      stored(await store(core, claim, verified, peer, target))
-      return true
-    })
-  }
-}
-
-async function verifyClaim(core: Core, claim: Claim): Promise<Verified> {
-  const wanted = nodesToRead(claim, core.tree)
-  const stored = new Map((await requireNodes(core, wanted)).map((node) => [node.index, node]))
-  return verifyBlock(claim, stored)
-}
-
-/** Stores what is verified. Answers what tells the feed of it. */
-async function store(
-  core: Core,
-  claim: Claim,
-  verified: Verified,
-  peer: Peer | null,
-  target: PutTarget
-): Promise<() => void> {
-  const { block, value } = claim
-  const proven = new Map(verified.nodes.map((node) => [node.index, node]))
-  const offset = value === null || value.byteLength === 0 ? 0 : await offsetWith(core, block, proven)
-  const { head } = verified
-  const stage = core.stage()
-  for (const node of verified.nodes) stage.tree.set(node.index)
-  stage.tree.set(2 * block)
-  const isNew = value !== null && stage.bits.set(block, true)
-  if (isNew) core.storage.blocks?.delete(block)
-  const grew = head !== null && head.length > core.length
-  await core.commit(
-    {
-      data: value === null || value.byteLength === 0 ? null : { offset, blocks: [value] },
-      slots: verified.nodes.map((node) => ({ treeIndex: node.index, bytes: encodeNode(node) })),
-      signature:
-        head === null || claim.signature === null
-          ? null
-          : { block: head.length - 1, signature: claim.signature }
-    },
-    stage,
-    // The hashes may be views of what came from the network, and roots live long.
-    grew ? { ...head, roots: head.roots.map((root) => ({ ...root, hash: b4a.from(root.hash) })) } : undefined
-  )
-  if (head !== null) core.live = claim.signature !== null
-  return () => target.stored(block, value, isNew, peer, grew)
-}
-
-async function checkHead(
-  core: Core,
-  claim: Claim,
-  head: NonNullable<Verified['head']>,
-  target: PutTarget
-): Promise<void> {
-  const { signature } = claim
-  if (signature === null) {
-    checkStatic(core, head, target)
-    return
-  }
-  const { key, application } = target
-  if (key === null || !(await signatureHolds(application, head.signable, signature, key))) {
-    throw new DDatabaseError('ERR_PROOF_SIGNATURE')
-  }
-}
-
-/** Checks that a longer history continues the one that is here. Errors: {@link UnprovenGrowth}. */
-function checkGrowth(
-  core: Core,
-  { block }: Claim,
-  head: Verified['head'],
-  { anyGrowth }: Pick<PutTarget, 'anyGrowth'>
-): void {
-  if (anyGrowth || head === null || head.length <= core.length) return
-  if (!bindsRoots(block, head.length, core.roots)) throw new UnprovenGrowth()
-}
-
-/** Checks roots that come without a signature: a static feed's key is the hash of its tree. */
-function checkStatic(core: Core, head: NonNullable<Verified['head']>, { key }: Pick<PutTarget, 'key'>): void {
-  if (core.length > 0 && core.live) throw new DDatabaseError('ERR_PROOF_NO_SIGNATURE')
-  if (key === null || !b4a.equals(head.treeHash, key)) throw new DDatabaseError('ERR_PROOF_CHECKSUM')
-}
-
-/** Byte offset of a block whose neighbours may be among the nodes that were just proven. */
-async function offsetWith(core: Core, block: number, proven: ReadonlyMap<number, TreeNode>): Promise<number> {
-  if (proven.size === 0) return byteOffset(core.storage.tree, block).catch(fail)
-  let offset = 0
-  for (const root of flat.fullRoots(2 * block)) {
-    const node = proven.get(root) ?? (await core.storage.tree.require(root).catch(fail))
-    offset += node.size
-  }
-  return offset
-}
-
-async function requireNodes(core: Core, treeIndexes: readonly number[]): Promise<TreeNode[]> {
+/** The nodes in these slots. Errors: `ERR_NODE_NOT_FOUND`, `ERR_STORAGE`. */
+export async function requireNodes(core: Core, treeIndexes: readonly number[]): Promise<TreeNode[]> {
   const nodes: TreeNode[] = []
   for (const node of await core.storage.tree.many(treeIndexes).catch(fail)) {
     if (node === null) throw new DDatabaseError('ERR_NODE_NOT_FOUND')

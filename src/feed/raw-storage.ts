@@ -5,7 +5,8 @@ import type { RandomAccess } from '../storage/random-access.ts'
 import { encodeNode } from '../storage/tree-file.ts'
 import { type Callback, settle } from '../util/callback.ts'
 import type { Core } from './core.ts'
-import { placeOf, readBlock } from './reader.ts'
+import { placeOf } from './places.ts'
+import { readBlock } from './reader.ts'
 import type { FeedFiles } from './stored-files.ts'
 
 /** What the raw view needs of its feed. */

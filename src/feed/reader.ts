@@ -3,81 +3,12 @@ import { leafHashInto } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
 import { HASH_SIZE } from '../merkle/node.ts'
 import { storageError } from '../storage/storage.ts'
-import { NO_NODE, NOT_LOADED, type TreeFile } from '../storage/tree-file.ts'
 import type { Core } from './core.ts'
 import { healBlock } from './healing.ts'
+import { placeOf, placeSync } from './places.ts'
 
 /** Most bytes that a run of blocks is read in; a longer block is read alone. */
 export const RUN_BYTES = 1024 * 1024
-
-/** Where the bytes of a block lie in the `data` file. */
-export interface Place {
-  offset: number
-  size: number
-}
-
-/**
- * Byte offset of `block`: the sum of the sizes of the full roots before it (spec FORMAT §8.1), about log2(n) nodes.
- * Errors: `ERR_NODE_NOT_FOUND` where a sparse replica does not know one.
- */
-export async function byteOffset(tree: TreeFile, block: number): Promise<number> {
-  let offset = 0
-  for (const treeIndex of fullRoots(block)) {
-    const size = tree.sizeSync(treeIndex)
-    if (size === NO_NODE) throw new DDatabaseError('ERR_NODE_NOT_FOUND')
-    offset += size === NOT_LOADED ? (await tree.require(treeIndex)).size : size
-  }
-  return offset
-}
-
-/** Offset and size of a block. Errors as {@link byteOffset}. */
-export async function placeOf(core: Core, block: number): Promise<Place> {
-  const { tree } = core.storage
-  try {
-    return (
-      placeSync(tree, block) ?? {
-        offset: await byteOffset(tree, block),
-        size: (await tree.require(2 * block)).size
-      }
-    )
-  } catch (error) {
-    throw storageError(error)
-  }
-}
-
-function placeSync(tree: TreeFile, block: number): Place | null {
-  let offset = 0
-  let start = 0
-  for (let rest = block; rest > 0; ) {
-    const leaves = largestPowerOfTwo(rest)
-    const size = tree.sizeSync(start + leaves - 1)
-    if (size < 0) return missing(size)
-    offset += size
-    start += 2 * leaves
-    rest -= leaves
-  }
-  const size = tree.sizeSync(2 * block)
-  return size < 0 ? missing(size) : { offset, size }
-}
-
-function missing(size: number): null {
-  if (size === NO_NODE) throw new DDatabaseError('ERR_NODE_NOT_FOUND')
-  return null
-}
-
-function* fullRoots(block: number): Generator<number> {
-  let start = 0
-  for (let rest = block; rest > 0; ) {
-    const leaves = largestPowerOfTwo(rest)
-    yield start + leaves - 1
-    start += 2 * leaves
-    rest -= leaves
-  }
-}
-
-function largestPowerOfTwo(n: number): number {
-  return n < 0x8000_0000 ? 1 << (31 - Math.clz32(n)) : 2 ** Math.floor(Math.log2(n))
-}
 
 /** The bytes of a block that is here, if that needs no waiting; else null. */
 export function readBlockSync(core: Core, block: number): Uint8Array | null {
@@ -123,7 +54,8 @@ export async function readBlock(core: Core, block: number): Promise<Uint8Array |
         return bytes
       }
     } catch (error) {
-      if (core.removals === removals && (verified === null || !(await isDamage(core, block, error)))) throw error
+      if (core.removals === removals && (verified === null || !(await isDamage(core, block, error))))
+        throw error
     }
     if (!core.bits.get(block)) return null
     if (core.removals !== removals) continue
@@ -140,7 +72,9 @@ async function checkSize(core: Core, offset: number, size: number): Promise<void
   if (core.verified === null || size <= SUSPICIOUS) return
   const fileSize = await core.storage.data.size().catch(storageFailure)
   if (fileSize !== null && !(offset + size <= fileSize)) {
-    throw new DDatabaseError('ERR_STORAGE', { message: `Could not satisfy length: ${size} bytes at ${offset}` })
+    throw new DDatabaseError('ERR_STORAGE', {
+      message: `Could not satisfy length: ${size} bytes at ${offset}`
+    })
   }
 }
 
@@ -346,4 +280,10 @@ export async function readStored(core: Core, block: number): Promise<Uint8Array 
 
 function storageFailure(error: unknown): never {
   throw storageError(error)
+}
+
+/** Null for a block that has turned out to be damaged: it is looked for again. Other errors are thrown. */
+export function unlessDamaged(error: unknown): null {
+  if (DDatabaseError.is(error) && error.code === 'ERR_BLOCK_DAMAGED') return null
+  throw error
 }

@@ -2,11 +2,12 @@ import { DDatabaseError } from '../errors.ts'
 import { checkSignal, throwIfAborted, untilAborted } from '../util/abort.ts'
 import { type Callback, checkCallback, ignore, settle } from '../util/callback.ts'
 import { untilTimeout } from '../util/timeout.ts'
+import type { Core } from './core.ts'
 import { DownloadingFeed } from './downloading.ts'
 import { type ChosenEncoding, type Codec, type DecodedAs, decodeBlock, isBinary } from './encoding.ts'
 import type { SeekOptions, SeekPosition, UpdateOptions, WaitOptions } from './finder.ts'
 import { checkBytes, checkFunction, checkIndex, checkOptions, checkTimeout } from './options.ts'
-import { readBlockSync, readBlocks } from './reader.ts'
+import { readBlockSync, readBlocks, unlessDamaged } from './reader.ts'
 import type { Selection } from './selections.ts'
 
 /** Options of `get` and `getBatch`. `E` is the encoding, if the call has one of its own. */
@@ -139,12 +140,16 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     const read = async (): Promise<Uint8Array[]> => {
       const core = await this.whenReady()
       for (;;) {
+        const damaged = firstDamaged(core, start, end)
+        // Not to be waited for as if it were to come: if nobody has it, the call fails.
+        if (damaged !== -1)
+          await this.finder.block(damaged, undefined, { ...this.withDefaults({}), wait, signal })
         if (core.bits.firstMissing(start, end) !== -1) {
           if (wait === false) throw new DDatabaseError('ERR_BLOCK_NOT_DOWNLOADED')
           download = this.download({ start, end, signal })
           await download
         }
-        const blocks = await readBlocks(core, start, end)
+        const blocks = await readBlocks(core, start, end).catch(unlessDamaged)
         if (blocks !== null) return blocks
       }
     }
@@ -212,7 +217,8 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     const length = wanted === -1 ? core.length + 1 : wanted
     if (core.length >= length) return
     const settings = this.withDefaults(options)
-    if (settings.ifAvailable === true && this.canWrite && options.force !== true) {
+    const isAuthor = this.canWrite && core.behind <= core.length
+    if (settings.ifAvailable === true && isAuthor && options.force !== true) {
       throw new DDatabaseError('ERR_UPDATE_NOT_AVAILABLE')
     }
     await this.guarded(this.finder.length(length, { ...options, ...settings }))
@@ -328,4 +334,15 @@ function checkWaiting<O extends WaitOptions>(given: O | null | undefined): O {
   checkTimeout(options.timeout)
   checkSignal(options.signal)
   return options
+}
+
+/** The first of blocks `start` … `end` − 1 that was damaged and is not here, or −1. */
+function firstDamaged(core: Core, start: number, end: number): number {
+  if (core.damaged.size === 0) return -1
+  let first = -1
+  for (const block of core.damaged) {
+    const wanted = block >= start && block < end && (first === -1 || block < first)
+    if (wanted && !core.bits.get(block)) first = block
+  }
+  return first
 }

@@ -1,3 +1,4 @@
+import b4a from 'b4a'
 import flat from 'flat-tree'
 import { PAGE_BLOCKS, Pages } from '../bitfield/pages.ts'
 import { signable, treeHash } from '../crypto/hash.ts'
@@ -6,7 +7,7 @@ import type { TreeNode } from '../merkle/node.ts'
 import type { Checkpoint } from '../storage/checkpoint.ts'
 import { type Bits, bitsOf, differenceOf, sameNodes } from './bit-difference.ts'
 import type { Core, Stage } from './core.ts'
-import { placeOf } from './reader.ts'
+import { placeOf } from './places.ts'
 import { type RecoverySource, StoredHeads } from './stored-heads.ts'
 import { type CheckSource, TreeCheck } from './tree-check.ts'
 
@@ -44,6 +45,8 @@ export interface Recovered {
   report: Recovery | null
   /** Whether a checkpoint claims exactly this state. */
   claimed: boolean
+  /** Whether a signature, or the key of a static feed, says that this is its length. */
+  proven: boolean
 }
 
 // How many signatures below the end are tried where there is no checkpoint.
@@ -65,16 +68,21 @@ export async function recover(source: RecoverySource): Promise<Recovered> {
   const attempts: (() => Promise<Recovered | null>)[] = []
   const recovering = new Recovering(source)
   if (source.checkpoint !== null) attempts.push(() => recovering.fromCheckpoint(source.checkpoint!))
-  if (!source.whole) attempts.push(() => recovering.fromBits())
-  if (source.whole || source.small) attempts.push(() => recovering.fromNothing())
+  if (!source.whole && !source.bitsLost) attempts.push(() => recovering.fromBits())
   for (const attempt of attempts) {
     const recovered = await attempt()
     if (recovered !== null) return recovered
   }
-  if (source.repair) return recovering.fromNothing()
+  // Where the bits lead nowhere: what a signature, or the key of a static feed, proves needs no bits.
+  const recovered = await recovering.fromNothing()
+  if (recovered.proven || source.whole || source.small || source.repair) return recovered
   throw new DDatabaseError('ERR_FEED_DAMAGED', {
     message: 'No node found',
-    damage: [{ file: 'tree', problem: 'roots are missing', start: 0, end: source.core.tree.blocks() }]
+    damage: [
+      source.bitsLost
+        ? { file: 'bitfield', problem: 'the file is lost', start: 0, end: 0 }
+        : { file: 'tree', problem: 'roots are missing', start: 0, end: source.core.tree.blocks() }
+    ]
   })
 }
 
@@ -92,6 +100,7 @@ interface Found {
   stage: Stage | null
   check: TreeCheck | null
   behind: number
+  proven: boolean
 }
 
 /** What is trusted. */
@@ -104,6 +113,10 @@ interface Base {
   lostPages: Set<number>
   /** What was proven and does not hold. */
   damage: Damage[]
+  /** What does not hold either, but can be gone on with. */
+  noticed: Damage[]
+  /** The signature of that length, made again because it was damaged. */
+  signature: Uint8Array | null
   /**
    * False: only the bits say so. Then they may have been written over by somebody who left signatures of before: one that
    * contradicts them is not believed, and one that cannot be checked tells nothing.
@@ -131,7 +144,10 @@ class Recovering {
     const { length, signatureSlots } = checkpoint
     const shorter = this.#core.tree.blocks() < length
     if (shorter && (signatureSlots === null || signatures.slots < signatureSlots)) return null
-    const roots = await this.#heads.rootsOf(length, checkpoint.treeHash)
+    const roots = await this.#heads.rootsOf(
+      length,
+      (tried) => length === 0 || b4a.equals(treeHash(tried), checkpoint.treeHash)
+    )
     if (roots === null) return null
     const difference = differenceOf(this.#core.pages, checkpoint.pages, length)
     const { lostPages } = difference
@@ -147,6 +163,8 @@ class Recovering {
         start: page * PAGE_BLOCKS,
         end: Math.min(length, (page + 1) * PAGE_BLOCKS)
       })),
+      noticed: [],
+      signature: null,
       firm: true,
       claimed: 0,
       checkpoint
@@ -154,23 +172,35 @@ class Recovering {
     const same = difference.equal && signatures.slots === signatureSlots && this.#heads.healed.size === 0
     const { dataSize } = this.#source
     const whole = dataSize === null || checkpoint.dataBytes === null || dataSize >= checkpoint.dataBytes
-    if (same && whole) return { ...NOTHING_TO_DO, length, roots, claimed: true }
-    return this.#from(base)
+    // What a checkpoint says was true once; that the feed is what its key has signed is for the signature to say.
+    const end = await this.#endOf(length, roots)
+    const held = end !== null && end.signature === null && this.#heads.healed.size === 0
+    if (same && whole && held) return { ...NOTHING_TO_DO, length, roots, claimed: true, proven: true }
+    const recovered = await this.#from(base, end)
+    if (recovered === null && this.#source.sign !== null && !this.#source.repair) {
+      throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: [endDamage(length)] })
+    }
+    return recovered
   }
 
   /** Looks at everything. */
   async fromNothing(): Promise<Recovered> {
-    return this.#from({
+    const base: Base = {
       length: 0,
       roots: [],
       proven: bitsOf(new Pages(this.#core.pages.pageSize)),
       suspects: [],
       lostPages: new Set(),
       damage: [],
+      noticed: this.#source.bitsLost
+        ? [{ file: 'bitfield', problem: 'the file is lost', start: 0, end: 0 }]
+        : [],
+      signature: null,
       firm: true,
       claimed: 0,
       checkpoint: null
-    })
+    }
+    return (await this.#from(base, base))!
   }
 
   /** Trusts the bits, but looks whether the end they tell is one that was signed. Null if roots are missing. */
@@ -185,44 +215,74 @@ class Recovering {
     if (roots === null) return null
     const end = await this.#signedEnd(length, roots)
     if (end === null) return null
-    return this.#from({
+    const base: Base = {
       length: end.length,
       roots: end.roots,
       proven: bitsOf(this.#core.pages),
       suspects: [],
       lostPages: new Set(),
       damage: [],
+      noticed: end.length < length || end.signature !== null ? [endDamage(length)] : [],
+      signature: end.signature,
       firm: false,
       claimed: end.length < length ? length : 0,
       checkpoint: null
-    })
+    }
+    return this.#from(base, end)
   }
 
   /**
    * The end that the bits tell, if its signature holds or is missing (older versions truncate that way); else the next
    * one below that was signed. Null if there is none nearby.
    */
-  async #signedEnd(length: number, roots: TreeNode[]): Promise<{ length: number; roots: TreeNode[] } | null> {
-    const { verify } = this.#source
-    if (length === 0 || verify === null || this.#heads.isStatic(roots)) return { length, roots }
-    const slot = await this.#core.storage.signatures.get(length - 1)
-    if (slot === null || (await this.#heads.holds(roots, length, slot))) return { length, roots }
+  async #signedEnd(length: number, roots: TreeNode[]): Promise<Candidate | null> {
+    const end = await this.#endOf(length, roots)
+    if (end !== null) return end
     for await (const { index, signature } of this.#heads.slotsDown(length - 1, 0, TRIES)) {
       const lower = await this.#heads.rootsOf(index + 1)
       if (lower !== null && (await this.#heads.holds(lower, index + 1, signature)))
-        return { length: index + 1, roots: lower }
+        return { length: index + 1, roots: lower, signature: null }
     }
     return null
   }
 
-  async #from(base: Base): Promise<Recovered> {
+  /**
+   * A length whose roots are known: with its roots, one of them worked out anew if that makes the signature hold, or with its signature,
+   * made again by the author if what is stored is nearly it. Null if the signature does not hold.
+   */
+  async #endOf(length: number, roots: TreeNode[]): Promise<Candidate | null> {
+    const { sign, verify } = this.#source
+    const end: Candidate = { length, roots, signature: null }
+    if (length === 0 || verify === null || this.#heads.isStatic(roots)) return end
+    const { signatures } = this.#core.storage
+    const slot = await signatures.get(length - 1)
+    if (slot === null) {
+      // Without a single signature it may be a static feed with a damaged root.
+      const isStatic = (tried: readonly TreeNode[]) => this.#heads.isStatic(tried)
+      const healed = signatures.slots > 0 ? null : await this.#heads.rootsOf(length, isStatic)
+      return healed === null ? end : { ...end, roots: healed }
+    }
+    const healed = await this.#heads.rootsOf(length, (tried) => this.#heads.holds(tried, length, slot))
+    if (healed !== null) return { ...end, roots: healed }
+    if (sign === null) return null
+    const whole = sign(signable(treeHash(roots), length))
+    return isRestOf(slot, whole) ? { ...end, signature: whole } : null
+  }
+
+  /** @param end - the end of the base, null if its signature does not hold. Then null is answered if no greater length holds. */
+  async #from(base: Base, end: Omit<Candidate, 'length'> | null): Promise<Recovered | null> {
     const found = await this.#findHead(base)
     const { head, check, behind } = found
+    if (head.length === base.length && base.length > 0) {
+      if (end === null) return null
+      head.roots = end.roots
+      head.signature = end.signature
+    }
     const stage = found.stage ?? this.#core.stage()
     await this.#signaturesCut(base, head)
     const dropped = this.#dropBeyond(stage, head)
     if (base.checkpoint !== null) await this.#dataCut(base, base.checkpoint, stage)
-    const damage = [...base.damage, ...(check?.damage ?? [])]
+    const damage = [...base.noticed, ...base.damage, ...(check?.damage ?? [])]
     const { dirty } = stage.pages
     const healed = new Map([...this.#heads.healed, ...(check?.healed ?? [])])
     const nodes = [...healed.values()].filter((node) => flat.rightSpan(node.index) < 2 * head.length)
@@ -235,7 +295,10 @@ class Recovering {
       lostBlocks + foundBlocks + nodes.length > 0 ||
       head.signature !== null ||
       (base.firm && dirty.some((page) => !sameNodes(stage.pages.read(page), this.#core.pages.read(page))))
-    const lasting = damage.filter(({ file }) => file !== 'bitfield')
+    // Bits are mended, and blocks that are gone can be had again: only what the feed stands on is worth refusing it.
+    const lasting = [...base.damage, ...(check?.damage ?? [])].filter(
+      ({ file }) => file === 'tree' || file === 'signatures'
+    )
     if (lasting.length > 0 && !this.#source.repair)
       throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: lasting })
     return {
@@ -257,7 +320,8 @@ class Recovering {
               signed: head.signature !== null,
               damage
             },
-      claimed: false
+      claimed: false,
+      proven: found.proven
     }
   }
 
@@ -285,10 +349,11 @@ class Recovering {
     if (cut !== null) found = (await this.#complete(base, cut, found?.head.length ?? base.length)) ?? found
     found ??= await this.#unsignedEnd(base)
     found ??= {
-      head: { length: base.length, roots: base.roots, signature: null },
+      head: { length: base.length, roots: base.roots, signature: base.signature },
       stage: null,
       check: null,
-      behind: 0
+      behind: 0,
+      proven: base.length > 0
     }
     if (found.stage === null && (base.suspects.length > 0 || base.lostPages.size > 0)) {
       found = { ...found, ...(await this.#check(base, found.head.roots)) }
@@ -304,10 +369,10 @@ class Recovering {
       const checked = await this.#check(base, roots)
       // Whoever wrote over the base knew no checkpoints, and left a signature of before: what is here now counts.
       if (!base.firm && checked.check.damage.length > 0) return null
-      return { head: { length, roots, signature: null }, ...checked, behind: 0 }
+      return { head: { length, roots, signature: null }, ...checked, behind: 0, proven: true }
     }
     const head = this.#cutSignature(slot, CERTAIN_BYTES)
-    return head === null ? null : { head, ...(await this.#check(base, roots)), behind: 0 }
+    return head === null ? null : { head, ...(await this.#check(base, roots)), behind: 0, proven: true }
   }
 
   /** The same with its signature made again, if what is in its slot, at least so many bytes, is part of that. */
@@ -316,31 +381,38 @@ class Recovering {
     const { length, roots, signature } = slot
     if (sign === null || signature.filter((byte) => byte !== 0).length < bytes) return null
     const whole = sign(signable(treeHash(roots), length))
-    return signature.every((byte, i) => byte === 0 || byte === whole[i])
-      ? { length, roots, signature: whole }
-      : null
+    return isRestOf(signature, whole) ? { length, roots, signature: whole } : null
   }
 
   /** A head, if every node and every block from `signed` up to it is here and holds. */
   async #complete(base: Base, head: Candidate, signed: number): Promise<Found | null> {
     const checked = await this.#check(base, head.roots, signed)
-    return checked.check.complete ? { head, ...checked, behind: 0 } : null
+    return checked.check.complete ? { head, ...checked, behind: 0, proven: head.signature !== null } : null
   }
 
   /**
    * The end that the bits tell beyond the base: of a static feed, where nothing else tells it; and where the bits are all
-   * there is, if everything up to it is here and holds. After a power failure bits may be of different times.
+   * there is, if everything up to it is here and holds. After a power failure bits may be of different times. Where bits are
+   * lost, the size of the tree file tells the length.
    */
   async #unsignedEnd(base: Base): Promise<Found | null> {
-    const { sign, verify } = this.#source
-    const length = this.#core.tree.blocks()
+    const found = await this.#unsigned(base, this.#core.tree.blocks())
+    if (found !== null) return found
+    return this.#unsigned(base, Math.floor((this.#core.storage.tree.slots + 1) / 2), this.#source.repair)
+  }
+
+  /** @param lenient - false: only of a static feed */
+  async #unsigned(base: Base, length: number, lenient = true): Promise<Found | null> {
+    const { key, repair, sign, verify } = this.#source
     if (length <= base.length) return null
     const roots = await this.#heads.rootsOf(length)
     if (roots === null) return null
-    if (verify === null || this.#heads.isStatic(roots)) {
-      return { head: { length, roots, signature: null }, ...(await this.#check(base, roots)), behind: 0 }
+    const isStatic = this.#heads.isStatic(roots)
+    if ((verify === null && lenient) || isStatic) {
+      const head = { length, roots, signature: null }
+      return { head, ...(await this.#check(base, roots)), behind: 0, proven: isStatic && key !== null }
     }
-    if (base.firm) return null
+    if ((base.firm && !repair) || !lenient) return null
     const signature = sign === null ? null : sign(signable(treeHash(roots), length))
     return this.#complete(base, { length, roots, signature }, base.length)
   }
@@ -416,6 +488,29 @@ class Recovering {
       stage.bits.set(start - 1, false)
     }
     base.damage.push({ file: 'data', problem: 'bytes are missing', start, end: length })
+  }
+}
+
+// Two signatures have a fourth of a byte in common; what differs in less than a quarter is damaged.
+const SAME_BYTES = 48
+
+/** Whether a signature that is stored is what is left of another one: cut, or damaged in some places. */
+function isRestOf(stored: Uint8Array, whole: Uint8Array): boolean {
+  let same = 0
+  let cut = true
+  for (const [i, byte] of stored.entries()) {
+    if (byte === whole[i]) same++
+    else if (byte !== 0) cut = false
+  }
+  return cut || same >= SAME_BYTES
+}
+
+function endDamage(length: number): Damage {
+  return {
+    file: 'signatures',
+    problem: 'the signature of the end does not hold',
+    start: length - 1,
+    end: length
   }
 }
 

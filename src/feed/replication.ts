@@ -19,6 +19,7 @@ import { checkAuthenticated, type ProtocolHandlers } from '../replication/stream
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
 import { createProof } from './proofs.ts'
+import type { PutOutcome } from './putting.ts'
 import { readBlock } from './reader.ts'
 import type { Selections } from './selections.ts'
 import type { Waiters } from './waiters.ts'
@@ -61,7 +62,13 @@ export interface ReplicationHost {
   /** Resolves when the feed is open. */
   ready(): Promise<unknown>
   readonly usable: boolean
-  put(claim: Claim, peer: Peer): Promise<void>
+  /** Whether blocks are appended here. */
+  readonly writable: boolean
+  put(claims: readonly Claim[], peer: Peer, anyGrowth: boolean): Promise<PutOutcome>
+  /** Compares a proof with what is here; see `ReplicatedContent`. */
+  examine(claim: Claim, remoteLength: number): Promise<number>
+  /** A peer has a history of `length` blocks that continues ours. */
+  longerSeen(length: number): Promise<void>
   /** Resolves when the appends under way are answered; null if there are none. */
   appending(): Promise<void> | null
   downloadEverything(): void
@@ -229,8 +236,16 @@ export class FeedReplication implements ReplicationSource {
   }
 
   get content(): ReplicatedContent {
-    this.opened ??= contentOf(this.host.core!, (claim, peer) => this.host.put(claim, peer))
+    this.opened ??= contentOf(this.host.core!, this.host)
     return this.opened
+  }
+
+  get writable(): boolean {
+    return this.host.writable
+  }
+
+  longerSeen(length: number): Promise<void> {
+    return this.host.longerSeen(length)
   }
 
   settling(): Promise<void> | null {
@@ -297,7 +312,7 @@ function onHandshake(stream: ProtocolStream, fn: () => void): void {
   })
 }
 
-function contentOf(core: Core, put: ReplicatedContent['put']): ReplicatedContent {
+function contentOf(core: Core, host: ReplicationHost): ReplicatedContent {
   const { tree } = core.storage
   return {
     get length() {
@@ -306,6 +321,12 @@ function contentOf(core: Core, put: ReplicatedContent['put']): ReplicatedContent
     bits: core.bits,
     pages: core.pages,
     tree: core.tree,
+    get roots() {
+      return core.roots
+    },
+    get live() {
+      return core.live
+    },
     proof: (index, options) => createProof(core, index, options),
     block: (index) => readBlock(core, index),
     async seek(bytes) {
@@ -313,7 +334,8 @@ function contentOf(core: Core, put: ReplicatedContent['put']): ReplicatedContent
       const found = await seek(bytes, core.length, core.tree, read).catch(() => null)
       return found === null || found.treeIndex % 2 === 1 ? null : found.treeIndex / 2
     },
-    put
+    put: (claims, peer, anyGrowth = false) => host.put(claims, peer, anyGrowth),
+    examine: (claim, remoteLength) => host.examine(claim, remoteLength)
   }
 }
 

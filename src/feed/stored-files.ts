@@ -28,6 +28,8 @@ export interface Found {
   checkpoint: Checkpoint | null
   /** A header is cut short: a creation that did not get far, or damage. */
   tornHeader: boolean
+  /** There is no bitfield beside a tree. */
+  bitsLost: boolean
   sizes: Record<'tree' | 'signatures' | 'data' | 'bitfield', number | null>
 }
 
@@ -88,6 +90,7 @@ export class StoredFiles {
       missingHeaders,
       checkpoint: await checkpoint,
       tornHeader: headers.some((bytes) => bytes !== null && bytes > 0 && bytes < HEADER_SIZE),
+      bitsLost: false,
       sizes
     }
   }

@@ -30,6 +30,8 @@ export interface RecoverySource {
   sign: ((message: Uint8Array) => Uint8Array) | null
   /** Give up what is damaged instead of refusing to open. */
   repair: boolean
+  /** The bitfield is gone beside a tree. */
+  bitsLost: boolean
 }
 
 // How many signatures are tried for nodes that a longer feed left behind.
@@ -61,17 +63,22 @@ export class StoredHeads {
     return []
   }
 
+  /** Whether these are the roots of a static feed: its key is their hash. Also while it has no key yet. */
   isStatic(roots: readonly TreeNode[]): boolean {
     const { key } = this.#source
     return key === null || (roots.length > 0 && b4a.equals(treeHash(roots), key))
   }
 
+  /** Whether a signature of this length holds over these roots. */
   async holds(roots: readonly TreeNode[], length: number, signature: Uint8Array): Promise<boolean> {
     return this.#source.verify!(signable(treeHash(roots), length), signature)
   }
 
-  /** Roots as they are stored, or as the nodes below them tell; null if one is missing, or if they do not give `hash`. */
-  async rootsOf(length: number, hash?: Uint8Array): Promise<TreeNode[] | null> {
+  /** Roots as they are stored, or as the nodes below them tell; null if one is missing, or if they do not fit. */
+  async rootsOf(
+    length: number,
+    fits: (roots: readonly TreeNode[]) => boolean | Promise<boolean> = () => true
+  ): Promise<TreeNode[] | null> {
     const { tree } = this.#core.storage
     const below = this.#below()
     const roots: TreeNode[] = []
@@ -80,13 +87,11 @@ export class StoredHeads {
       if (node === null) return null
       roots.push(node)
     }
-    const fits = (tried: readonly TreeNode[]) =>
-      hash === undefined || length === 0 || b4a.equals(treeHash(tried), hash)
-    if (!fits(roots)) {
+    if (!(await fits(roots))) {
       for (const [i, { index }] of roots.entries()) {
         const healed = await below(index)
         const tried = roots.map((root, j) => (i === j && healed !== null ? healed : root))
-        if (healed === null || !fits(tried)) continue
+        if (healed === null || !(await fits(tried))) continue
         this.healed.set(index, healed)
         return tried
       }

@@ -7,7 +7,7 @@ import {
   decodeBlock,
   isBinary
 } from './encoding.ts'
-import { readBlocks, runEnd } from './reader.ts'
+import { readBlocks, runEnd, unlessDamaged } from './reader.ts'
 import { ReadingFeed } from './reading.ts'
 import { BlockIterator, BlockSequence, type ReadStreamOptions } from './sequence.ts'
 import { ReadStream, WriteStream, type WriteStreamOptions, webReadable, webWritable } from './streams.ts'
@@ -78,9 +78,13 @@ export abstract class StreamingFeed<T> extends ReadingFeed<T> implements AsyncIt
     const missing = core.bits.firstMissing(index, most)
     const present = missing === -1 ? most : missing
     if (present <= index) return []
-    const end = await runEnd(core, index, present, STREAM_BYTES)
-    const blocks = core.bits.firstMissing(index, end) === -1 ? await readBlocks(core, index, end) : null
-    // Taken away meanwhile: the first one is waited for.
+    // A size that is missing is damage, which reading the block by itself deals with.
+    const end = await runEnd(core, index, present, STREAM_BYTES).catch(() => index + 1)
+    const blocks =
+      core.bits.firstMissing(index, end) === -1
+        ? await readBlocks(core, index, end).catch(unlessDamaged)
+        : null
+    // Taken away meanwhile, or damaged: the first one is waited for.
     if (blocks === null) return []
     return isBinary(codec) ? blocks : blocks.map((block) => decodeBlock(codec, block))
   }

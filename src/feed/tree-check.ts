@@ -8,7 +8,7 @@ import type { TreeFile } from '../storage/tree-file.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Bits } from './bit-difference.ts'
 import type { Stage } from './core.ts'
-import { byteOffset } from './reader.ts'
+import { byteOffset } from './places.ts'
 
 /** What a {@link TreeCheck} goes by. */
 export interface CheckSource {

@@ -45,7 +45,7 @@ export class Verified {
   }
 
   /** A block (or, without `data`, its hash) was verified and stored with these nodes. */
-  put(block: number, data: boolean, nodes: readonly TreeNode[]): void {
+  put(block: number, data: boolean, nodes: Iterable<TreeNode>): void {
     if (data) this.blocks.add(block)
     for (const { index } of nodes) this.nodes.add(index)
   }
@@ -56,7 +56,7 @@ export class Verified {
     this.nodes.deleteRange(2 * start, 2 * end)
   }
 
-  /** A block was compared, from the roots down. */
+  /** A block was compared, from the roots down, or verified and stored. */
   held(block: number): void {
     this.blocks.add(block)
   }
@@ -92,6 +92,11 @@ export class Verified {
     const holds = await this.climbWaiting(core, leaf)
     if (holds) this.blocks.add(block)
     return holds
+  }
+
+  /** Whether a node was compared already. */
+  knows(treeIndex: number): boolean {
+    return this.nodes.has(treeIndex)
   }
 
   /** Whether a node that is known is stored as it should be. Rejects with the storage's error. */

@@ -10,7 +10,7 @@ import { type Appendable, encodeBlock } from './encoding.ts'
 import { FeedState } from './feed-state.ts'
 import { type ClearOptions, clearBlocks, truncateFeed } from './maintenance.ts'
 import { checkBytes, checkIndex, checkOptions } from './options.ts'
-import { putBlock } from './proofs.ts'
+import { type PutOutcome, putBlocks } from './putting.ts'
 
 /** Options of `append`. */
 export interface AppendOptions {
@@ -98,14 +98,21 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     const core = await this.whenReady()
     // The nodes are used up, as they were in the published packages.
     const claim = { block, value, nodes: takeNodes(proof.nodes), signature: proof.signature ?? null }
-    await this.putClaim(core, claim, null)
+    const { error } = await this.putClaims(core, [claim], null, true)
+    if (error !== undefined) throw error
   }
 
-  protected override putClaim(core: Core, claim: Claim, peer: Peer | null): Promise<void> {
-    return putBlock(core, claim, peer, {
+  protected override putClaims(
+    core: Core,
+    claims: readonly Claim[],
+    peer: Peer | null,
+    anyGrowth: boolean
+  ): Promise<PutOutcome> {
+    return putBlocks(core, claims, peer, {
       application: this.application,
       key: this.key,
-      stored: (...stored) => this.blockStored(core, ...stored)
+      anyGrowth,
+      stored: (blocks) => this.blocksStored(core, blocks, peer)
     })
   }
 
@@ -173,6 +180,7 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     const oldLength = await truncateFeed(core, newLength, sign)
     if (oldLength === null) return
     this.blocksGone()
+    this.replication.replicator.shrunk(newLength)
     this.replication.replicator.unannounce(newLength, oldLength - newLength)
   }
 

@@ -1,17 +1,15 @@
 import { DDatabaseError } from '../errors.ts'
+import { type Arrival, Arrivals, type ArrivalsOwner } from './arrivals.ts'
 import type { DataMessage } from './messages.ts'
 import type { Peer } from './peer.ts'
 import type { Replicator } from './replicator.ts'
 import { AnswerTime, BlockQueue, type InflightRequest, sendRequest, URGENT_REQUESTS } from './requests.ts'
 import { Timer } from './timer.ts'
 
-// About what a node takes in memory.
-const NODE_SIZE = 128
-
 /**
  * What one peer was asked for, and what it sends. Which block is asked of whom is the {@link Replicator}'s business.
  */
-export class Downloader {
+export class Downloader implements ArrivalsOwner {
   /** Requests without an answer, oldest first. */
   readonly inflight: InflightRequest[] = []
   /** Blocks that calls wait for, that this peer has, and that nobody is asked for yet. May hold others. */
@@ -25,14 +23,12 @@ export class Downloader {
   private readonly replicator: Replicator
   private readonly cursors = new WeakMap<object, { next: number; left: number }>()
   private timer: Timer | null = null
-  // What is being verified and stored: of answers, and of what was not asked for.
-  private storing = 0
-  private pushes = 0
-  private pushedBytes = 0
+  private readonly arrivals: Arrivals
 
   constructor(peer: Peer, replicator: Replicator) {
     this.peer = peer
     this.replicator = replicator
+    this.arrivals = new Arrivals(peer, this)
   }
 
   /** Whether it owes an answer that somebody else was, or could be, asked for meanwhile. */
@@ -42,7 +38,7 @@ export class Downloader {
 
   /** Whether we do not keep up with storing what it sends: calls that are cancelled do not stop what has come. */
   get isBusy(): boolean {
-    return this.storing > 2 * (this.peer.maxRequests + URGENT_REQUESTS)
+    return this.arrivals.count > 2 * (this.peer.maxRequests + URGENT_REQUESTS)
   }
 
   /** Asks for a block that is reserved for this peer. */
@@ -134,51 +130,47 @@ export class Downloader {
   }
 
   private store(message: DataMessage, request: InflightRequest | undefined, pushed: boolean): void {
-    const { index, value, nodes, signature } = message
-    const { content } = this.peer.source
-    const size = value === null ? NODE_SIZE * nodes.length : value.byteLength
+    const { index: block, value, nodes, signature } = message
     if (request !== undefined) request.arrived = true
-    if (pushed) {
-      const { queuedPushes, queuedPushSize } = this.peer.limits
-      this.pushes++
-      this.pushedBytes += size
-      if (this.pushes > queuedPushes || this.pushedBytes > queuedPushSize) {
-        throw new DDatabaseError('ERR_LIMIT', { message: 'Too much at once that was not asked for' })
-      }
-    }
-    this.storing++
+    this.arrivals.add({ claim: { block, value, nodes, signature }, request, pushed })
     this.replicator.storeBegun()
-    const done = (): void => {
-      this.storing--
-      this.replicator.storeEnded()
-      if (pushed) {
-        this.pushes--
-        this.pushedBytes -= size
-      }
-      if (value !== null) this.replicator.reserved.stored(index)
-    }
-    content.put({ block: index, value, nodes, signature }, this.peer).then(
-      () => {
-        done()
-        this.received(index, request)
-      },
-      (error) => {
-        done()
-        // The feed was closed meanwhile: that is not the remote's fault, nor that of other feeds on this stream.
-        if (DDatabaseError.is(error) && error.code === 'ERR_FEED_CLOSED') this.peer.close()
-        else this.peer.destroy(error)
-        this.replicator.free(index)
-        this.replicator.fillAll()
-      }
-    )
   }
 
-  private received(index: number, request: InflightRequest | undefined): void {
+  // ---- what has become of it ----
+
+  /** @internal */
+  stored(arrivals: readonly Arrival[]): void {
+    for (const arrival of arrivals) this.storeEnded(arrival)
     if (this.peer.closed) return
-    this.acknowledge(index)
-    if (request !== undefined) this.settle(request)
-    else this.peer.update()
+    for (const { claim, request } of arrivals) {
+      this.acknowledge(claim.block)
+      if (request !== undefined) this.end(request)
+    }
+    this.timer?.refresh()
+    this.peer.update()
     this.replicator.endDownloads()
+  }
+
+  /** @internal */
+  dropped(arrival: Arrival): void {
+    this.storeEnded(arrival)
+    if (arrival.request !== undefined) this.settle(arrival.request)
+    this.replicator.free(arrival.claim.block)
+  }
+
+  /** @internal */
+  refused(arrival: Arrival, error: unknown): void {
+    this.storeEnded(arrival)
+    // The feed was closed meanwhile: that is not the remote's fault, nor that of other feeds on this stream.
+    if (DDatabaseError.is(error) && error.code === 'ERR_FEED_CLOSED') this.peer.close()
+    else this.peer.destroy(error as Error)
+    this.replicator.free(arrival.claim.block)
+    this.replicator.fillAll()
+  }
+
+  private storeEnded({ claim }: Arrival): void {
+    if (claim.value !== null) this.replicator.reserved.stored(claim.block)
+    this.replicator.storeEnded()
   }
 
   private acknowledge(index: number): void {

@@ -4,6 +4,7 @@ import { claimBitfield, claimRange } from './claims.ts'
 import { Downloader } from './downloader.ts'
 import type { RemoteExtensions } from './extensions.ts'
 import { limitsOf } from './foreign-stream.ts'
+import { HeadCheck } from './head-check.ts'
 import type { ReplicationLimits } from './limits.ts'
 import type {
   CancelMessage,
@@ -83,6 +84,10 @@ export class Peer implements ChannelHandlers {
   private readonly uploader: Uploader
   /** What it was asked for. @internal */
   readonly downloader: Downloader
+  /** Whether it has the same history. @internal */
+  readonly check: HeadCheck
+  /** Whether the application has chosen, for this peer alone, whether blocks are fetched from it. @internal */
+  readonly downloadingChosen: boolean
   private readonly intendsToDownload: boolean
   private readonly remoteWants = new WantedWindows(this)
   private answerTimer: Timer | null = null
@@ -103,6 +108,7 @@ export class Peer implements ChannelHandlers {
     this.live = options.live === true
     this.sparse = source.sparse
     this.ack = options.ack === true
+    this.downloadingChosen = typeof options.download === 'boolean'
     this.downloading = typeof options.download === 'boolean' ? options.download : source.downloading
     this.uploading = typeof options.upload === 'boolean' ? options.upload : source.uploading
     this.intendsToDownload = this.downloading
@@ -117,6 +123,7 @@ export class Peer implements ChannelHandlers {
     })
     this.uploader = new Uploader(this)
     this.downloader = new Downloader(this, replicator)
+    this.check = new HeadCheck(this)
   }
 
   // ---- what the application sees ----
@@ -226,6 +233,7 @@ export class Peer implements ChannelHandlers {
 
   /** This side needs nothing more: says so, and closes when the remote needs nothing either (spec WIRE §14). */
   end(): void {
+    if (this.check.postpones(() => this.endAfterCheck())) return
     if (!this.downloading && !this.remoteDownloading && !this.live) {
       if (!this.intendsToDownload) this.stream.status({ uploading: false, downloading: false })
       this.close()
@@ -284,17 +292,27 @@ export class Peer implements ChannelHandlers {
     this.remoteDownloading = message.downloading
     if (!message.uploading) {
       this.downloader.drop()
+      this.check.stop()
       this.replicator.fillSoon()
       this.windowsAnswered(this.wants.reset())
       this.source.lessAvailable()
     }
     this.update()
     this.sendWants()
-    if (message.downloading || this.live || this.closed) return
+    this.endWithRemote()
+  }
+
+  /** Ends if the remote downloads nothing more, and this side has nothing to do either. */
+  private endWithRemote(): void {
+    if (this.remoteDownloading || this.live || this.closed) return
     if (this.downloading && this.source.anyDownloads) return
-    if (this.uploading && this.remoteDownloading) return
     if (this.sparse && (this.remoteUploading || this.downloading)) return
     this.end()
+  }
+
+  private endAfterCheck(): void {
+    this.endWithRemote()
+    this.replicator.endDownloads()
   }
 
   /** @internal */
@@ -323,6 +341,8 @@ export class Peer implements ChannelHandlers {
 
     if (first || this.remoteLength > before) source.emit('remote-update', this)
     if (this.closed) return
+    // Before anything else is asked.
+    this.check.heard()
     // A range is asked for one window after the other.
     if (this.remoteLength > before || answer) this.sendWants()
     this.expectAnswers()
@@ -337,6 +357,7 @@ export class Peer implements ChannelHandlers {
     if (start === 0 && length >= this.remoteLength) {
       this.remoteLength = 0
       this.remoteBitfield.clear()
+      this.check.emptied()
     } else {
       this.remoteBitfield.setRange(start, Math.min(start + length, this.limits.remoteLength), false)
     }
@@ -363,6 +384,7 @@ export class Peer implements ChannelHandlers {
 
   /** @internal */
   ondata(message: DataMessage): void {
+    if (message.value === null && this.check.take(message)) return
     this.downloader.data(message)
   }
 
@@ -409,7 +431,12 @@ export class Peer implements ChannelHandlers {
 
   /** Asks for all windows that something is wished from, and for the first one. @internal */
   sendWants(): void {
-    if (!this.mayWant()) return
+    if (!this.mayWant()) {
+      // Also who fetches nothing has to know whether the remote has the same history.
+      const { window } = this.check
+      if (window !== -1 && !this.downloading) this.wants.block(window)
+      return
+    }
     const { wants, source } = this
     wants.blocked = false
     for (const block of source.wishedBlocks()) {
@@ -464,6 +491,7 @@ export class Peer implements ChannelHandlers {
     this.closed = true
     this.uploader.stop()
     this.downloader.drop()
+    this.check.stop()
     this.remoteWants.clear()
     this.downloader.wished.clear()
     this.windowsAnswered(this.wants.reset())

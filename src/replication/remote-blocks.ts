@@ -145,6 +145,22 @@ export class RemoteBlocks {
     return -1
   }
 
+  /** The last block before `end` that the remote has; −1 if there is none. */
+  last(end: number): number {
+    for (let i = this.numbers.length - 1; i >= 0; i--) {
+      const base = this.numbers[i]! * WINDOW
+      for (let page = WINDOW_PAGES - 1; page >= 0 && base < end; page--) {
+        const bytes = this.windows[i]![page]!
+        const first = base + page * PAGE_BLOCKS
+        if (bytes === null || first >= end) continue
+        for (let block = Math.min(end, first + PAGE_BLOCKS) - 1; block >= first; block--) {
+          if ((byteOf(bytes, block) & maskOf(block)) !== 0) return block
+        }
+      }
+    }
+    return -1
+  }
+
   /** Where the window with this number is, or would be. */
   private find(number: number): number {
     const { numbers } = this

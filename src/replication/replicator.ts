@@ -170,6 +170,16 @@ export class Replicator {
     for (const peer of [...this.peers]) if (peer !== from) peer.have(message)
   }
 
+  /** The feed is longer now; `from` is the peer that has proven it. */
+  grew(from: Peer | null): void {
+    for (const peer of [...this.peers]) peer.check.grew(peer === from)
+  }
+
+  /** The feed has `length` blocks left. */
+  shrunk(length: number): void {
+    for (const peer of this.peers) peer.check.shrunk(length)
+  }
+
   /** Blocks are gone. */
   unannounce(start: number, length: number): void {
     for (const peer of [...this.peers]) peer.unhave({ start, length })
@@ -221,7 +231,8 @@ export class Replicator {
   // ---- requests ----
 
   /** Digest of what is known around a block, for a request to `peer`. */
-  digest(_peer: Peer, index: number): number {
+  digest(peer: Peer, index: number): number {
+    if (!peer.check.leavesOut(index)) return 0
     return this.source.content.tree.digest(2 * index)
   }
 

@@ -52,16 +52,21 @@ export interface ReplicatedContent {
   readonly pages: PageAccess
   readonly tree: TreeSet
   /** Nodes and signature that prove a block to somebody with this digest. Errors: `ERR_NO_PROOF` and others. */
-  proof(index: number, options: { digest: number; hash: boolean; tree: TreeSet }): Promise<Proof>
+  proof(index: number, options: { digest: number; hash: boolean; tree: TreeSet | undefined }): Promise<Proof>
   /** Bytes of a block that is here; null if it goes away meanwhile. */
   block(index: number): Promise<Uint8Array | null>
   /** The block that contains byte `bytes`, null if that cannot be told. */
   seek(bytes: number): Promise<number | null>
   /**
-   * Verifies and stores. Errors: why it was refused; {@link UnprovenGrowth} unless `anyGrowth`.
+   * Verifies and stores blocks in this order, up to the first one that does not hold; `error` tells why that one does not. The
+   * error may be {@link UnprovenGrowth}, unless `anyGrowth`.
    * @param anyGrowth - also what makes the feed longer without showing that it continues what is here
    */
-  put(claim: Claim, peer: Peer, anyGrowth?: boolean): Promise<void>
+  put(
+    claims: readonly Claim[],
+    peer: Peer,
+    anyGrowth?: boolean
+  ): Promise<{ readonly stored: number; readonly error: unknown }>
   /** Roots of the feed, ascending. */
   readonly roots: readonly TreeNode[]
   /** Whether the feed is signed as it grows, and so may have been signed twice. */

@@ -88,7 +88,10 @@ export class Uploader {
     const present = content.bits.get(index)
     const value = request.hash || !present ? null : await content.block(index).catch(() => null)
     const hash = value === null
-    const proof = await content.proof(index, { digest, hash, tree: this.remoteTree })
+    // Who asks for a hash and has nothing wants to compare: then nothing is left out, whatever was said before.
+    const compares = request.hash && request.bytes === 0 && digest === 0
+    const tree = compares ? undefined : this.remoteTree
+    const proof = await content.proof(index, { digest, hash, tree })
     if (!this.peer.uploading || this.peer.closed) return
     if (value === null && !request.hash) this.peer.stream.unhave({ start: index })
     this.peer.sendBlock(index, value, proof)

@@ -8,7 +8,7 @@
  * ```
  * frame        "DDCP" | kind | version 1 | 0 0 | sequence | payload size | payload | BLAKE2b-256(public key | all before)
  * checkpoint   length | byteLength | signature slots | data bytes | tree hash, 32 bytes | pages | pieces …
- * piece        bytes, uint32 | run length encoded: data and tree bits of up to 512 pages
+ * piece        bytes, uint32 | run length encoded: data and tree bits of up to 32 pages
  * cleared      start | end
  * truncated    length | byteLength | tree hash, 32 bytes
  * ```
@@ -19,7 +19,7 @@ import b4a from 'b4a'
 import { blake2bBatch } from '#crypto/backend'
 import { Bitfield } from '../bitfield/bitfield.ts'
 import { INDEX_OFFSET, PAGE_SIZE, Pages } from '../bitfield/pages.ts'
-import { decode, encode } from '../bitfield/rle.ts'
+import { decodeInto, encode } from '../bitfield/rle.ts'
 import { TreeBits } from '../bitfield/tree-bits.ts'
 import { HASH_SIZE } from '../merkle/node.ts'
 import { TreeSet } from '../merkle/tree-set.ts'
@@ -64,7 +64,9 @@ const TRUNCATED = 2
 const FRAME_HEADER = 24
 const FRAME_OVERHEAD = FRAME_HEADER + HASH_SIZE
 const HEAD_SIZE = 5 * 8 + HASH_SIZE
-const PIECE_PAGES = 512
+const PIECE_PAGES = 32
+// Where pieces are decoded: loading copies what it keeps. As arrays of their own they were most of the garbage of an opening.
+const scratch = b4a.allocUnsafeSlow(PIECE_PAGES * INDEX_OFFSET)
 
 /** The payload of a checkpoint: of the pages only the bits, without the index bytes, which follow from them. */
 export function encodeCheckpoint(
@@ -107,7 +109,10 @@ function decodeCheckpoint(payload: Uint8Array): Checkpoint {
   for (let first = 0, at = HEAD_SIZE; first < count; first += PIECE_PAGES) {
     const size = view.getUint32(at)
     const pieces = Math.min(PIECE_PAGES, count - first)
-    const bits = decode(payload.subarray(at + 4, at + 4 + size), pieces * INDEX_OFFSET)
+    const bits = decodeInto(
+      scratch.subarray(0, pieces * INDEX_OFFSET),
+      payload.subarray(at + 4, at + 4 + size)
+    )
     at += 4 + size
     for (let i = 0; i < pieces; i++) {
       const part = bits.subarray(i * INDEX_OFFSET, (i + 1) * INDEX_OFFSET)

@@ -11,10 +11,16 @@ import type { StorageFile } from './random-access.ts'
 import type { SignaturesFile } from './signatures-file.ts'
 import type { TreeFile } from './tree-file.ts'
 
+/** Blocks for the `data` file, one after the other from `offset` on. No bytes still create the file. */
+export interface DataRun {
+  offset: number
+  blocks: readonly Uint8Array[]
+}
+
 /** Everything that one operation changes on disk. */
 export interface Commit {
-  /** Blocks for the `data` file, one after the other from `offset` on; null for none. No bytes still create the file. */
-  data: { offset: number; blocks: readonly Uint8Array[] } | null
+  /** Blocks for the `data` file. */
+  data: readonly DataRun[]
   /** Pieces of the `tree` file: whole slots, the first one for `treeIndex`. */
   slots: { treeIndex: number; bytes: Uint8Array }[]
   /** A signature for the slot of `block`, null for none. */
@@ -170,7 +176,7 @@ export class FeedStorage {
   private async writeContent({ data, slots }: Commit): Promise<void> {
     const pending: Promise<void>[] = []
     try {
-      if (data !== null) this.writeData(data.offset, data.blocks, pending)
+      for (const { offset, blocks } of data) this.writeData(offset, blocks, pending)
       for (const { treeIndex, bytes } of slots) {
         this.written += bytes.byteLength
         const done = this.maySync(bytes.byteLength) && this.tree.writeSync(treeIndex, bytes)

@@ -57,6 +57,11 @@ export class TreeFile {
       cacheBytes > 0 && nodes === null ? new PageCache(PAGE_BYTES, Math.ceil(cacheBytes / PAGE_BYTES)) : null
   }
 
+  /** Slots up to the end of the file, 0 if the storage cannot tell. */
+  get slots(): number {
+    return this.end === null ? 0 : Math.max(0, Math.floor((this.end - treePosition(0)) / NODE_SIZE))
+  }
+
   /** The cache in use, null if there is none. */
   get cache(): unknown {
     return this.nodes ?? this.pages
@@ -293,7 +298,12 @@ export function decodeNode(treeIndex: number, bytes: Uint8Array, offset: number)
 /** The 40 bytes of a node's slot. */
 export function encodeNode(node: TreeNode): Uint8Array {
   const slot = b4a.allocUnsafe(NODE_SIZE)
-  slot.set(node.hash, 0)
-  writeUint64(slot, node.size, HASH_SIZE)
+  encodeNodeInto(slot, 0, node)
   return slot
+}
+
+/** Writes the 40 bytes of a node's slot at `offset` of `target`. */
+export function encodeNodeInto(target: Uint8Array, offset: number, node: TreeNode): void {
+  target.set(node.hash, offset)
+  writeUint64(target, node.size, offset + HASH_SIZE)
 }

@@ -23,6 +23,8 @@ const open = ours()
 const NEXT = Buffer.from('appended after the damage')
 // Of long feeds not every block is read each time.
 const READS = 60
+// Milliseconds for any call: only a hang takes so long.
+const PATIENCE = 8000
 
 /** Runs one seed. */
 export function fuzzFiles(seed: number): Promise<Outcome> {
@@ -147,7 +149,7 @@ class Run {
   /** Answers what a call is answered with, or the code it is refused with. */
   async #ask<T>(what: string, call: () => Promise<T>): Promise<{ value: T } | { code: string }> {
     try {
-      return { value: await within(call(), what) }
+      return { value: await within(call(), what, PATIENCE) }
     } catch (error) {
       if (!isCoded(error)) this.#wrong(`${what}: not a coded error: ${told(error)}`)
       return { code: (error as { code?: string }).code ?? 'none' }
@@ -230,7 +232,7 @@ class Run {
       this.#wrong(`appended at ${length}, where the signature of ${below} can be seen`)
     }
     const blocks = [...this.#stored.blocks.slice(0, length), NEXT]
-    ;(this.#right[length] ??= []).push(NEXT)
+    this.#right[length] = [...(this.#right[length] ?? []), NEXT]
     this.#length = Math.max(this.#length, length + 1)
     const signature = await this.#ask('signature', () => feed.call('signature', length))
     if ('code' in signature) {
@@ -252,23 +254,25 @@ class Run {
   /** A fresh copy gets what there is; nothing of it is refused. */
   async #upload(): Promise<void> {
     if (!this.#isSameFeed) return
-    const files = new MemoryFiles()
-    const copy = open(files.factory(), Buffer.from(this.#stored.key))
+    const copy = open(new MemoryFiles().factory(), Buffer.from(this.#stored.key), { sparse: true })
     await copy.ready()
-    const { ends } = connect(this.#feed, copy, { live: false, timeout: 4000 })
-    const [ours, theirs] = await ends
-    for (const [error, who] of [
-      [ours, 'the damaged feed'],
-      [theirs, 'the copy']
-    ] as const) {
-      if (error !== null) this.#wrong(`uploading: the stream of ${who} ended with ${told(error)}`)
+    const connection = connect(this.#feed, copy, { live: true, timeout: PATIENCE / 2 })
+    void connection.ends.then(([ours, theirs]) => {
+      for (const [error, who] of [
+        [ours, 'the damaged feed'],
+        [theirs, 'the copy']
+      ] as const) {
+        if (error !== null) this.#wrong(`uploading: the stream of ${who} ended with ${told(error)}`)
+      }
+    })
+    await this.#ask('update of the copy', () => copy.call('update', { ifAvailable: true }))
+    const indexes = Array.from({ length: Math.min(copy.length, this.#length + 5) }, (_, i) => i)
+    for (const index of this.#random.shuffle(indexes).slice(0, READS)) {
+      const what = `get(${index}) of the copy`
+      const answer = await this.#ask(what, () => copy.get(index, { ifAvailable: true }))
+      if ('value' in answer) this.#compare(index, answer.value, 'the copy')
     }
-    for (let i = 0; i < copy.length; i++) {
-      if (!copy.has(i)) continue
-      const answer = await this.#ask(`get(${i}) of the copy`, () => copy.get(i, { wait: false }))
-      if ('value' in answer) this.#compare(i, answer.value, 'the copy')
-      else this.#wrong(`get(${i}) of the copy: ${answer.code}`)
-    }
+    await connection.cut()
     await copy.close()
   }
 
@@ -279,7 +283,7 @@ class Run {
     if (!this.#isSameFeed || feed.writable) return
     const source = open(this.#stored.honest.clone().factory())
     await source.ready()
-    const connection = connect(feed, source, { live: true, timeout: 4000 })
+    const connection = connect(feed, source, { live: true, timeout: PATIENCE / 2 })
     const failed = connection.ends.then(([ours, theirs]) => {
       throw ours ?? theirs ?? new Error('the connection ended')
     })
@@ -287,7 +291,7 @@ class Run {
     for (const index of this.#random.shuffle(this.#stored.blocks.map((_, i) => i)).slice(0, READS)) {
       if (!source.has(index)) continue
       const answer = await this.#ask(`get(${index}) from a peer`, () =>
-        Promise.race([feed.get(index, { timeout: 3000 }), failed])
+        Promise.race([feed.get(index, { timeout: PATIENCE / 2 }), failed])
       )
       if ('value' in answer) this.#compare(index, answer.value, 'with a peer')
       else {

@@ -1,14 +1,9 @@
 /**
- * A hostile remote on a live feed, beside an honest one; and hostile bytes instead of a handshake. Each run has a seed:
- *
- *     npm run fuzz                                  until it is stopped, from a new seed on
- *     DDATABASE_SEED=123 npm run fuzz               that seed alone
- *     DDATABASE_SEED=123 DDATABASE_RUNS=5000 npm run fuzz
+ * A hostile remote on a live feed, beside an honest one; and hostile bytes instead of a handshake.
  *
  * What must hold: nothing but a coded error ends the hostile stream; nothing is thrown past it; the honest one lives and serves;
  * every call settles; all that was stored is true, and seeks tell the truth.
  */
-import { pathToFileURL } from 'node:url'
 import RAM from 'random-access-memory'
 import { DDatabaseError } from '../../src/errors.ts'
 import ddatabase from '../../src/index.ts'
@@ -16,18 +11,10 @@ import { NoiseHandshake } from '../../src/replication/noise.ts'
 import { ProtocolStream } from '../../src/replication/stream.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 import { within } from '../helpers/watchdog.ts'
+import { guarded, type Outcome } from './outcome.ts'
 import { MessageMaker, mutate, type ProofNode, type Sources } from './wire-messages.ts'
 
 type Feed = ReturnType<typeof ddatabase>
-
-/** What a run came to. */
-export interface Outcome {
-  seed: number
-  /** How the hostile stream ended: a code, or `lives`. */
-  code: string
-  /** What went wrong, if anything did. */
-  problems: string[]
-}
 
 const PLAIN = { encrypted: false, noise: false, live: true, timeout: 0 } as const
 
@@ -41,22 +28,8 @@ async function open(key: Uint8Array | null, options: object = {}): Promise<Feed>
 }
 
 /** Runs one seed. */
-export async function fuzz(seed: number): Promise<Outcome> {
-  const problems: string[] = []
-  const escaped = (error: unknown) => void problems.push(`escaped: ${(error as Error)?.stack ?? error}`)
-  process.on('uncaughtException', escaped)
-  process.on('unhandledRejection', escaped)
-  let code = 'none'
-  try {
-    code = await new Run(seed, problems).go()
-  } catch (error) {
-    problems.push(`failed: ${(error as Error).stack}`)
-  } finally {
-    await turn()
-    process.off('uncaughtException', escaped)
-    process.off('unhandledRejection', escaped)
-  }
-  return { seed, code, problems }
+export function fuzzWire(seed: number): Promise<Outcome> {
+  return guarded(seed, (problems) => new Run(seed, problems).go())
 }
 
 class Run {
@@ -265,24 +238,3 @@ class Run {
     if (report.valid !== length || report.invalid !== 0) wrong(`audit: ${JSON.stringify(report)}`)
   }
 }
-
-async function main(): Promise<void> {
-  const { DDATABASE_SEED: given, DDATABASE_RUNS: wanted } = process.env
-  const first = given ? Number(given) : Math.floor(Math.random() * 2 ** 31)
-  const runs = wanted ? Number(wanted) : given ? 1 : Number.POSITIVE_INFINITY
-  console.log(`from seed ${first} on`)
-  const codes = new Map<string, number>()
-  for (let i = 0; i < runs; i++) {
-    const { seed, code, problems } = await fuzz(first + i)
-    codes.set(code, (codes.get(code) ?? 0) + 1)
-    if (problems.length > 0) {
-      console.log(`DDATABASE_SEED=${seed} fails:\n${problems.join('\n')}`)
-      process.exitCode = 1
-      return
-    }
-    if (i % 500 === 499) console.log(`${i + 1} runs, up to seed ${seed}`, Object.fromEntries(codes))
-  }
-  console.log('done', Object.fromEntries(codes))
-}
-
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) void main()

@@ -52,6 +52,7 @@ async function stageIn(folder: string): Promise<Omit<Staged, 'remove'>> {
     await cp(join(ROOT, name), join(source, name), { recursive: true })
   }
   await symlink(join(ROOT, 'node_modules'), join(source, 'node_modules'), 'junction')
+  await run(process.execPath, [join('scripts', 'bundle.mjs')], { cwd: source })
   await run(process.execPath, [TSC, '-p', 'tsconfig.build.json'], { cwd: source })
 
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'

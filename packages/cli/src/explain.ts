@@ -94,6 +94,21 @@ const SYSTEM: Readonly<Record<string, Told>> = {
   EAI_AGAIN: ['network', 'The name in $ cannot be looked up now; check the network.'],
   ENETUNREACH: ['network', 'The network of $ cannot be reached; check the connection.'],
   EHOSTUNREACH: ['network', 'The host of $ cannot be reached; check the connection.'],
+  ERR_ADDRESS: ['usage', '$ is no address; write host:port, ws://host:port or wss://host.'],
+  ERR_PORT_IN_USE: ['network', 'The port is in use by another program; choose another one with --port.'],
+  ERR_LISTEN: ['network', 'This port cannot be listened on: $m; choose another one with --port or --host.'],
+  ERR_CONNECTION_REFUSED: [
+    'network',
+    'Nothing listens at $; check the address, and that `ddatabase share` runs there.'
+  ],
+  ERR_CONNECT: ['network', '$ cannot be reached: $m; check the address and the network.'],
+  ERR_CONNECT_TIMEOUT: ['network', '$ did not answer in time; check the address and the network.'],
+  ERR_CONNECTION_LOST: [
+    'network',
+    '$ ended the connection before it told who it is; check that `ddatabase share` runs there.'
+  ],
+  ERR_SELF: ['usage', 'The address $ leads back to this program; name the one of the other side.'],
+  ERR_DHT: ['network', 'The network of peers cannot be used; name an address with --connect.'],
   ECONNRESET: ['network', '$ broke the connection; run it again, it goes on where it was.']
 }
 

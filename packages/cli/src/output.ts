@@ -31,6 +31,8 @@ export class Output {
   readonly quiet: boolean
   /** Whether the results are read by a person. */
   readonly terminal: boolean
+  /** Whether somebody watches how far things are. */
+  readonly person: boolean
   /** Colours for results. */
   readonly colors: Colors
   /** Colours for everything else. */
@@ -44,6 +46,7 @@ export class Output {
     this.json = options.json
     this.quiet = options.quiet
     this.terminal = streams.stdout.isTTY === true
+    this.person = streams.stderr.isTTY === true && !options.quiet && !options.json
     this.colors = pc.createColors(wantsColor(streams.stdout, options.color))
     this.noteColors = pc.createColors(wantsColor(streams.stderr, options.color))
     // Whoever reads along may go at any time. What that means is decided where something is written.

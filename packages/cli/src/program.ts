@@ -5,13 +5,18 @@ import { append } from './commands/append.ts'
 import { audit } from './commands/audit.ts'
 import { cat } from './commands/cat.ts'
 import { clear } from './commands/clear.ts'
+import { clone } from './commands/clone.ts'
 import { create } from './commands/create.ts'
 import { exportFeed } from './commands/export.ts'
 import { get } from './commands/get.ts'
 import { importFiles } from './commands/import.ts'
 import { info } from './commands/info.ts'
+import { inspect } from './commands/inspect.ts'
 import { keys } from './commands/keys.ts'
+import { peers } from './commands/peers.ts'
 import { seek } from './commands/seek.ts'
+import { share } from './commands/share.ts'
+import { sync } from './commands/sync.ts'
 import type { CommonArguments } from './context.ts'
 import { Failure } from './exit.ts'
 
@@ -26,6 +31,11 @@ const COMMANDS: readonly Command[] = [
   clear,
   importFiles,
   exportFeed,
+  share,
+  clone,
+  sync,
+  peers,
+  inspect,
   keys
 ]
 
@@ -56,8 +66,7 @@ export async function interpret(
     .parserConfiguration({
       'parse-numbers': false,
       'parse-positional-numbers': false,
-      'dot-notation': false,
-      'strip-aliased': true
+      'dot-notation': false
     })
     .option('json', {
       type: 'boolean',

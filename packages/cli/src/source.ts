@@ -1,14 +1,16 @@
 import type { Feed } from 'ddatabase'
 import type { Argv } from 'yargs'
 import type { CommonArguments, Context } from './context.ts'
-import { openFeed, using } from './open-feed.ts'
+import { type NetworkArguments, networkOptions } from './network.ts'
+import { isKey, openFeed, parseKey, using } from './open-feed.ts'
+import { borrowing } from './temporary.ts'
 
-/** The folder or key of a feed, as first argument. */
+/** Adds the folder or key of a feed as first argument, and how peers are found for a key. */
 export function feedSource(parser: Argv<CommonArguments>) {
-  return parser.positional('feed', {
+  return networkOptions(parser).positional('feed', {
     type: 'string',
     demandOption: true,
-    describe: 'Folder of the feed, or its key'
+    describe: 'Folder of the feed, or its key: then it is read from peers'
   })
 }
 
@@ -17,15 +19,61 @@ export interface Source {
   feed: Feed
   /** Whether blocks that are not here can come from peers. */
   remote: boolean
+  /** Waits for something that may need peers, but not for ever. */
+  patiently<T>(work: Promise<T>): Promise<T>
 }
 
-/** Reads from a feed in a folder. */
+/** Reads from a feed in a folder, or on the network if a key is given. */
 export async function reading<T>(
-  args: { feed: string },
-  _context: Context,
+  args: NetworkArguments & { feed: string },
+  context: Context,
   work: (source: Source) => Promise<T>
 ): Promise<T> {
-  return using(await openFeed(args.feed, { sparse: true }), args.feed, (feed) =>
-    work({ feed, remote: false })
-  )
+  const { feed: word } = args
+  if (!isKey(word)) {
+    return using(await openFeed(word, { sparse: true }), word, (feed) =>
+      work({ feed, remote: false, patiently: (waiting) => waiting })
+    )
+  }
+  return borrowing(parseKey(word), args, context, async (network) => {
+    await network.learnLength('')
+    return work({ feed: network.feed, remote: true, patiently: (waiting) => network.patiently(waiting, '') })
+  })
+}
+
+/** Which blocks are read, and until when. */
+export interface ReadOptions {
+  start: number
+  /** One past the last block; null: go on for ever with the blocks to come. */
+  end: number | null
+  signal: AbortSignal
+}
+
+/** The blocks in order; those that are not here are fetched if peers are there. Ends early when the signal is aborted. */
+export async function* blocksOf(
+  { feed, remote, patiently }: Source,
+  { start, end, signal }: ReadOptions
+): AsyncGenerator<Uint8Array> {
+  // Blocks that are to come are not waited for one after the other.
+  const download = remote ? feed.download({ start, end: end ?? -1, linear: true }) : null
+  download?.then(null, () => {})
+  const stream = feed.createReadStream({ start, ...(end === null ? { live: true } : { end }), wait: remote })
+  const stop = (): void => void stream.destroy()
+  signal.addEventListener('abort', stop)
+  try {
+    if (signal.aborted) return
+    const blocks = stream[Symbol.asyncIterator]()
+    for (;;) {
+      // Somebody may append much later: then it is not given up.
+      const { value, done } = end === null ? await blocks.next() : await patiently(blocks.next())
+      if (done === true) return
+      yield value
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error
+  } finally {
+    signal.removeEventListener('abort', stop)
+    stream.destroy()
+    download?.cancel()
+  }
 }

@@ -64,7 +64,8 @@ export async function startServer(options: ServerOptions): Promise<InspectorServ
 
   const inside = new Hono()
   inside.use(checkToken(token))
-  inside.get('/', (context) => file(context, page, 'index.html'))
+  // What is relative in the page needs the slash at the end.
+  inside.get('/', (context) => context.redirect(`/${token}/`, 303))
   inside.get('/page/:file', (context) => file(context, page, context.req.param('file')))
   inside.get('/api/feeds', (context) => context.json(watches.map((watch) => watch.summary())))
   inside.get('/api/events', (context) => {
@@ -72,6 +73,7 @@ export async function startServer(options: ServerOptions): Promise<InspectorServ
     return live.follow(context, selected)
   })
   inside.route('/api/feeds/:feed', feedRoutes(watches))
+  app.get('/:token/', checkToken(token), (context) => file(context, page, 'index.html'))
   app.route('/:token', inside)
 
   const server = createAdaptorServer({ fetch: app.fetch }) as Server

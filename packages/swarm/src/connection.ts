@@ -50,19 +50,23 @@ export class Connection {
     this.#closeTimeout = facts.closeTimeout
     // Hyperswarm's streams tell of errors after the pipeline has let go of them.
     duplex.on('error', () => {})
+    let failure: Error | null = null
     let remoteEnded = false
     stream.on('finish', () => {
       remoteEnded = true
     })
     stream.on('error', (error) => {
-      // A WebSocket whose remote has said goodbye cannot take our own goodbye any more.
-      if (!remoteEnded) this.#reason ??= error
+      failure ??= error
     })
+    const reason = (error: Error | null | undefined): Error | null => {
+      if (this.#reason !== null) return this.#reason
+      // A WebSocket whose remote has said goodbye cannot take our own goodbye any more.
+      const inOrder = this.#intended || remoteEnded || (stream.authenticated && !stream.truncated)
+      return inOrder ? null : (failure ?? error ?? null)
+    }
     this.closed = new Promise((resolve) => {
       const node = duplex as Duplex
-      pipeline(node, stream as unknown as Duplex, node, (error) => {
-        resolve(this.#reason ?? (remoteEnded ? null : (error ?? null)))
-      })
+      pipeline(node, stream as unknown as Duplex, node, (error) => resolve(reason(error)))
     })
   }
 

@@ -43,6 +43,8 @@ interface Topic {
 
 // A query on a network that does not answer must not hold up the others for ever.
 const LONGEST_QUERY = 30_000
+// Topics that are taken back at a time: with more of them packets are lost, and waited for.
+const LEAVING = 8
 // Peers that were announced and are gone take long to be given up.
 const LONGEST_CONNECT = 5000
 
@@ -136,7 +138,7 @@ export class Discovery {
     const swarm = await this.#starting?.catch(() => null)
     if (milliseconds > 0) {
       // Searches that are under way end here and do not take places of the queue.
-      const queue = new JobQueue(this.#host.settings.parallel)
+      const queue = new JobQueue(Math.min(LEAVING, this.#host.settings.parallel))
       await untilTimeout(
         Promise.all(topics.map((topic) => queue.add(0, () => this.#end(topic)))),
         milliseconds

@@ -3,7 +3,7 @@ import { Failure } from '../exit.ts'
 import { stopIfAsked } from '../interrupt.ts'
 import { type BlockRange, parseRange, parseWhole } from '../range.ts'
 import { toJson, toLine } from '../show.ts'
-import { feedSource, reading, type Source } from '../source.ts'
+import { blocksOf, feedSource, reading, type Source } from '../source.ts'
 
 const TAIL = 10
 
@@ -43,7 +43,7 @@ export const cat = command({
       throw new Failure('usage', '--follow goes with an open range only, such as 3.. (without an end).')
     }
     await reading(args, context, async (source) => {
-      const { feed, remote } = source
+      const { remote } = source
       if (args.follow && !remote) {
         throw new Failure(
           'usage',
@@ -51,21 +51,14 @@ export const cat = command({
         )
       }
       const { start, end } = chosen(source, range, last)
-      const live = args.follow
-      const blocks = feed.createReadStream({ start, ...(live ? { live } : { end }), wait: remote })
-      signal.addEventListener('abort', () => blocks.destroy(), { once: true })
       let index = start
-      try {
-        for await (const block of blocks) {
-          if (args.raw) await out.write(block)
-          else if (args.json) await out.write(`${JSON.stringify(toJson(index, block))}\n`)
-          else await out.write(toLine(block, out.terminal))
-          index++
-        }
-      } finally {
-        blocks.destroy()
+      for await (const block of blocksOf(source, { start, end: args.follow ? null : end, signal })) {
+        if (args.raw) await out.write(block)
+        else if (args.json) await out.write(`${JSON.stringify(toJson(index, block))}\n`)
+        else await out.write(toLine(block, out.terminal))
+        index++
       }
-      stopIfAsked(signal, `Block ${index} comes next.`)
+      if (!args.follow) stopIfAsked(signal, `Block ${index} comes next.`)
     })
   }
 })

@@ -1,6 +1,5 @@
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import type { Feed } from 'ddatabase'
 import { command } from '../command.ts'
 import type { Context } from '../context.ts'
 import { Failure } from '../exit.ts'
@@ -8,7 +7,7 @@ import { explain } from '../explain.ts'
 import { exportFile, exportFolder } from '../folder/export.ts'
 import { type Manifest, manifestOf } from '../folder/manifest.ts'
 import { unsafeEntries } from '../folder/paths.ts'
-import { feedSource, reading } from '../source.ts'
+import { feedSource, reading, type Source } from '../source.ts'
 import { count, printable, size } from '../units.ts'
 
 export const exportFeed = command({
@@ -36,15 +35,16 @@ export const exportFeed = command({
   async run(args, context) {
     const { out, signal } = context
     const { overwrite, skipUnsafe, target } = args
-    await reading(args, context, async ({ feed, remote }) => {
-      const manifest = await manifestOf(feed, { wait: remote, signal })
+    await reading(args, context, async (source) => {
+      const { feed, remote, patiently } = source
+      const manifest = await patiently(manifestOf(feed, { wait: remote, signal }))
       if (manifest === null || manifest.root === 'file') {
-        await writeOne(feed, manifest, target, { overwrite, wait: remote }, context)
+        await writeOne(source, manifest, target, overwrite, context)
         return
       }
-      const options = { overwrite, skipUnsafe, wait: remote }
+      const options = { overwrite, skipUnsafe }
       const done = await out.showing('exporting', (progress) =>
-        exportFolder(feed, manifest, target, options, progress, signal)
+        exportFolder(source, manifest, target, options, progress, signal)
       )
       for (const skipped of done.skipped) {
         out.warn(`${printable(skipped)} is left out because it would leave the target.`)
@@ -57,12 +57,13 @@ export const exportFeed = command({
 
 /** The one file that was imported, or all bytes of a feed that holds something else. */
 async function writeOne(
-  feed: Feed,
+  source: Source,
   manifest: Manifest | null,
   target: string,
-  { overwrite, wait }: { overwrite: boolean; wait: boolean },
+  overwrite: boolean,
   { out, signal }: Context
 ): Promise<void> {
+  const { feed } = source
   const entry = manifest?.entries[0] ?? null
   const there = await stat(target).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
@@ -99,7 +100,7 @@ async function writeOne(
       progress.at({ done, total })
     }
     try {
-      await exportFile(feed, file, { ...blocks, size: total }, entry, { wait, signal, written })
+      await exportFile(source, file, { ...blocks, size: total }, entry, { signal, written })
     } catch (error) {
       throw explain(
         error,

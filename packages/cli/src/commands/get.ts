@@ -25,14 +25,14 @@ export const get = command({
     const { out, signal } = context
     if (args.raw && args.json) throw new Failure('usage', '--raw and --json do not go together; choose one.')
     const index = parseWhole(args.index, 'The number of a block')
-    await reading(args, context, async ({ feed, remote }) => {
+    await reading(args, context, async ({ feed, remote, patiently }) => {
       if (index >= feed.length) {
         throw new Failure(
           'missing',
           `The feed has ${count(feed.length, 'block')}, so there is no block ${index}.`
         )
       }
-      const block = await feed.get(index, { wait: remote, signal })
+      const block = await patiently(feed.get(index, { wait: remote, signal }))
       if (args.raw) await out.write(block)
       else if (args.json) await out.write(`${JSON.stringify(toJson(index, block))}\n`)
       else await out.write(toLine(block, out.terminal))

@@ -19,7 +19,7 @@ export const info = command({
       const present = feed.downloaded()
       const files = (await manifestOf(feed))?.entries.length ?? null
       const [key, discoveryKey] = [hex(feed.key), hex(feed.discoveryKey)]
-      const all = present === length ? 'all' : `${present}, ${count(length - present, 'block')} missing`
+      const all = present === length ? 'all' : `${present}; ${length - present} missing`
       const rows: [string, string][] = [
         ['key', out.colors.bold(key ?? 'none yet')],
         ['discovery key', discoveryKey ?? 'none yet'],

@@ -19,11 +19,11 @@ export const seek = command({
   async run(args, context) {
     const { out, signal } = context
     const byte = parseWhole(args.byte, 'The offset of a byte')
-    await reading(args, context, async ({ feed, remote }) => {
+    await reading(args, context, async ({ feed, remote, patiently }) => {
       if (byte >= feed.byteLength) {
         throw new Failure('missing', `The feed has ${feed.byteLength} bytes, so there is no byte ${byte}.`)
       }
-      const { index, offset } = await feed.seek(byte, { wait: remote, signal })
+      const { index, offset } = await patiently(feed.seek(byte, { wait: remote, signal }))
       await out.result(`Block ${index}, byte ${offset} of it.`, { byte, index, offset })
     })
   }

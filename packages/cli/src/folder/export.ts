@@ -14,11 +14,11 @@ import {
   utimes
 } from 'node:fs/promises'
 import path from 'node:path'
-import type { Feed } from 'ddatabase'
 import { codeOf, Failure } from '../exit.ts'
 import { about, explain } from '../explain.ts'
 import { stopIfAsked } from '../interrupt.ts'
 import type { Progress } from '../progress.ts'
+import { blocksOf, type Source } from '../source.ts'
 import { printable } from '../units.ts'
 import type { Entry, Manifest } from './manifest.ts'
 import { unsafeEntries } from './paths.ts'
@@ -29,8 +29,6 @@ export interface ExportOptions {
   overwrite: boolean
   /** Leave out what would leave the folder, instead of exporting nothing. */
   skipUnsafe: boolean
-  /** Fetch blocks that are not here from peers. */
-  wait: boolean
 }
 
 /** What an export came to. */
@@ -57,7 +55,7 @@ const PART = '.ddatabase-part'
  * Fails with exit code 4 for a manifest with unsafe paths, and for what is in the way.
  */
 export async function exportFolder(
-  feed: Feed,
+  source: Source,
   manifest: Manifest,
   target: string,
   options: ExportOptions,
@@ -68,7 +66,7 @@ export async function exportFolder(
   if (unsafe.length > 0 && !options.skipUnsafe) throw refused(unsafe)
   const left = new Set(unsafe.map(({ path }) => path))
   const entries = manifest.entries.filter((entry) => !left.has(entry.path) && !isBelow(entry.path, left))
-  const run = new Export(feed, target, options, progress, signal, entries)
+  const run = new Export(source, target, options, progress, signal, entries)
   await run.checkPlace()
   const done = await run.write()
   return {
@@ -79,11 +77,11 @@ export async function exportFolder(
 
 /** Writes blocks `start` … `end` − 1 as one file, whole or not at all, and gives it its mode and time. */
 export async function exportFile(
-  feed: Feed,
+  source: Source,
   file: string,
   blocks: { start: number; end: number; size: number },
   attributes: { mode: number; mtime: number } | null,
-  { wait, signal, written }: { wait: boolean; signal: AbortSignal; written(bytes: number): void }
+  { signal, written }: { signal: AbortSignal; written(bytes: number): void }
 ): Promise<void> {
   const part = path.join(
     path.dirname(file),
@@ -94,19 +92,11 @@ export async function exportFile(
     // Never through a link that somebody has put there.
     handle = await open(part, 'wx', 0o600)
     let size = 0
-    const stream = feed.createReadStream({ start: blocks.start, end: blocks.end, wait })
-    const stop = (): void => void stream.destroy()
-    signal.addEventListener('abort', stop)
-    try {
-      for await (const block of stream) {
-        await handle.writeFile(block)
-        size += block.byteLength
-        if (size > blocks.size) break
-        written(block.byteLength)
-      }
-    } finally {
-      stream.destroy()
-      signal.removeEventListener('abort', stop)
+    for await (const block of blocksOf(source, { start: blocks.start, end: blocks.end, signal })) {
+      await handle.writeFile(block)
+      size += block.byteLength
+      if (size > blocks.size) break
+      written(block.byteLength)
     }
     stopIfAsked(signal, RESUMES)
     if (size !== blocks.size) {
@@ -129,7 +119,7 @@ export async function exportFile(
 }
 
 class Export {
-  readonly #feed: Feed
+  readonly #source: Source
   readonly #target: string
   readonly #options: ExportOptions
   readonly #progress: Progress
@@ -142,14 +132,14 @@ class Export {
   #before = 0
 
   constructor(
-    feed: Feed,
+    source: Source,
     target: string,
     options: ExportOptions,
     progress: Progress,
     signal: AbortSignal,
     entries: readonly Entry[]
   ) {
-    this.#feed = feed
+    this.#source = source
     this.#target = path.resolve(target)
     this.#options = options
     this.#progress = progress
@@ -214,10 +204,8 @@ class Export {
       return false
     }
     const { block: start, blocks, size } = entry
-    const { wait } = this.#options
     try {
-      await exportFile(this.#feed, place, { start, end: start + blocks, size }, entry, {
-        wait,
+      await exportFile(this.#source, place, { start, end: start + blocks, size }, entry, {
         signal: this.#signal,
         written: (bytes) => this.#written(bytes)
       })

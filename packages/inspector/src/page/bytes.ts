@@ -46,7 +46,9 @@ export function hexDump(bytes: Uint8Array, limit: number): HexLine[] {
     lines.push({
       offset: at.toString(16).padStart(6, '0'),
       hex: Array.from(part, (byte) => byte.toString(16).padStart(2, '0')).join(' '),
-      text: Array.from(part, (byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '·')).join('')
+      text: Array.from(part, (byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '·')).join(
+        ''
+      )
     })
   }
   return lines

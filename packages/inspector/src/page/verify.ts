@@ -106,7 +106,10 @@ function leafOf(proof: ProofInfo, content: Uint8Array, steps: Step[]): NodeInfo 
     inputs: [
       { label: 'kind', value: '00' },
       { label: `size (${size} bytes)`, value: toHex(uint64s(size)) },
-      { label: 'block', value: size <= 32 ? toHex(content) : `${toHex(content.subarray(0, 32))}… (${size} bytes)` }
+      {
+        label: 'block',
+        value: size <= 32 ? toHex(content) : `${toHex(content.subarray(0, 32))}… (${size} bytes)`
+      }
     ],
     result: hash,
     nodes: [index],
@@ -117,7 +120,8 @@ function leafOf(proof: ProofInfo, content: Uint8Array, steps: Step[]): NodeInfo 
 
 function givenLeaf(proof: ProofInfo, remaining: NodeInfo[], steps: Step[]): NodeInfo {
   const leaf = remaining.shift()
-  if (leaf === undefined || leaf.index !== 2 * proof.block) throw new Error('The hash of the block is missing')
+  if (leaf === undefined || leaf.index !== 2 * proof.block)
+    throw new Error('The hash of the block is missing')
   steps.push({
     kind: 'given',
     title: `Leaf ${leaf.index}: its hash is known, block ${proof.block} itself is not here`,
@@ -164,7 +168,10 @@ function signatureStep(proof: ProofInfo, hash: Uint8Array, length: number): Step
     kind: 'signature',
     title: holds ? 'The signature was made with the key of the feed' : 'The signature does not fit',
     inputs: [
-      { label: holds && !today ? 'signed: hash of the tree' : 'signed: hash of the tree, length', value: toHex(holds && !today ? hash : message) },
+      {
+        label: holds && !today ? 'signed: hash of the tree' : 'signed: hash of the tree, length',
+        value: toHex(holds && !today ? hash : message)
+      },
       { label: 'signature (Ed25519)', value: proof.signature! },
       { label: 'key', value: proof.key }
     ],
@@ -178,7 +185,9 @@ function keyStep(proof: ProofInfo, hash: Uint8Array): Step {
   const holds = toHex(hash) === proof.key
   return {
     kind: 'key',
-    title: holds ? 'The key of this static feed is the hash of its tree' : 'The key is not the hash of this tree',
+    title: holds
+      ? 'The key of this static feed is the hash of its tree'
+      : 'The key is not the hash of this tree',
     inputs: [{ label: 'key', value: proof.key }],
     result: null,
     nodes: [],

@@ -1,0 +1,242 @@
+import { DDatabaseError, type Feed } from 'ddatabase'
+import { type JoinedFeed, Swarm, type SwarmOptions } from 'ddatabase-swarm'
+import type { Argv } from 'yargs'
+import type { CommonArguments, Context } from './context.ts'
+import { Failure } from './exit.ts'
+import { explain } from './explain.ts'
+import { interruption } from './interrupt.ts'
+
+/** Arguments of the commands that need peers. */
+export interface NetworkArguments extends CommonArguments {
+  connect: string[] | undefined
+  swarm: boolean
+  bootstrap: string[] | undefined
+  host: string | undefined
+  timeout: string
+}
+
+/** Adds the options about how peers are found. */
+export function networkOptions<A extends CommonArguments>(parser: Argv<A>) {
+  return swarmOptions(parser)
+    .option('connect', {
+      type: 'string',
+      array: true,
+      nargs: 1,
+      describe: 'Address of a peer: host:port or ws://host:port; may be given again'
+    })
+    .option('timeout', {
+      type: 'string',
+      requiresArg: true,
+      default: '30',
+      describe: 'Seconds without any peer, or any block, after which to give up'
+    })
+}
+
+/** Adds the options about the swarm. */
+export function swarmOptions<A extends CommonArguments>(parser: Argv<A>) {
+  return parser
+    .option('swarm', {
+      type: 'boolean',
+      default: true,
+      describe: 'Find peers by the key alone; --no-swarm: by address only'
+    })
+    .option('bootstrap', {
+      type: 'string',
+      array: true,
+      nargs: 1,
+      describe: 'Node of a private swarm, host:port; may be given again'
+    })
+    .option('host', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'Address of this machine to use [default: all]'
+    })
+}
+
+// How often it is looked whether anything has happened, in milliseconds.
+const LOOK = 100
+
+/** A feed and those who have it too. */
+export class Network {
+  readonly swarm: Swarm
+  readonly feed: Feed
+  readonly #context: Context
+  readonly #timeout: number
+  readonly #addresses: readonly string[]
+  readonly #usesSwarm: boolean
+  readonly #gone = new AbortController()
+  // Peers of addresses that do not have the feed.
+  #refused = 0
+  #failed = 0
+  #error: Failure | null = null
+  #last = performance.now()
+  #joined: JoinedFeed | null = null
+
+  private constructor(feed: Feed, args: NetworkArguments, context: Context) {
+    this.feed = feed
+    this.#context = context
+    this.#timeout = 1000 * parseSeconds(args.timeout, '--timeout')
+    this.#addresses = args.connect ?? []
+    this.#usesSwarm = args.swarm
+    if (!args.swarm && this.#addresses.length === 0) {
+      throw new Failure('usage', 'With --no-swarm there has to be an address: add --connect host:port.')
+    }
+    this.swarm = new Swarm(toSwarmOptions(args))
+  }
+
+  /** Looks for peers of a feed, as the arguments say. Fails with exit code 2 for arguments that make no sense. */
+  static join(feed: Feed, args: NetworkArguments, context: Context): Network {
+    const network = new Network(feed, args, context)
+    network.#start()
+    return network
+  }
+
+  /** Connected peers that have the feed. */
+  get peers(): number {
+    return this.#joined?.peers ?? 0
+  }
+
+  /** Does something that needs peers and closes the network, whatever happens. */
+  async during<T>(work: (network: Network) => Promise<T>): Promise<T> {
+    try {
+      return await work(this)
+    } finally {
+      this.#gone.abort()
+      // Those who are told nothing find out by themselves.
+      await (this.#context.signal.aborted ? this.swarm.destroy() : this.swarm.close())
+    }
+  }
+
+  /**
+   * Waits for something that peers have to do. Fails with exit code 5 if no peer is there, or nothing comes of those that
+   * are, for so long as `--timeout` says; and when Ctrl-C is pressed. `remedy` says what the next run does.
+   */
+  async patiently<T>(work: Promise<T>, remedy: string): Promise<T> {
+    const { signal } = this.#context
+    this.#touch()
+    let timer: NodeJS.Timeout | undefined
+    const given = new Promise<never>((_resolve, reject) => {
+      const look = (): void => {
+        if (signal.aborted) reject(interruption(signal, remedy))
+        else if (this.#hopeless()) reject(this.#noPeer(remedy))
+        else if (performance.now() - this.#last > this.#timeout) reject(this.#nothingComes(remedy))
+      }
+      signal.addEventListener('abort', look, { once: true })
+      timer = setInterval(look, LOOK)
+    })
+    work.catch(() => {})
+    try {
+      return await Promise.race([work, given])
+    } finally {
+      clearInterval(timer)
+    }
+  }
+
+  /** Waits until a peer that has the feed is connected. */
+  async firstPeer(remedy: string): Promise<void> {
+    if (this.peers > 0) return
+    const found = new Promise<void>((resolve) => this.feed.once('peer-open', () => resolve()))
+    await this.patiently(found, remedy)
+  }
+
+  /** Learns how long the feed is, from the peers that are connected. */
+  async learnLength(remedy: string): Promise<void> {
+    await this.firstPeer(remedy)
+    for (let length = -1; length < this.feed.length; ) {
+      length = this.feed.length
+      try {
+        // Also the author's own copy may lack what others have.
+        await this.patiently(this.feed.update({ ifAvailable: true, force: true }), remedy)
+      } catch (error) {
+        if (!DDatabaseError.is(error) || error.code !== 'ERR_UPDATE_NOT_AVAILABLE') throw error
+      }
+    }
+  }
+
+  #start(): void {
+    const { swarm, feed } = this
+    const { out } = this.#context
+    const touch = (): void => this.#touch()
+    feed.on('download', touch)
+    feed.on('peer-open', touch)
+    feed.on('append', touch)
+    swarm.on('refused', (_joined, { address }) => {
+      if (address !== null && this.#addresses.length > 0) this.#refused++
+    })
+    swarm.on('feed-failed', (_joined, error) => {
+      this.#error = explain(error)
+    })
+    this.#joined = swarm.join(feed)
+    for (const address of this.#addresses) {
+      swarm.connect(address, { reconnect: 'lost', signal: this.#gone.signal }).catch((error: unknown) => {
+        if (this.#gone.signal.aborted) return
+        this.#failed++
+        this.#error ??= explain(error, address)
+        // Where there are other ways to a peer this is not the end.
+        if (!this.#hopeless()) out.warn(explain(error, address).message)
+      })
+    }
+  }
+
+  #touch(): void {
+    this.#last = performance.now()
+  }
+
+  /** Nobody is left who could have the feed. */
+  #hopeless(): boolean {
+    if (this.#error?.kind === 'usage') return true
+    return !this.#usesSwarm && this.peers === 0 && this.#refused + this.#failed >= this.#addresses.length
+  }
+
+  #noPeer(remedy: string): Failure {
+    if (this.#error !== null && this.#refused === 0) {
+      const { kind, message, cause } = this.#error
+      return new Failure(kind, kind === 'usage' ? message : `${message} ${remedy}`.trim(), cause)
+    }
+    return new Failure(
+      'network',
+      `Who answers at ${this.#addresses.join(', ')} does not have this feed; check the key.`
+    )
+  }
+
+  #nothingComes(remedy: string): Failure {
+    const seconds = this.#timeout / 1000
+    if (this.peers > 0) {
+      const who = this.peers === 1 ? 'The connected peer does' : `The ${this.peers} connected peers do`
+      return new Failure(
+        'network',
+        `${who} not have the rest, or did not send it for ${seconds} s. ${remedy}`
+      )
+    }
+    return new Failure(
+      'network',
+      `No peer with this feed was found in ${seconds} s; check the key, and that somebody shares it. ${remedy}`
+    )
+  }
+}
+
+/** The options of a swarm, of the arguments. */
+export function toSwarmOptions(args: Pick<NetworkArguments, 'swarm' | 'bootstrap' | 'host'>): SwarmOptions {
+  const { swarm, bootstrap, host } = args
+  for (const node of bootstrap ?? []) {
+    if (!/^\S+:\d{1,5}$/.test(node))
+      throw new Failure('usage', `"${node}" is no node of a swarm; write host:port.`)
+  }
+  return { dht: swarm, host, ...(bootstrap === undefined ? {} : { bootstrap }) }
+}
+
+/** A time in seconds, more than 0. Fails with exit code 2 for anything else. */
+export function parseSeconds(text: string, what: string): number {
+  const seconds = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN
+  if (!(seconds > 0 && seconds <= 1e6)) {
+    throw new Failure('usage', `${what} should be a number of seconds, not "${text}".`)
+  }
+  return seconds
+}
+
+/** A port, 0 for any. Fails with exit code 2 for anything else. */
+export function parsePort(text: string, what: string): number {
+  const port = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (!(port <= 65535)) throw new Failure('usage', `${what} should be a port from 0 to 65535, not "${text}".`)
+  return port
+}

@@ -1,0 +1,390 @@
+/** Connections that are made by address, or brought: how they begin, end, and are found to be the same. */
+
+import { ProtocolStream } from 'ddatabase'
+import test from 'tape'
+import { rejection, within } from '../../../test/helpers/watchdog.ts'
+import type { Connection, SwarmError } from '../src/index.ts'
+import { duplexPair } from './duplex-pair.ts'
+import { copyOf, deafAddress, LOOPBACK, makeFeed, makeServer, makeSwarm, next, until } from './helpers.ts'
+
+const FAST = { reconnectDelay: { min: 10, max: 50 } }
+
+for (const websocket of [false, true]) {
+  const kind = websocket ? 'websocket' : 'tcp'
+
+  test(`${kind}: many feeds over one connection`, async (t) => {
+    const [server, client] = [makeSwarm(t), makeSwarm(t)]
+    const feeds = await Promise.all(['a', 'b', 'c', 'd'].map((name) => makeFeed(t, [`${name}0`, `${name}1`])))
+    for (const feed of feeds) server.join(feed)
+    const copies = feeds.map((feed) => copyOf(t, feed))
+    for (const copy of copies) client.join(copy)
+    const listener = await server.listen({ websocket })
+    t.equal(listener.address, `${websocket ? 'ws://' : ''}${LOOPBACK}:${listener.port}`)
+
+    const told = next(server, 'connection')
+    const connection = await client.connect(listener.address)
+    const values = await within(Promise.all(copies.map((copy) => copy.get(1))), 'the blocks')
+    t.deepEqual(values, ['a1', 'b1', 'c1', 'd1'])
+    const [there] = await told
+    t.deepEqual([connection.kind, there.kind], [kind, kind])
+    t.deepEqual([connection.initiator, there.initiator], [true, false])
+    t.deepEqual(connection.remotePublicKey, server.keyPair.publicKey)
+    t.deepEqual(there.remotePublicKey, client.keyPair.publicKey)
+    t.ok(connection.stream.authenticated, 'our own handshake and cipher')
+    t.equal(client.connections.length, 1)
+    await until(() => client.feedsOn(connection).length === 4, 'all feeds are open')
+    t.equal(client.stats.connections[kind], 1)
+    t.equal(client.stats.bytesSent, connection.bytesSent)
+
+    const ended = next(server, 'disconnection')
+    await connection.close()
+    t.equal((await ended)[1], null, 'it ended in good order there')
+    t.equal(await connection.closed, null, 'and here')
+    t.deepEqual([client.connections.length, client.stats.peers], [0, 0])
+    const { opened, closed, failed } = client.stats.total
+    t.deepEqual({ opened, closed, failed }, { opened: 1, closed: 1, failed: 0 })
+    t.equal(client.stats.bytesReceived, connection.bytesReceived, 'bytes of what is over still count')
+  })
+
+  test(`${kind}: an address that refuses, a port in use`, async (t) => {
+    const swarm = makeSwarm(t)
+    const scheme = websocket ? 'ws://' : ''
+    const refused = await rejection(swarm.connect(`${scheme}${await deafAddress()}`), 'connect')
+    t.equal(refused.code, 'ERR_CONNECTION_REFUSED')
+    t.match(refused.message, /Nothing listens at this address \(.*127\.0\.0\.1:\d+.*\)/)
+
+    const { port } = await swarm.listen({ websocket })
+    const taken = await rejection(swarm.listen({ port, websocket }), 'listen')
+    t.equal(taken.code, 'ERR_PORT_IN_USE')
+    const nowhere = await rejection(swarm.listen({ host: '203.0.113.1', websocket }), 'listen')
+    t.equal(nowhere.code, 'ERR_LISTEN')
+    t.equal(swarm.listening.length, 1)
+  })
+
+  test(`${kind}: who says nothing is given up`, async (t) => {
+    const address = await makeServer(t)
+    const swarm = makeSwarm(t, { connectTimeout: 200 })
+    const error = await rejection(swarm.connect(`${websocket ? 'ws://' : ''}${address}`), 'connect')
+    t.equal(error.code, 'ERR_CONNECT_TIMEOUT')
+  })
+
+  test(`${kind}: a call that is aborted`, async (t) => {
+    const address = await makeServer(t)
+    const swarm = makeSwarm(t)
+    const stop = new AbortController()
+    const connecting = swarm.connect(`${websocket ? 'ws://' : ''}${address}`, { signal: stop.signal })
+    stop.abort(new Error('enough'))
+    t.equal((await rejection(connecting, 'connect')).message, 'enough')
+    const late = swarm.connect(`${websocket ? 'ws://' : ''}${address}`, { signal: stop.signal })
+    t.equal((await rejection(late, 'connect')).message, 'enough')
+  })
+}
+
+test('any duplex stream', async (t) => {
+  const [one, other] = [makeSwarm(t), makeSwarm(t)]
+  const feed = await makeFeed(t)
+  const copy = copyOf(t, feed)
+  one.join(feed)
+  other.join(copy)
+  const [a, b] = duplexPair()
+  const [here] = await Promise.all([
+    one.addConnection(a, { initiator: true, address: 'a wire' }),
+    other.addConnection(b, { initiator: false })
+  ])
+  t.equal(await within(copy.get(2), 'the block'), 'two')
+  t.deepEqual([here.kind, here.address], ['stream', 'a wire'])
+  const lost = next(one, 'disconnection')
+  b.destroy(new Error('cut'))
+  t.ok((await lost)[1] instanceof Error, 'a broken wire is no good order')
+})
+
+test('what cannot be a connection, a feed, or an option', async (t) => {
+  const swarm = makeSwarm(t)
+  const [a] = duplexPair()
+  const feed = await makeFeed(t)
+  const codeOf = async (call: Promise<unknown>) => (await rejection(call, 'the call')).code
+  t.equal(await codeOf(swarm.addConnection(a, {} as never)), 'ERR_INVALID_ARG_TYPE')
+  t.equal(await codeOf(swarm.addConnection({} as never, { initiator: true })), 'ERR_INVALID_ARG_TYPE')
+  t.equal(await codeOf(swarm.connect('nonsense')), 'ERR_ADDRESS')
+  t.equal(await codeOf(swarm.disconnect('nonsense')), 'ERR_ADDRESS')
+  t.equal(await codeOf(swarm.listen({ port: 65536 })), 'ERR_OUT_OF_RANGE')
+  for (const wrong of [null, 'a feed', {}]) {
+    t.throws(() => swarm.join(wrong as never), { code: 'ERR_INVALID_ARG_TYPE' }, `join ${wrong}`)
+  }
+  t.throws(() => swarm.join(feed, null as never), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.throws(() => swarm.join(feed, { priority: 'high' as never }), { code: 'ERR_INVALID_ARG_TYPE' })
+  const options = [
+    null,
+    { maxPeers: 0 },
+    { parallel: 1.5 },
+    { patience: '1' },
+    { host: 1 },
+    { open: {} },
+    { accept: true },
+    { bootstrap: 'a:1' },
+    { bootstrap: ['a'] },
+    { bootstrap: [{ host: 'a' }] },
+    { reconnectDelay: { min: 0 } },
+    { searchDelay: { min: 10, max: 5 } }
+  ]
+  for (const wrong of options) {
+    t.throws(() => makeSwarm(t, wrong as never), /should be/, JSON.stringify(wrong))
+  }
+})
+
+test('noise on the line ends that connection only', async (t) => {
+  const address = await makeServer(
+    t,
+    (socket) => void socket.write('HTTP/1.1 400 Bad Request\r\n\r\n'.repeat(9))
+  )
+  const swarm = makeSwarm(t)
+  const listener = await swarm.listen()
+  const error = await rejection(swarm.connect(address), 'connect')
+  t.equal(error.code, 'ERR_CONNECTION_LOST')
+  t.ok(error.cause instanceof Error, 'why is told')
+
+  const other = makeSwarm(t)
+  const warned = next(swarm, 'warning')
+  const [a, b] = duplexPair()
+  const bad = swarm.addConnection(a, { initiator: false })
+  b.write(Buffer.alloc(1000, 7))
+  t.equal((await rejection(bad, 'addConnection')).code, 'ERR_CONNECTION_LOST')
+  t.ok(await other.connect(listener.address), 'others are welcome')
+  const silent = await makeSwarm(t).connect(listener.address)
+  silent.destroy()
+  await other.close()
+  await until(() => swarm.connections.length === 0, 'all have left')
+  // Strangers at the port are told in the background.
+  const socket = (await import('node:net')).connect(listener.port, LOOPBACK)
+  socket.end(Buffer.alloc(100, 1))
+  t.equal((await warned)[0].code, 'ERR_CONNECTION_LOST')
+})
+
+test('a swarm does not talk to itself', async (t) => {
+  const swarm = makeSwarm(t, FAST)
+  const { address } = await swarm.listen()
+  for (const reconnect of ['never', 'lost', 'always'] as const) {
+    const error = await rejection(swarm.connect(address, { reconnect }), 'connect')
+    t.equal(error.code, 'ERR_SELF', reconnect)
+  }
+  t.equal(swarm.connections.length, 0)
+})
+
+test('who is not welcome', async (t) => {
+  const stranger = makeSwarm(t)
+  const friend = makeSwarm(t)
+  const heard: Uint8Array[] = []
+  const swarm = makeSwarm(t, {
+    accept: async (key) => {
+      heard.push(key)
+      return Buffer.compare(key, friend.keyPair.publicKey) === 0
+    }
+  })
+  const { address } = await swarm.listen()
+  t.ok(await friend.connect(address))
+  const warned = next(swarm, 'warning')
+  const error = await rejection(stranger.connect(address), 'connect')
+  t.equal(error.code, 'ERR_CONNECTION_LOST')
+  t.equal((await warned)[0].code, 'ERR_NOT_WELCOME')
+  t.deepEqual(heard, [friend.keyPair.publicKey, stranger.keyPair.publicKey])
+
+  const strict = makeSwarm(t, {
+    accept: () => {
+      throw new Error('no list')
+    }
+  })
+  const unwelcome = await rejection(strict.connect(address), 'connect')
+  t.equal(unwelcome.code, 'ERR_NOT_WELCOME', 'an exception refuses')
+  t.equal((unwelcome.cause as Error).message, 'no list')
+})
+
+test('as many peers as allowed; those that share nothing give way', async (t) => {
+  const swarm = makeSwarm(t, { maxPeers: 2 })
+  const feed = await makeFeed(t)
+  swarm.join(feed)
+  const { address } = await swarm.listen()
+  const copies = [0, 1].map(() => copyOf(t, feed))
+  for (const copy of copies) {
+    const peer = makeSwarm(t)
+    peer.join(copy)
+    await peer.connect(address)
+    await within(copy.get(0), 'a block')
+  }
+  const late = makeSwarm(t)
+  const error = await rejection(
+    late
+      .connect(address)
+      .then((connection) => connection.closed.then(() => Promise.reject(new Error('closed')))),
+    'connect'
+  )
+  t.ok(error, 'the third is sent away')
+  await until(() => swarm.stats.total.refused === 1, 'it is counted')
+  t.equal(swarm.stats.peers, 2)
+  t.equal((await rejection(swarm.connect((await late.listen()).address), 'connect')).code, 'ERR_MAX_PEERS')
+})
+
+test('a peer that shares nothing gives way after a while', async (t) => {
+  const swarm = makeSwarm(t, { maxPeers: 1 })
+  const { address } = await swarm.listen()
+  const idle = await makeSwarm(t).connect(address)
+  await until(() => swarm.connections.length === 1, 'the connection')
+  // As if it had been there for long.
+  Object.defineProperty(swarm.connections[0], 'since', { value: Date.now() - 60_000 })
+  const useful = await makeSwarm(t).connect(address)
+  await within(idle.closed, 'the end of the idle connection')
+  t.equal(useful.stream.destroying, false)
+  t.equal(swarm.stats.peers, 1)
+})
+
+test('two connections to one peer become one: the newest', async (t) => {
+  const [one, other] = [makeSwarm(t), makeSwarm(t)]
+  const feed = await makeFeed(t)
+  const copy = copyOf(t, feed)
+  one.join(feed)
+  other.join(copy)
+  const [here, there] = await Promise.all([one.listen(), other.listen({ websocket: true })])
+  let lonely = 0
+  other.on('peer-remove', (joined) => {
+    if (joined.peers === 0) lonely++
+  })
+  // Each connects to the other, at once.
+  await Promise.all([one.connect(there.address), other.connect(here.address)])
+  await until(() => one.stats.total.opened === 2 && other.stats.total.opened === 2, 'both connections')
+  await until(() => one.connections.length === 1 && other.connections.length === 1, 'one of them')
+  t.equal(one.connections[0]!.kind, other.connections[0]!.kind, 'it is the same')
+  t.equal(await within(copy.get(1), 'a block'), 'one')
+  t.equal(one.stats.total.duplicates + other.stats.total.duplicates, 1, 'one side has decided')
+  t.equal(lonely, 0, 'the feed was never without a peer')
+  t.equal(one.stats.peers, 1)
+})
+
+test('a lost connection is made anew, also to a program that was started again', async (t) => {
+  const feed = await makeFeed(t)
+  const copy = copyOf(t, feed)
+  const client = makeSwarm(t, FAST)
+  client.join(copy)
+  let server = makeSwarm(t)
+  const { port, address } = await server.listen()
+  server.join(feed)
+  const first = await client.connect(address)
+  t.equal(await within(copy.get(0), 'a block'), 'zero')
+
+  const again = next(client, 'connection')
+  server.connections[0]!.destroy(new Error('a bad moment'))
+  const [second] = await again
+  t.notEqual(second, first)
+
+  const warned = next(client, 'warning', ({ code }) => code === 'ERR_CONNECTION_REFUSED')
+  await server.destroy()
+  await warned
+  const anew = next(client, 'connection')
+  server = makeSwarm(t)
+  await feed.append('three')
+  server.join(feed)
+  await server.listen({ port })
+  await anew
+  t.equal(await within(copy.get(3), 'a new block'), 'three')
+
+  await client.disconnect(address)
+  await until(() => server.connections.length === 0, 'the end')
+  t.equal(client.connections.length, 0, 'what was disconnected stays so')
+})
+
+test('an address that is not there yet', async (t) => {
+  const swarm = makeSwarm(t, FAST)
+  const address = await deafAddress()
+  const warned = next(swarm, 'warning', ({ code }) => code === 'ERR_CONNECTION_REFUSED')
+  const connecting = swarm.connect(address, { reconnect: 'always' })
+  t.equal(
+    swarm.connect(address, { reconnect: 'never' }) instanceof Promise,
+    true,
+    'asked twice, dialled once'
+  )
+  await warned
+  const server = makeSwarm(t)
+  await server.listen({ port: Number(address.split(':')[1]) })
+  const connection: Connection = await within(connecting, 'connect')
+  t.deepEqual(connection.remotePublicKey, server.keyPair.publicKey)
+  t.equal(swarm.stats.total.opened, 1)
+})
+
+test('reconnect: never', async (t) => {
+  const [server, client] = [makeSwarm(t), makeSwarm(t, FAST)]
+  const { address } = await server.listen()
+  const connection = await client.connect(address, { reconnect: 'never' })
+  await until(() => server.connections.length === 1, 'the connection')
+  server.connections[0]!.destroy(new Error('a bad moment'))
+  await connection.closed
+  // Whoever wants it again may dial again.
+  await until(() => server.connections.length === 0, 'the end')
+  t.ok(await client.connect(address, { reconnect: 'never' }))
+  await until(() => server.stats.total.opened === 2, 'the second connection')
+  t.equal(client.stats.total.opened, 2)
+})
+
+test('closing: in good order, at once, twice', async (t) => {
+  const [one, other] = [makeSwarm(t), makeSwarm(t)]
+  const feed = await makeFeed(t)
+  const copy = copyOf(t, feed)
+  one.join(feed)
+  other.join(copy)
+  const listener = await one.listen()
+  await other.connect(listener.address)
+  await within(copy.get(0), 'a block')
+  const ended = next(other, 'disconnection')
+  const closing = one.close()
+  t.equal(one.close(), closing)
+  await within(closing, 'close')
+  t.equal((await ended)[1], null)
+  t.deepEqual([one.closed, one.feeds.length, one.connections.length, one.listening.length], [true, 0, 0, 0])
+  t.notOk(feed.closed, 'feeds are the application’s')
+  t.throws(() => one.join(feed), { code: 'ERR_SWARM_CLOSED' })
+  const calls = [
+    one.connect('127.0.0.1:1'),
+    one.listen(),
+    one.addConnection(duplexPair()[0], { initiator: true })
+  ]
+  for (const call of calls) t.equal((await rejection(call, 'the call')).code, 'ERR_SWARM_CLOSED')
+  await one.flush()
+  await within(other.destroy(), 'destroy')
+  await other.destroy()
+
+  // What is under way ends with the swarm.
+  const address = await makeServer(t)
+  const dialling = makeSwarm(t)
+  const connecting = dialling.connect(address, { reconnect: 'always' })
+  await dialling.close()
+  t.equal((await rejection(connecting, 'connect')).code, 'ERR_SWARM_CLOSED')
+})
+
+test('await using', async (t) => {
+  const feed = await makeFeed(t)
+  let outer: ReturnType<typeof makeSwarm>
+  {
+    await using swarm = makeSwarm(t)
+    swarm.join(feed)
+    await swarm.listen()
+    outer = swarm
+  }
+  t.ok(outer.closed)
+})
+
+test('a remote that does not read holds up nobody', async (t) => {
+  // `close` is bounded though the goodbye never leaves.
+  const swarm = makeSwarm(t, { closeTimeout: 100 })
+  const [a, b] = duplexPair()
+  const mute = new ProtocolStream(false, { live: true })
+  mute.on('error', () => {})
+  b.pipe(mute).pipe(b)
+  await swarm.addConnection(a, { initiator: true })
+  b.unpipe(mute)
+  await within(swarm.close(), 'close')
+  t.equal(swarm.connections.length, 0)
+})
+
+test('errors have a code, a sentence, and a cause', async (t) => {
+  const swarm = makeSwarm(t)
+  const error = (await rejection(swarm.connect(await deafAddress()), 'connect')) as SwarmError
+  t.equal(error.name, 'SwarmError')
+  t.equal((error.cause as NodeJS.ErrnoException).code, 'ECONNREFUSED')
+})

@@ -1,0 +1,126 @@
+import { DDatabaseError } from '../errors.ts'
+import type { Claim } from '../merkle/verify.ts'
+import type { Peer } from './peer.ts'
+import type { InflightRequest } from './requests.ts'
+
+// About what a node takes in memory.
+const NODE_SIZE = 128
+
+/** A Data message that is to be verified and stored. */
+export interface Arrival {
+  readonly claim: Claim
+  /** What it answers; undefined if that is not a request of its own. */
+  readonly request: InflightRequest | undefined
+  /** Nothing asked for it. */
+  readonly pushed: boolean
+}
+
+/** What {@link Arrivals} tells its owner. */
+export interface ArrivalsOwner {
+  /** They are stored, in this order. */
+  stored(arrivals: readonly Arrival[]): void
+  /** It was not stored, for reasons that are not the remote's fault. */
+  dropped(arrival: Arrival): void
+  /** It does not hold, or could not be stored. */
+  refused(arrival: Arrival, error: unknown): void
+}
+
+/**
+ * What one peer sent and what is being verified and stored: what comes in one chunk, and what comes while something is being
+ * stored, is stored together. It is answered in the order in which it came.
+ */
+export class Arrivals {
+  /** How many are not stored yet. */
+  count = 0
+  private readonly peer: Peer
+  private readonly owner: ArrivalsOwner
+  private waiting: Arrival[] = []
+  private busy = false
+  private pushes = 0
+  private pushedBytes = 0
+
+  constructor(peer: Peer, owner: ArrivalsOwner) {
+    this.peer = peer
+    this.owner = owner
+  }
+
+  /** Stores what has come, soon. Errors: `ERR_LIMIT` for too much that was not asked for. */
+  add(arrival: Arrival): void {
+    if (arrival.pushed) {
+      const { queuedPushes, queuedPushSize } = this.peer.limits
+      this.pushes++
+      this.pushedBytes += sizeOf(arrival)
+      if (this.pushes > queuedPushes || this.pushedBytes > queuedPushSize) {
+        throw new DDatabaseError('ERR_LIMIT', { message: 'Too much at once that was not asked for' })
+      }
+    }
+    this.count++
+    this.waiting.push(arrival)
+    if (this.busy) return
+    this.busy = true
+    // When the frames at hand have been worked on.
+    queueMicrotask(() => void this.run())
+  }
+
+  private async run(): Promise<void> {
+    while (this.waiting.length > 0) {
+      const arrivals = this.waiting
+      this.waiting = []
+      await this.store(arrivals)
+    }
+    this.busy = false
+  }
+
+  private async store(arrivals: readonly Arrival[]): Promise<void> {
+    const { check } = this.peer
+    for (let at = 0; at < arrivals.length; ) {
+      const rest = at === 0 ? arrivals : arrivals.slice(at)
+      const { stored, error } = await check.put(rest.map(({ claim }) => claim))
+      if (stored > 0) this.finish(stored === rest.length ? rest : rest.slice(0, stored))
+      at += stored
+      if (error === undefined) continue
+      const failed = arrivals[at++]!
+      // What it proves may have to be compared first, which the others need not wait for.
+      if (check.growsUnproven(error)) void this.examine(failed, error)
+      else if (!(await this.examine(failed, error))) {
+        for (const arrival of arrivals.slice(at)) this.drop(arrival)
+        return
+      }
+    }
+  }
+
+  /** Finds out what it means that something was not stored. @returns whether the peer may go on */
+  private async examine(arrival: Arrival, error: unknown): Promise<boolean> {
+    try {
+      const stored = await this.peer.check.refused(arrival.claim, arrival.request?.nodes ?? 0, error)
+      if (stored) this.finish([arrival])
+      else this.drop(arrival)
+      return true
+    } catch (reason) {
+      this.end(arrival)
+      this.owner.refused(arrival, reason)
+      return false
+    }
+  }
+
+  private finish(arrivals: readonly Arrival[]): void {
+    for (const arrival of arrivals) this.end(arrival)
+    this.owner.stored(arrivals)
+  }
+
+  private drop(arrival: Arrival): void {
+    this.end(arrival)
+    this.owner.dropped(arrival)
+  }
+
+  private end(arrival: Arrival): void {
+    this.count--
+    if (!arrival.pushed) return
+    this.pushes--
+    this.pushedBytes -= sizeOf(arrival)
+  }
+}
+
+function sizeOf({ claim: { value, nodes } }: Arrival): number {
+  return value === null ? NODE_SIZE * nodes.length : value.byteLength
+}

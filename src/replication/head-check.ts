@@ -1,0 +1,345 @@
+import { DDatabaseError } from '../errors.ts'
+import type { Claim } from '../merkle/verify.ts'
+import { type Deferred, deferred, ignore } from '../util/callback.ts'
+import type { DataMessage } from './messages.ts'
+import type { Peer } from './peer.ts'
+import { UnprovenGrowth } from './source.ts'
+import { Timer } from './timer.ts'
+
+// Milliseconds between two looks at the head of one remote, so that a feed which grows fast is not looked at all the time.
+const PAUSE = 1000
+
+// How often a block is tried again that proves a longer history, which somebody makes longer all the time.
+const TRIES = 8
+
+// Errors of a proof that is a true one of another history, perhaps.
+const CONTRADICTIONS: ReadonlySet<unknown> = new Set([
+  'ERR_PROOF_CHECKSUM',
+  'ERR_PROOF_SIGNATURE',
+  'ERR_ROOTS_MISSING'
+])
+
+// Errors that are not the remote's fault.
+const OURS: ReadonlySet<unknown> = new Set(['ERR_STORAGE', 'ERR_FEED_CLOSED', 'ERR_NODE_NOT_FOUND', 'ERR_VERIFYING'])
+
+/** A request that is none of the downloader's. */
+interface Question {
+  readonly index: number
+  readonly answer: Deferred<DataMessage | null>
+}
+
+/**
+ * Whether one remote has the same history as we do, as far as both reach (docs/protocol.md, "Forks"). It is asked for the hash of
+ * the last block that both have, with nothing left out, and the answer is compared with what is here and dropped. That happens
+ * when it first says what it has, before it is asked for anything else, and again when there is more to compare.
+ *
+ * These requests reserve nothing, count nowhere, and are not waited for, unless something is stored only with their answer.
+ */
+export class HeadCheck {
+  private readonly peer: Peer
+  // Blocks that the remote says it has, and blocks up to which it was compared, or has proven to be alike.
+  private claimed = 0
+  private compared = 0
+  // What it claimed at the last look.
+  private lookedAt = 0
+  private looked = false
+  private looking = false
+  private extended = false
+  private pause: Timer | null = null
+  private readonly questions: Question[] = []
+  // What this side waits with before it ends.
+  private ending: (() => void) | null = null
+  private endingTimer: Timer | null = null
+  private growing: Promise<void> | null = null
+  // Nothing of the remote is stored before that.
+  private suspended: Promise<void> | null = null
+
+  constructor(peer: Peer) {
+    this.peer = peer
+  }
+
+  /** Whether remotes are compared at all. Who wants the frames of the published packages gets no others. */
+  private get enabled(): boolean {
+    const { peer } = this
+    return peer.source.content.live && peer.stream.stream.handlers?.authenticated !== false
+  }
+
+  private get mayAsk(): boolean {
+    return this.enabled && this.peer.remoteOpened && this.peer.remoteUploading && !this.peer.closed
+  }
+
+  /** The window of the remote's bitfield that tells what to compare; −1 if there is nothing to compare. */
+  get window(): number {
+    const { content, writable } = this.peer.source
+    if (!this.mayAsk || (content.length === 0 && !writable)) return -1
+    return Math.max(0, content.length - 1)
+  }
+
+  /**
+   * Whether a request may leave out what is known here. Not before the head was asked for, and not when it is the first one for
+   * more than we have: published peers never send a root that was left out once.
+   */
+  leavesOut(index: number): boolean {
+    const { length } = this.peer.source.content
+    const first = index >= length && !this.extended
+    if (index >= length) this.extended = true
+    return !first && (this.looked || !this.enabled || !this.isDue)
+  }
+
+  /** The remote says what it has. */
+  heard(): void {
+    this.claimed = Math.max(this.claimed, this.peer.remoteLength)
+    this.look()
+  }
+
+  /** The remote has nothing any more. */
+  emptied(): void {
+    this.claimed = 0
+    this.compared = 0
+    this.lookedAt = 0
+    this.stop()
+  }
+
+  /** The feed is longer now; `proven`: by a proof of this remote's. */
+  grew(proven: boolean): void {
+    if (proven) this.compared = Math.max(this.compared, this.peer.source.content.length)
+    else this.look()
+  }
+
+  /** The feed has `length` blocks left. */
+  shrunk(length: number): void {
+    this.compared = Math.min(this.compared, length)
+  }
+
+  /** Compares, if there is something to compare. */
+  look(): void {
+    if (this.looking || this.pause !== null || !this.isDue || !this.mayAsk) return
+    const index = this.target()
+    if (index === -1) return
+    this.looking = true
+    this.looked = true
+    this.lookedAt = this.claimed
+    this.compare(index)
+      .catch((error) => {
+        if (!OURS.has(error?.code)) this.peer.destroy(error)
+      })
+      .finally(() => {
+        this.looking = false
+        if (this.peer.closed) return
+        this.pause = new Timer(PAUSE, () => {
+          this.pause = null
+          this.look()
+        })
+        this.endIfIdle()
+      })
+  }
+
+  private get isDue(): boolean {
+    const { content, writable } = this.peer.source
+    if (Math.min(content.length, this.claimed) > this.compared) return true
+    return writable && this.claimed > content.length && this.claimed > this.lookedAt
+  }
+
+  /** The block to ask for, −1 if there is none, or if it will be known better in a moment. */
+  private target(): number {
+    const { remoteBitfield, inflightWants, source } = this.peer
+    const { length } = source.content
+    const common = length === 0 ? this.claimed : Math.min(length, this.claimed)
+    if (remoteBitfield.has(common - 1)) return common - 1
+    if (inflightWants > 0) return -1
+    const before = remoteBitfield.last(common)
+    return before === -1 ? remoteBitfield.next(common, this.claimed) : before
+  }
+
+  private async compare(index: number): Promise<void> {
+    const { content } = this.peer.source
+    const common = Math.min(content.length, this.claimed)
+    const message = await this.ask(index)
+    if (message === null || this.peer.closed) return
+    const length = await content.examine(claimOf(message), this.claimed)
+    this.compared = Math.max(this.compared, common)
+    if (length > content.length) await this.peer.source.longerSeen(length)
+  }
+
+  // ---- what is to be stored ----
+
+  /** Verifies and stores what the remote sent, up to what is refused: then `error` says why; see {@link refused}. */
+  async put(claims: readonly Claim[]): Promise<{ stored: number; error: unknown }> {
+    if (this.suspended !== null) await this.suspended
+    return this.peer.source.content.put(claims, this.peer)
+  }
+
+  /** Whether something was refused only as long as the remote has not shown that it continues what is here. */
+  growsUnproven(error: unknown): boolean {
+    return error instanceof UnprovenGrowth
+  }
+
+  private async putNow(claim: Claim, anyGrowth = false): Promise<void> {
+    const { peer } = this
+    const { error } = await peer.source.content.put([claim], peer, anyGrowth)
+    if (error !== undefined) throw error
+  }
+
+  /**
+   * Something was refused by {@link put}: finds out what that means.
+   * @param digest - what the request for it left out
+   * @returns true if it is stored now, false if it cannot be told yet. Errors: `ERR_FORK`; why it was refused.
+   */
+  async refused(claim: Claim, digest: number, error: unknown): Promise<boolean> {
+    if (error instanceof UnprovenGrowth) return this.grow(claim)
+    if (CONTRADICTIONS.has((error as { code?: unknown } | null)?.code)) await this.contradicted(claim, digest)
+    throw error
+  }
+
+  /** Whether what was sent is of another history. Errors: `ERR_FORK`. */
+  private async contradicted(claim: Claim, digest: number): Promise<void> {
+    const { content } = this.peer.source
+    await content.examine(claim, this.claimed).catch(rethrowFork)
+    if (digest === 0 || this.suspended !== null || !this.mayAsk) return
+    const asked = this.withinReason(this.ask(claim.block)).then(async (message) => {
+      if (message !== null) await content.examine(claimOf(message), this.claimed).catch(rethrowFork)
+    })
+    this.suspended = asked.catch(ignore).then(() => {
+      this.suspended = null
+    })
+    await asked
+  }
+
+  /** Stores what makes the feed longer, as soon as the remote has shown that it continues what is here. */
+  private async grow(claim: Claim): Promise<boolean> {
+    const { peer } = this
+    for (let tries = 0; tries < TRIES; tries++) {
+      const index = this.continuation()
+      // It has nothing to show it with, which is no reason to do without what it has.
+      if (index === -1) {
+        await this.putNow(claim, true)
+        return true
+      }
+      this.growing ??= this.askToContinue(index)
+        .catch((error) => {
+          // Also if nobody waits for it any more.
+          if (!OURS.has(error?.code)) peer.destroy(error)
+          throw error
+        })
+        .finally(() => {
+          this.growing = null
+        })
+      if ((await this.withinReason(this.growing.then(() => true))) === null) return false
+      try {
+        await this.putNow(claim)
+        return true
+      } catch (error) {
+        if (!(error instanceof UnprovenGrowth)) throw error
+      }
+    }
+    return false
+  }
+
+  private async askToContinue(index: number): Promise<void> {
+    const { timeout } = this.peer.stream.stream
+    const question = this.ask(index)
+    const message = await (timeout === null ? question : this.within(timeout.ms, question))
+    if (message === null) throw new DDatabaseError('ERR_REQUEST_TIMEOUT')
+    const claim = claimOf(message)
+    await this.putNow(claim).catch(async (error) => {
+      // It has become longer meanwhile: whoever waits for this tries again.
+      if (error instanceof UnprovenGrowth) return
+      if (CONTRADICTIONS.has(error?.code)) await this.contradicted(claim, 0)
+      throw error
+    })
+  }
+
+  /** A block of the remote's whose proof shows whether its history continues ours, −1 if it has none. */
+  private continuation(): number {
+    const { content } = this.peer.source
+    const { roots, length } = content
+    const last = roots[roots.length - 1]
+    if (!this.mayAsk || last === undefined) return -1
+    // Blocks below the sibling of the last root.
+    const span = 2 ** depthOf(last.index)
+    return this.peer.remoteBitfield.next(length, Math.min(length + span, this.peer.remoteLength))
+  }
+
+  // ---- asking ----
+
+  /** Asks for the hash of a block, with everything that proves it. Null: there is no answer. */
+  private ask(index: number): Promise<DataMessage | null> {
+    const question = { index, answer: deferred<DataMessage | null>() }
+    this.questions.push(question)
+    this.peer.stream.request({ index, bytes: 0, hash: true, nodes: 0 })
+    return question.answer.promise
+  }
+
+  /** Takes what is an answer to a question of this side. */
+  take(message: DataMessage): boolean {
+    const at = this.questions.findIndex(({ index }) => index === message.index)
+    if (at === -1) return false
+    this.questions.splice(at, 1)[0]!.answer.resolve(message)
+    return true
+  }
+
+  /** No answers are to be expected any more. */
+  stop(): void {
+    for (const { answer } of this.questions.splice(0)) answer.resolve(null)
+    if (!this.peer.closed) return
+    this.pause?.destroy()
+    this.endingTimer?.destroy()
+    this.ending = null
+  }
+
+  /** The outcome, or null if it takes much longer than answers of this remote do. */
+  private withinReason<T>(outcome: Promise<T>): Promise<T | null> {
+    return this.within(this.peer.downloader.answerTime.expected, outcome)
+  }
+
+  private within<T>(ms: number, outcome: Promise<T>): Promise<T | null> {
+    return new Promise((resolve, reject) => {
+      const timer = new Timer(ms, () => resolve(null))
+      outcome.then(resolve, reject).finally(() => timer.destroy())
+    })
+  }
+
+  // ---- the end ----
+
+  /**
+   * Lets this side end: at once, or when the remote has been compared, but no later than after the timeout of the stream.
+   * @returns whether `end` is called later
+   */
+  postpones(end: () => void): boolean {
+    const { peer } = this
+    const { timeout } = peer.stream.stream
+    const unknown = this.window !== -1 && !this.looked && peer.inflightWants > 0
+    if (timeout === null || peer.closed || !(unknown || this.looking)) return false
+    this.ending = end
+    this.endingTimer ??= new Timer(timeout.ms, () => this.endNow())
+    return true
+  }
+
+  /** Ends, if that was postponed and there is nothing to wait for any more. */
+  endIfIdle(): void {
+    if (this.ending !== null && !this.looking) this.endNow()
+  }
+
+  private endNow(): void {
+    const { ending } = this
+    this.ending = null
+    this.endingTimer?.destroy()
+    this.endingTimer = null
+    if (!this.peer.closed) ending?.()
+  }
+}
+
+function claimOf({ index, value, nodes, signature }: DataMessage): Claim {
+  return { block: index, value, nodes, signature }
+}
+
+function rethrowFork(error: unknown): void {
+  if (DDatabaseError.is(error) && error.code === 'ERR_FORK') throw error
+}
+
+/** Level of a node: 0 for a leaf. */
+function depthOf(treeIndex: number): number {
+  let depth = 0
+  for (let rest = treeIndex; rest % 2 === 1; rest = (rest - 1) / 2) depth++
+  return depth
+}
