@@ -58,10 +58,14 @@ export class HeadCheck {
     this.peer = peer
   }
 
-  /** Whether remotes are compared at all. Who wants the frames of the published packages gets no others. */
+  /**
+   * Whether remotes are compared at all. Who wants the frames of the published packages and no others, to repeat a recorded
+   * session or because there is not even a handshake, gets those.
+   */
   private get enabled(): boolean {
-    const { peer } = this
-    return peer.source.content.live && peer.stream.stream.handlers?.authenticated !== false
+    const { noise, handlers } = this.peer.stream.stream
+    const plain = !noise || handlers?.authenticated === false || handlers?.recorded !== undefined
+    return !plain && this.peer.source.content.live
   }
 
   private get mayAsk(): boolean {

@@ -125,7 +125,7 @@ export const FEED_CASES = {
     return opening((files) => files.put('secret_key', secretKey))(t)
   },
   ERR_HEADER_INVALID: opening((files) => files.writeAt('tree', 0, Buffer.from('something else'))),
-  ERR_FEED_DAMAGED: opening((files) => files.put('bitfield', null)),
+  ERR_FEED_DAMAGED: opening((files) => cut(files, 'tree', 32)),
   ERR_DURABILITY: async () => rejection(ddatabase(memory(), { durability: 'disk' }).ready(), 'ready'),
   ERR_BEHIND: async (t: Test) => {
     const folder = path.join(await temporaryFolder(t), 'feed')
@@ -193,6 +193,15 @@ export const FEED_CASES = {
   },
 
   ERR_BLOCK_NOT_DOWNLOADED: onReplica((replica) => replica.get(3, { wait: false })),
+  ERR_BLOCK_DAMAGED: async () => {
+    const files = new MemoryFiles()
+    await (await feedOf(BLOCKS, {}, files)).close()
+    files.writeAt('data', 15, Buffer.from('x'))
+    const feed = ddatabase(memory(files))
+    const error = await rejection(within(feed.get(1), 'get'), 'get')
+    await feed.close()
+    return error
+  },
   ERR_BLOCK_NOT_AVAILABLE: onReplica((replica) => replica.get(3, { ifAvailable: true })),
   ERR_UPDATE_NOT_AVAILABLE: onReplica((replica) => replica.update({ ifAvailable: true })),
   ERR_SEEK_NOT_AVAILABLE: onReplica((replica) => replica.seek(45, { ifAvailable: true })),

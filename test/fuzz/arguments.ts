@@ -147,7 +147,9 @@ class Run {
   }
 
   #judge(what: string, error: unknown): void {
-    const own = error instanceof NastyError || (error instanceof TypeError && /revoked/.test(error.message))
+    // A proxy of bytes has none of its own: what the engine says of it may come out, too.
+    const proxied = error instanceof TypeError && /revoked|incompatible receiver/.test(error.message)
+    const own = error instanceof NastyError || proxied
     const cause = (error as { cause?: unknown } | null)?.cause
     if (!own && !isCoded(error) && !(cause instanceof NastyError)) {
       this.#problems.push(`${what}: not a coded error: ${told(error)}`)

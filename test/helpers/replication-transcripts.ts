@@ -72,8 +72,7 @@ export function recordedOptions(transcript: Transcript, side: Side): object {
   })
   return {
     encrypted,
-    // A responder would offer the authenticated transport; an initiator says nothing of it unless it is offered.
-    ...(side === 'responder' && { authenticated: false }),
+    authenticated: false,
     keyPair: pair('static'),
     recorded: { nonce: hex(keys.nonce), ephemeralKeyPair: pair('ephemeral') },
     random: () => 0

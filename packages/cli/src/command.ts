@@ -1,5 +1,6 @@
 import type { ArgumentsCamelCase, Argv } from 'yargs'
 import type { CommonArguments, Context } from './context.ts'
+import { restore } from './words.ts'
 
 /** One command, before its arguments are known. */
 export interface Command {
@@ -37,7 +38,10 @@ export function command<A extends CommonArguments>(parts: CommandParts<A>): Comm
         parts.usage,
         parts.describe,
         (own) => parts.options(own.example(parts.examples)),
-        (args) => run(args, (context) => parts.run(args, context))
+        (given) => {
+          const args = restore(given)
+          return run(args, (context) => parts.run(args, context))
+        }
       )
     }
   }

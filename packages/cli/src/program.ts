@@ -19,6 +19,7 @@ import { share } from './commands/share.ts'
 import { sync } from './commands/sync.ts'
 import type { CommonArguments } from './context.ts'
 import { Failure } from './exit.ts'
+import { protect, restoreText } from './words.ts'
 
 const COMMANDS: readonly Command[] = [
   create,
@@ -125,13 +126,13 @@ export async function interpret(
     return
   }
   let said = ''
-  await parser.parseAsync([...words], {}, (error, _args, output) => {
+  await parser.parseAsync(protect(words), {}, (error, _args, output) => {
     if (output !== '' && (error === undefined || error === null)) said = output
   })
   if (chosen === null && said !== '') print(`${said}\n`)
 }
 
 function sentence(message: string): string {
-  const line = message.trim().split('\n').join(' ')
+  const line = restoreText(message).trim().split('\n').join(' ')
   return /[.?!]$/.test(line) ? line : `${line}; see ddatabase --help.`
 }

@@ -33,8 +33,9 @@ export interface Bar extends Progress {
 // A log should not be flooded: without a terminal a line for each such part, and one when something begins to move.
 const PARTS = 10
 
-// Longer than a look, shorter than a change of the weather: over what time a rate is measured.
-const RATE_MS = 3000
+// Over what time a rate is measured, and how much of it has to have passed before one is told, in milliseconds.
+const RATE_OVER = 3000
+const RATE_FROM = 500
 
 /** Shows a bar on a terminal, else plain lines; nothing at all if there is no output. */
 export function startProgress(what: string, output: WriteStream | null, colors: Colors): Bar {
@@ -64,9 +65,10 @@ class Rate {
     const at = performance.now()
     if (this.#seen.length === 0) this.#seen.push({ at, done: before })
     this.#seen.push({ at, done })
-    while (this.#seen.length > 2 && at - this.#seen[1]!.at > RATE_MS) this.#seen.shift()
+    while (this.#seen.length > 2 && at - this.#seen[1]!.at > RATE_OVER) this.#seen.shift()
     const [first] = this.#seen
-    return (1000 * Math.max(0, done - first!.done)) / Math.max(1, at - first!.at)
+    if (at - first!.at < RATE_FROM) return 0
+    return (1000 * Math.max(0, done - first!.done)) / (at - first!.at)
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Feed } from 'ddatabase'
+import type { Damage, Feed, FeedEvents } from 'ddatabase'
 import { AuditJob } from './audit-job.ts'
 import type { BlockState, FeedDetail, FeedSummary, Warning } from './messages.ts'
 import { PeerNumbers, summarisePeer } from './peers.ts'
@@ -9,7 +9,17 @@ const MAX_WARNINGS = 50
 /** How long a count of blocks is taken for true if no event said otherwise, in milliseconds. */
 const COUNT_AGE = 5000
 
-type Listener = (...values: never[]) => void
+const CHANGES = [
+  'ready',
+  'append',
+  'download',
+  'sync',
+  'close',
+  'peer-add',
+  'peer-open',
+  'peer-remove',
+  'fork'
+] as const
 
 /** What is known of a feed beside what it says itself: which of its missing blocks were cleared, or damaged, and what was noticed. */
 export class FeedWatch {
@@ -23,7 +33,8 @@ export class FeedWatch {
   /** Goes up with everything that can be seen in a map of the blocks. */
   revision = 0
   readonly #warnings: Warning[] = []
-  readonly #listeners: [event: string, listener: Listener][] = []
+  readonly #forget: (() => void)[] = []
+  #behind = 0
   readonly #peerNumbers = new PeerNumbers()
   #failure: Error | null = null
   #audit: AuditJob | null = null
@@ -36,34 +47,15 @@ export class FeedWatch {
     const changed = () => {
       this.revision++
     }
-    for (const event of [
-      'ready',
-      'append',
-      'download',
-      'sync',
-      'close',
-      'peer-add',
-      'peer-open',
-      'peer-remove'
-    ]) {
-      this.#on(event, changed)
-    }
-    this.#on('clear', (start: number, end: number) => {
+    for (const event of CHANGES) this.#on(event, changed)
+    this.#on('clear', (start, end) => {
       this.cleared.add(start, end)
       changed()
     })
-    this.#on('damage', (damage: FoundDamage) => this.#noteDamage(damage))
-    this.#on('fork', () => {
-      this.#warn(
-        'fork',
-        'Another history of this feed is signed with its key. What is here was kept; peers of the other are refused.'
-      )
-    })
-    this.#on('behind', (length: number) => {
-      this.#warn(
-        'behind',
-        `A history of ${length} blocks is signed, and not all of it is here. Appending is refused.`
-      )
+    this.#on('damage', (damage, repaired) => this.#noteDamage(damage, repaired))
+    this.#on('behind', (length) => {
+      this.#behind = length
+      changed()
     })
     feed.ready().then(
       () => this.#opened(),
@@ -81,7 +73,7 @@ export class FeedWatch {
 
   /** Stops listening, and ends an audit. */
   close(): void {
-    for (const [event, listener] of this.#listeners) this.#emitter().removeListener(event, listener)
+    for (const forget of this.#forget) forget()
     this.#audit?.cancel()
   }
 
@@ -165,14 +157,15 @@ export class FeedWatch {
         'recovered',
         `Opening repaired what a crash had left: ${recovery.lostBlocks} blocks lost, ${recovery.foundBlocks} found again, ${recovery.healedNodes} nodes of the tree made anew.`
       )
-      for (const damage of recovery.damage) this.#noteDamage(damage)
+      for (const damage of recovery.damage) this.#noteDamage(damage, false)
     }
     this.revision++
   }
 
-  #noteDamage({ file, start, end, problem }: FoundDamage): void {
-    if (file === 'data') this.damaged.add(start, end)
-    this.#warn('damage', `${file}: ${problem} (${range(start, end)})`)
+  #noteDamage({ file, start, end, problem }: Damage, repaired: boolean): void {
+    if (!repaired && file === 'data') this.damaged.add(start, end)
+    const outcome = repaired ? 'It was mended.' : 'What could not be mended is not given out any more.'
+    this.#warn('damage', `${file}: ${problem}, ${range(start, end)}. ${outcome}`)
   }
 
   #warn(kind: Warning['kind'], text: string): void {
@@ -188,8 +181,18 @@ export class FeedWatch {
       const { code } = this.#failure as { code?: unknown }
       return [{ kind: 'failed', text: typeof code === 'string' ? `${message} (${code})` : message }]
     }
-    if (this.feed.closed) return [...this.#warnings, { kind: 'closed', text: 'The feed was closed.' }]
-    return this.#warnings
+    const { feed } = this
+    const warnings = [...this.#warnings]
+    for (const { heads } of feed.forks) {
+      const text = `The key of this feed has signed another history, of ${heads[1].length} blocks. What is here was kept; peers of the other one are refused.`
+      warnings.push({ kind: 'fork', text })
+    }
+    if (feed.writable && this.#behind > feed.length) {
+      const text = `A history of ${this.#behind} blocks is signed, and only ${feed.length} are here: appending is refused.`
+      warnings.push({ kind: 'behind', text })
+    }
+    if (feed.closed) warnings.push({ kind: 'closed', text: 'The feed was closed.' })
+    return warnings
   }
 
   #state(): FeedSummary['state'] {
@@ -207,26 +210,10 @@ export class FeedWatch {
     return this.#count.blocks
   }
 
-  #on<Values extends unknown[]>(event: string, listener: (...values: Values) => void): void {
-    const any = listener as unknown as Listener
-    this.#listeners.push([event, any])
-    this.#emitter().on(event, any)
+  #on<Event extends keyof FeedEvents>(event: Event, listener: (...values: FeedEvents[Event]) => void): void {
+    this.feed.on(event, listener)
+    this.#forget.push(() => this.feed.removeListener(event, listener))
   }
-
-  // Some of the events are of newer versions than others.
-  #emitter(): {
-    on(event: string, listener: Listener): void
-    removeListener(event: string, listener: Listener): void
-  } {
-    return this.feed as never
-  }
-}
-
-interface FoundDamage {
-  file: string
-  start: number
-  end: number
-  problem: string
 }
 
 function range(start: number, end: number): string {

@@ -117,6 +117,8 @@ export interface NodeInfo {
 
 /** What proves a block, from nothing but the key. */
 export interface ProofInfo {
+  /** False if what is known here proves nothing of this block; there are no nodes then. */
+  proven: boolean
   block: number
   key: string
   /** The block's bytes are here. */

@@ -45,7 +45,6 @@ export class Dialer {
       (connection) => this.#keep(connection),
       () => this.#end()
     )
-    if (signal?.aborted) onabort()
   }
 
   /** Ends the connection; nothing is dialled any more. */

@@ -171,13 +171,15 @@ export class Swarm extends EventEmitter<SwarmEvents> {
    * Connects to an address: `host:port`, `ws://host:port/path` or `wss://…`. If the connection is lost it is made anew in the
    * background, see {@link ConnectOptions.reconnect}. An address that is connected to already is not dialled twice.
    * Errors: `ERR_ADDRESS`, `ERR_CONNECTION_REFUSED`, `ERR_CONNECT`, `ERR_CONNECT_TIMEOUT`, `ERR_CONNECTION_LOST`, `ERR_SELF`,
-   * `ERR_NOT_WELCOME`, `ERR_MAX_PEERS`, `ERR_SWARM_CLOSED`.
+   * `ERR_NOT_WELCOME`, `ERR_MAX_PEERS`, `ERR_SWARM_CLOSED`. A peer that does not welcome this swarm ends the connection when it
+   * knows who it is, right after this has resolved.
    */
   async connect(address: string, options: ConnectOptions = {}): Promise<Connection> {
     const where = readAddress(address)
     if (this.#closing !== null) throw new SwarmError('ERR_SWARM_CLOSED')
     const known = this.#dialers.get(where.text)
     if (known !== undefined) return known.first
+    options.signal?.throwIfAborted()
     const releases = this.feeds.filter(({ client }) => client).map((joined) => joined.hold())
     const dialer: Dialer = new Dialer(where, options, {
       connectTimeout: this.#settings.connectTimeout,

@@ -69,7 +69,13 @@ test('jobs: a few at a time, the important ones first, else in order', async (t)
 test('jobs: dropped ones are over, too', async (t) => {
   const queue = new JobQueue(1)
   let release = (): void => {}
-  const running = queue.add(1, () => new Promise<void>((resolve) => void (release = resolve)))
+  const running = queue.add(
+    1,
+    () =>
+      new Promise<void>((resolve) => {
+        release = resolve
+      })
+  )
   let ran = false
   const dropped = queue.add(1, async () => {
     ran = true

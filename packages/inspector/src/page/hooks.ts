@@ -38,6 +38,8 @@ export function useFollowed<T>(
 ): Loaded<T> {
   const [loaded, setLoaded] = useState<Loaded<T>>({ value: null, error: null })
   const state = useRef({ wanted: version, again: () => {} })
+  const latest = useRef(load)
+  latest.current = load
   useEffect(() => {
     const left = new AbortController()
     let timer: ReturnType<typeof setTimeout> | undefined
@@ -48,7 +50,7 @@ export function useFollowed<T>(
       running = true
       shown = state.current.wanted
       try {
-        const value = await load(left.signal)
+        const value = await latest.current(left.signal)
         if (!left.signal.aborted) setLoaded({ value, error: null })
       } catch (error) {
         if (!left.signal.aborted) setLoaded({ value: null, error: wordsOf(error) })

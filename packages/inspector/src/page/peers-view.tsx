@@ -41,7 +41,7 @@ function PeerItem({ peer, length, rates }: { peer: PeerSummary; length: number; 
         <i class={`swatch series-${peer.id % 6}`} aria-hidden="true" /> Peer {peer.id}{' '}
         <span class="soft">
           {peer.address ?? 'no address'}
-          {peer.type ? ` (${peer.type})` : ''}
+          {peer.type === null || peer.type === 'unknown' ? '' : ` (${peer.type})`}
         </span>
       </h3>
       {peer.publicKey && (
@@ -53,8 +53,10 @@ function PeerItem({ peer, length, rates }: { peer: PeerSummary; length: number; 
         <div>
           <dt>Has</dt>
           <dd>
-            {number(peer.remoteLength)} blocks long, about {percent(share, peer.has.length)} of them known to
-            be there
+            {count(peer.remoteLength, 'block')} long as far as it is known,{' '}
+            {share === 0
+              ? 'it has not said which of them it has'
+              : `about ${percent(share, peer.has.length)} of them`}
             <HasStrip shares={peer.has} />
           </dd>
         </div>
@@ -108,7 +110,9 @@ function HasStrip({ shares }: { shares: number[] }) {
       aria-hidden="true"
     >
       {shares.map((share, part) =>
-        share > 0 ? <rect key={part} class="has-part" x={part} y={1 - share} width="1.02" height={share} /> : null
+        share > 0 ? (
+          <rect key={part} class="has-part" x={part} y={1 - share} width="1.02" height={share} />
+        ) : null
       )}
     </svg>
   )

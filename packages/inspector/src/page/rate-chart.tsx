@@ -6,8 +6,9 @@ import type { RateHistory } from './rates.ts'
 import { coloursOf, useColours } from './theme.ts'
 
 const HEIGHT = 180
-/** Seconds that are shown. */
+/** Seconds that are shown, and those that are named. */
 const SHOWN = 60
+const TICKS = [60, 40, 20, 0]
 /** Peers with a line of their own. */
 const LINES = 12
 
@@ -58,7 +59,8 @@ export function RateChart({
         axes: [
           {
             ...axis,
-            values: (plot, splits) => splits.map((at) => `${Math.round(at - (plot.scales.x?.max ?? at))} s`)
+            splits: (_, __, ___, max) => TICKS.map((seconds) => max - seconds),
+            values: () => TICKS.map((seconds) => (seconds === 0 ? 'now' : `−${seconds} s`))
           },
           { ...axis, size: 74, values: (_, splits) => splits.map((at) => `${bytes(at)}/s`) }
         ],

@@ -1,13 +1,13 @@
-import { useEffect, useMemo, useState } from 'preact/hooks'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { ProofInfo } from '../messages.ts'
 import { ask, get } from './api.ts'
 import type { ViewProps } from './app.tsx'
 import { count, number } from './format.ts'
-import { useLoaded } from './hooks.ts'
+import { useFollowed } from './hooks.ts'
 import { BlockPicker, Card, Problem } from './parts.tsx'
 import { go, linkTo, type Route } from './route.ts'
 import { around, layOut, NODE_HEIGHT, NODE_WIDTH, type Placed } from './tree-layout.ts'
-import { type Step, type Verification, verifySteps } from './verify.ts'
+import { nothingProven, type Step, type Verification, verifySteps } from './verify.ts'
 
 interface Proven {
   proof: ProofInfo
@@ -19,15 +19,25 @@ export function TreeView({ route, feed, detail }: ViewProps) {
   const { length } = feed
   const block = Math.min(route.block ?? 0, Math.max(0, length - 1))
   const choose = (next: number) => go({ ...route, block: next })
-  const loaded = useLoaded(
-    (signal) => prove(route.feed, block, length, signal),
-    [route.feed, block, length, feed.present]
+  // What was verified once stays so; the rest may become known.
+  const settled = useRef<number | null>(null)
+  const loaded = useFollowed(
+    async (signal) => {
+      const proven = await prove(route.feed, block, length, signal)
+      settled.current = proven.proof.here && proven.verification.valid ? block : null
+      return proven
+    },
+    [route.feed, block],
+    settled.current === block ? 'settled' : `${detail.revision} ${length}`,
+    1000
   )
   const [at, setAt] = useState<number | null>(null)
   useEffect(() => setAt(null), [block])
   if (length === 0) return <Card title="Merkle tree">There are no blocks yet.</Card>
 
-  const { value, error } = loaded
+  const { error } = loaded
+  // That of the block before is no answer.
+  const value = loaded.value?.proof.block === block ? loaded.value : null
   const steps = value?.verification.steps ?? []
   const shown = Math.min(at ?? steps.length, steps.length)
   return (
@@ -41,24 +51,26 @@ export function TreeView({ route, feed, detail }: ViewProps) {
         {value && (
           <>
             <Verdict {...value} />
-            <fieldset class="toolbar">
-              <legend class="hidden">Steps of the verification</legend>
-              <button type="button" onClick={() => setAt(0)} disabled={shown === 0}>
-                From the start
-              </button>
-              <button type="button" onClick={() => setAt(Math.max(0, shown - 1))} disabled={shown === 0}>
-                Back
-              </button>
-              <button type="button" onClick={() => setAt(shown + 1)} disabled={shown === steps.length}>
-                Next step
-              </button>
-              <button type="button" onClick={() => setAt(null)} disabled={shown === steps.length}>
-                All
-              </button>
-              <span class="soft" role="status">
-                {shown} of {count(steps.length, 'step')}
-              </span>
-            </fieldset>
+            {value.proof.proven && (
+              <fieldset class="toolbar">
+                <legend class="hidden">Steps of the verification</legend>
+                <button type="button" onClick={() => setAt(0)} disabled={shown === 0}>
+                  From the start
+                </button>
+                <button type="button" onClick={() => setAt(Math.max(0, shown - 1))} disabled={shown === 0}>
+                  Back
+                </button>
+                <button type="button" onClick={() => setAt(shown + 1)} disabled={shown === steps.length}>
+                  Next step
+                </button>
+                <button type="button" onClick={() => setAt(null)} disabled={shown === steps.length}>
+                  All
+                </button>
+                <span class="soft" role="status">
+                  {shown} of {count(steps.length, 'step')}
+                </span>
+              </fieldset>
+            )}
             <Drawing
               {...value}
               route={route}
@@ -69,7 +81,7 @@ export function TreeView({ route, feed, detail }: ViewProps) {
           </>
         )}
       </Card>
-      {value && (
+      {value?.proof.proven && (
         <Card title="Steps">
           <ol class="steps">
             {steps.map((step, i) => (
@@ -94,11 +106,19 @@ async function prove(feed: string, block: number, length: number, signal: AbortS
     const answer = await ask(`feeds/${feed}/blocks/${block}/content`, { signal })
     content = new Uint8Array(await answer.arrayBuffer())
   }
-  return { proof, verification: verifySteps(proof, content) }
+  return { proof, verification: proof.proven ? verifySteps(proof, content) : nothingProven(length) }
 }
 
 function Verdict({ proof, verification }: Proven) {
   const { valid, length } = verification
+  if (!proof.proven) {
+    return (
+      <p class="verdict" role="status">
+        Nothing that is known here proves block {number(proof.block)}: neither it nor a neighbour was fetched
+        yet.
+      </p>
+    )
+  }
   return (
     <p class={valid ? 'verdict good' : 'verdict bad'} role="status">
       {valid
@@ -150,7 +170,8 @@ function Drawing(props: Proven & { route: Route; length: number; done: Step[]; l
   const given = new Set(verification.given)
   const path = new Set(verification.path)
   const known = new Set(proof.known)
-  const describe = `Tree of ${count(verification.length, 'block')} around block ${number(proof.block)}: its proof is a path of ${count(verification.path.length, 'node')} with ${count(given.size, 'node')} given, to ${verification.roots.length === 1 ? 'the root' : `one of ${verification.roots.length} roots`}.`
+  const roots = verification.roots.length
+  const describe = `Tree of ${count(verification.length, 'block')} around block ${number(proof.block)}: ${proof.proven ? `its proof is a path of ${count(path.size, 'node')} with ${count(given.size, 'node')} given, to ${roots === 1 ? 'the root' : `one of ${roots} roots`}` : 'not proven here'}.`
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what is scrolled with the pointer is scrolled with keys
     <section class="drawing" tabIndex={0} aria-label="Drawing of the tree">

@@ -96,6 +96,12 @@ export function verifySteps(proof: ProofInfo, content: Uint8Array | null): Verif
   }
 }
 
+/** What there is to show of a feed of `length` blocks if nothing is proven. */
+export function nothingProven(length: number): Verification {
+  const roots = flat.fullRoots(2 * length)
+  return { steps: [], path: [], given: [], roots, hashes: new Map(), length, valid: false }
+}
+
 function leafOf(proof: ProofInfo, content: Uint8Array, steps: Step[]): NodeInfo {
   const index = 2 * proof.block
   const size = content.byteLength

@@ -143,7 +143,7 @@ function Append({ route, feed }: ViewProps) {
       </form>
       <form class="toolbar" onSubmit={appendFile}>
         <label>
-          A file, in blocks of {bytes(BLOCK)} <input ref={file} type="file" />
+          A file, in blocks of 64 KiB <input ref={file} type="file" />
         </label>
         <button type="submit" disabled={running}>
           Append file

@@ -74,10 +74,14 @@ export function connect(left: Feed<Uint8Array>, right: Feed<Uint8Array>, between
 function specialBlocks(): Buffer[] {
   return [
     Buffer.from('A log that everybody can check.\nThe second line has a needle in it: Nadelöhr ✓'),
-    Buffer.from(JSON.stringify({ station: 'attic', celsius: 31.5, tags: ['roof', 'south'], nested: { deep: true } })),
+    Buffer.from(
+      JSON.stringify({ station: 'attic', celsius: 31.5, tags: ['roof', 'south'], nested: { deep: true } })
+    ),
     picture(),
     Buffer.from(HOSTILE),
-    Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"><script>parent.document.title="taken over"</script></svg>'),
+    Buffer.from(
+      '<svg xmlns="http://www.w3.org/2000/svg"><script>parent.document.title="taken over"</script></svg>'
+    ),
     // Begins like a picture, goes on as a page.
     Buffer.concat([Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]), Buffer.from(HOSTILE)]),
     Buffer.from(Array.from({ length: 4096 }, (_, i) => (i * 7 + (i >> 4)) & 0xff))

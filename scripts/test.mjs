@@ -1,0 +1,87 @@
+/**
+ * Runs the tests: as many folders of them at a time as there are processors, each in a process of its own. What a folder
+ * prints (TAP) comes out as a whole when it is done, and in the end how many assertions there were.
+ *
+ *     node scripts/test.mjs                  all tests
+ *     node scripts/test.mjs test/feed ...    those in some folders
+ */
+import { spawn } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { basename, dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..')
+const tape = join(root, 'node_modules', 'tape', 'bin', 'tape')
+// Those that take longest go first, so that none of them is left to run alone at the end.
+const LONGEST = ['model', 'crash', 'interop', 'feed', 'fuzz', 'faults', 'replication', 'swarm', 'cli']
+
+const wanted = process.argv.slice(2).map((folder) => relative(root, folder))
+const folders = foldersIn([
+  'test',
+  ...readdirSync(join(root, 'packages')).map((name) => join('packages', name, 'test'))
+])
+const queue = [...folders]
+  .filter(([folder]) => wanted.length === 0 || wanted.some((one) => `${folder}/`.startsWith(`${one}/`)))
+  .sort(([a], [b]) => rank(a) - rank(b))
+const total = { tests: 0, pass: 0, fail: 0 }
+const failed = []
+
+await Promise.all(Array.from({ length: availableParallelism() }, work))
+
+for (const name of failed) console.log(`# failed: ${name}`)
+console.log(`\n1..${total.tests}\n# tests ${total.tests}\n# pass  ${total.pass}\n# fail  ${total.fail}`)
+process.exitCode = failed.length > 0 || total.tests === 0 ? 1 : 0
+
+async function work() {
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    const [folder, files] = next
+    const { output, status } = await run(files)
+    process.stdout.write(`# ==== ${folder}\n${output}`)
+    const counts = Object.fromEntries(Object.keys(total).map((word) => [word, count(output, word)]))
+    for (const word of Object.keys(total)) total[word] += counts[word] ?? 0
+    // A process that died has no summary, and perhaps no test that failed.
+    if (status !== 0 || counts.tests === undefined) failed.push(`${folder} (status ${status})`)
+    if (status !== 0 && !counts.fail) total.fail++
+  }
+}
+
+function run(files) {
+  const child = spawn(process.execPath, ['--import', 'tsx', tape, ...files], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
+  const parts = []
+  child.stdout.on('data', (part) => parts.push(part))
+  child.stderr.on('data', (part) => parts.push(part))
+  return new Promise((resolve) => {
+    child.on('close', (code, signal) => {
+      resolve({ output: Buffer.concat(parts).toString(), status: code ?? signal })
+    })
+  })
+}
+
+/** The number in the last summary line of that word. */
+function count(output, word) {
+  const lines = [...output.matchAll(new RegExp(`^# ${word} +(\\d+)$`, 'gm'))]
+  return lines.length === 0 ? undefined : Number(lines[lines.length - 1][1])
+}
+
+/** Test files by the folder they are in. */
+function foldersIn(tops) {
+  const found = new Map()
+  for (const top of tops) {
+    for (const name of readdirSync(join(root, top), { recursive: true })) {
+      if (!name.endsWith('.test.ts')) continue
+      const folder = join(top, dirname(name))
+      found.set(folder, [...(found.get(folder) ?? []), join(top, name)].sort())
+    }
+  }
+  return found
+}
+
+function rank(folder) {
+  const names = [basename(folder), basename(dirname(folder))]
+  const at = LONGEST.findIndex((name) => names.includes(name))
+  return at === -1 ? LONGEST.length : at
+}
