@@ -11,6 +11,7 @@ declare namespace ddatabase {
   type Appendable<T> = api.Appendable<T>
   type ArgumentErrorCode = api.ArgumentErrorCode
   type AuditOptions = api.AuditOptions
+  type AuditProgress = api.AuditProgress
   type AuditReport = api.AuditReport
   type AvailabilityTimeouts = api.AvailabilityTimeouts
   type CacheOptions = api.CacheOptions
@@ -46,6 +47,7 @@ declare namespace ddatabase {
   type FeedOptions<T = Uint8Array> = api.FeedOptions<T>
   type FeedStatics = api.FeedStatics
   type FeedValue<T, E> = api.FeedValue<T, E>
+  type FullAuditReport = api.FullAuditReport
   type GetOptions<E = undefined> = api.GetOptions<E>
   type Guard = api.Guard
   type HaveMessage = api.HaveMessage
@@ -88,6 +90,7 @@ declare namespace ddatabase {
   type TypedFeedOptions<T, E> = api.TypedFeedOptions<T, E>
   type UpdateOptions = api.UpdateOptions
   type ValueEncoding<T = unknown> = api.ValueEncoding<T>
+  type VerifyMode = api.VerifyMode
   type WaitOptions = api.WaitOptions
   type WriteHook = api.WriteHook
   type WriteStream<V = Uint8Array | string> = api.WriteStream<V>

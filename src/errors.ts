@@ -64,7 +64,6 @@ const MESSAGES = {
   ERR_PROOF_SIGNATURE: 'Remote signature could not be verified',
   ERR_PROOF_CHECKSUM: 'Remote checksum failed',
   ERR_PROOF_MALFORMED: 'The proof is malformed',
-  ERR_FORK: 'The remote has another history of this feed, signed with the same key',
 
   // replication
   ERR_HANDSHAKE: 'Noise handshake error',
@@ -89,7 +88,8 @@ const MESSAGES = {
   ERR_OUTPUT_LIMIT: 'The remote does not read what it is sent',
   ERR_STREAM_TRUNCATED: 'The connection ended in the middle of a message',
   ERR_STREAM_HANDLER: 'A handler of the stream failed',
-  ERR_REQUEST_TIMEOUT: 'Request timeout'
+  ERR_REQUEST_TIMEOUT: 'Request timeout',
+  ERR_FORK: 'The remote has another history of this feed, signed with the same key'
 } as const
 
 /** A stable error code. */
@@ -171,4 +171,13 @@ const ARGUMENT_CODES: ReadonlySet<unknown> = new Set<ArgumentErrorCode>([
 /** Whether `error` says that an argument was wrong. */
 export function isArgumentError(error: unknown): error is Error & { code: ArgumentErrorCode } {
   return error instanceof Error && ARGUMENT_CODES.has((error as { code?: unknown }).code)
+}
+
+/** What anything that was thrown says of itself; applications throw what they like. */
+export function reasonOf(thrown: unknown): string {
+  try {
+    return String(thrown instanceof Error ? thrown.message : thrown)
+  } catch {
+    return 'something was thrown that cannot be shown'
+  }
 }

@@ -3,6 +3,7 @@
 export type { KeyPair } from './crypto/keys.ts'
 export type { Dialect } from './dialect.ts'
 export { type ArgumentErrorCode, type Damage, DDatabaseError, type ErrorCode } from './errors.ts'
+export type { AuditReport } from './feed/audit.ts'
 export {
   type AnyEncoding,
   type Appendable,
@@ -25,7 +26,8 @@ export type {
   TypedFeedOptions
 } from './feed/factory.ts'
 export type { SeekOptions, SeekPosition, UpdateOptions, WaitOptions } from './feed/finder.ts'
-export type { AuditOptions, AuditReport, ClearOptions } from './feed/maintenance.ts'
+export type { AuditOptions, AuditProgress, FullAuditReport } from './feed/full-audit.ts'
+export type { ClearOptions } from './feed/maintenance.ts'
 export type {
   AvailabilityTimeouts,
   CryptoHooks,
@@ -42,6 +44,7 @@ export type { ReplicateOptions } from './feed/replication.ts'
 export type { DownloadRange, Selection } from './feed/selections.ts'
 export type { ReadStreamOptions } from './feed/sequence.ts'
 export type { ReadStream, ReadStreamEvents, WriteStream, WriteStreamOptions } from './feed/streams.ts'
+export type { VerifyMode } from './feed/verified.ts'
 export type { AppendOptions } from './feed/writing.ts'
 export { type ForkProof, type SignedHead, verifyFork } from './merkle/fork.ts'
 export type { TreeNode } from './merkle/node.ts'

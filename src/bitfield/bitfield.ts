@@ -46,7 +46,7 @@ export class Bitfield {
     const before = content === null ? 0 : content[at]!
     const after = value ? before | mask : before & ~mask
     if (after === before) return false
-    this.#pages.write(page)[at] = after
+    this.#pages.write(page, at, at + 1)[at] = after
     this.#changed(page * DATA_BYTES + at)
     updateIndex(this.#pages, page * DATA_BYTES + at, fullness(after))
     return true
@@ -97,7 +97,7 @@ export class Bitfield {
       const after = value ? before | mask : before & ~mask
       if (after === before) continue
       if (!writable) {
-        content = this.#pages.write(page)
+        content = this.#pages.write(page, at, last + 1)
         writable = true
       }
       content![at] = after

@@ -50,7 +50,7 @@ export function updateIndex(pages: PageAccess, dataByte: number, state: Fullness
     const page = (index - at) / size
     const content = pages.read(page)
     if ((content === null ? 0 : content[INDEX_OFFSET + at]) === byte) return
-    pages.write(page)[INDEX_OFFSET + at] = byte
+    pages.write(page, INDEX_OFFSET + at, INDEX_OFFSET + at + 1)[INDEX_OFFSET + at] = byte
 
     if ((offset & 1) === 0) {
       byte = (CONDENSED[byte]! << 4) | CONDENSED[indexByte(pages, index + factor, size)]!

@@ -47,8 +47,11 @@ export interface PageAccess {
   treeBytes: number
   /** The content of a page, null if it is all zero. Not to be changed, and not to be kept across a write. */
   read(page: number): Uint8Array | null
-  /** The content of a page for the caller to change at once; from now on the page counts as changed. */
-  write(page: number): Uint8Array
+  /**
+   * The content of a page for the caller to change at once, between the bytes `from` and `to` − 1 and on one side of the borders of its
+   * three bitfields; from now on the page counts as changed.
+   */
+  write(page: number, from: number, to: number): Uint8Array
   /** Raises `length` to include `page`, without allocating it. */
   touch(page: number): void
 }
@@ -70,6 +73,40 @@ const CHUNK_PAGES = 512
 // Arrays kept for the copies of the next stages.
 const MAX_SPARE = 4
 
+/** Where each of the three bitfields of a page was changed: bytes `…Start` … `…End` − 1, none if that is empty. */
+export class Touched {
+  dataStart = DATA_BYTES
+  dataEnd = 0
+  treeStart = INDEX_OFFSET
+  treeEnd = 0
+  indexStart = PAGE_SIZE
+  indexEnd = 0
+
+  add(from: number, to: number): void {
+    if (from < DATA_BYTES) {
+      if (from < this.dataStart) this.dataStart = from
+      if (to > this.dataEnd) this.dataEnd = to
+    } else if (from < INDEX_OFFSET) {
+      if (from < this.treeStart) this.treeStart = from
+      if (to > this.treeEnd) this.treeEnd = to
+    } else {
+      if (from < this.indexStart) this.indexStart = from
+      if (to > this.indexEnd) this.indexEnd = to
+    }
+  }
+
+  /** The first byte of all. */
+  get start(): number {
+    if (this.dataEnd > 0) return this.dataStart
+    return this.treeEnd > 0 ? this.treeStart : this.indexStart
+  }
+
+  /** One past the last byte of all. */
+  get end(): number {
+    return Math.max(this.dataEnd, this.treeEnd, this.indexEnd)
+  }
+}
+
 /** A page copied into a stage, and the page (in that version) it is a copy of. */
 interface StagedPage {
   readonly bytes: Uint8Array
@@ -77,6 +114,7 @@ interface StagedPage {
   readonly version: number
   /** It was changed after it was perhaps written. */
   readonly late: boolean
+  readonly touched: Touched
 }
 
 /** The committed pages of a feed. */
@@ -336,9 +374,17 @@ export class PageStage implements PageAccess {
     return staged === undefined ? this.#base.read(page) : staged.bytes
   }
 
-  write(page: number): Uint8Array {
+  /** What of a changed page may differ from the page below; null for a page this stage did not change. */
+  touched(page: number): Touched | null {
+    return this.#staged.get(page)?.touched ?? null
+  }
+
+  write(page: number, from: number, to: number): Uint8Array {
     const staged = this.#staged.get(page)
-    if (staged !== undefined) return staged.bytes
+    if (staged !== undefined) {
+      staged.touched.add(from, to)
+      return staged.bytes
+    }
     const origin = this.#slotOf(page)
     let bytes: Uint8Array
     if (origin === undefined) {
@@ -347,16 +393,18 @@ export class PageStage implements PageAccess {
     } else {
       bytes = this.#copy(origin.bytes)
     }
-    this.#staged.set(page, { bytes, origin, version: origin?.version ?? 0, late: false })
+    const touched = new Touched()
+    touched.add(from, to)
+    this.#staged.set(page, { bytes, origin, version: origin?.version ?? 0, late: false, touched })
     return bytes
   }
 
   /** @internal for {@link Pages.mirror}: takes pages that were changed below, and here alike, for current. */
   follow(): void {
-    for (const [page, { bytes, origin, version }] of this.#staged) {
+    for (const [page, { bytes, origin, version, touched }] of this.#staged) {
       const slot = this.#slotOf(page)
       if (slot === origin && (slot === undefined || slot.version === version)) continue
-      this.#staged.set(page, { bytes, origin: slot, version: slot?.version ?? 0, late: true })
+      this.#staged.set(page, { bytes, origin: slot, version: slot?.version ?? 0, late: true, touched })
     }
   }
 

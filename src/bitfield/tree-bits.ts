@@ -45,7 +45,7 @@ export class TreeBits implements TreeBitStore {
     const before = content === null ? 0 : content[DATA_BYTES + at]!
     const after = value ? before | mask : before & ~mask
     if (after === before) return false
-    this.#pages.write(page)[DATA_BYTES + at] = after
+    this.#pages.write(page, DATA_BYTES + at, DATA_BYTES + at + 1)[DATA_BYTES + at] = after
     this.#changed(page * TREE_BYTES + at)
     return true
   }
@@ -63,7 +63,7 @@ export class TreeBits implements TreeBitStore {
       const content = this.#pages.read(page)
       const nothingToDo = content === null ? !value : findBit(content, from, to, !value) === -1
       if (nothingToDo) continue
-      fill(this.#pages.write(page), from, to, value)
+      fill(this.#pages.write(page, from >> 3, ((to - 1) >> 3) + 1), from, to, value)
       if (value) this.#changed(page * TREE_BYTES + ((to - 1) >> 3) - DATA_BYTES)
     }
     this.#pages.touch(lastPage)

@@ -1,5 +1,5 @@
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
-import { DDatabaseError } from '../errors.ts'
+import { DDatabaseError, reasonOf } from '../errors.ts'
 import type { Peer } from '../replication/peer.ts'
 import type { Callback } from '../util/callback.ts'
 import { type CryptoHooks, DEFAULT_CRYPTO, type WriteHook } from './options.ts'
@@ -97,7 +97,7 @@ export class Application {
 
   private failure(code: 'ERR_SIGNING' | 'ERR_VERIFYING', who: string, cause: unknown): unknown {
     if (cause === this.ended && this.ended !== null) return cause
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = reasonOf(cause)
     return new DDatabaseError(code, { message: `The ${who} failed: ${reason}`, cause })
   }
 }

@@ -55,7 +55,7 @@ export class Core {
   signatureHolds: ((message: Uint8Array, signature: Uint8Array) => Promise<boolean>) | null = null
   /** Told of damage that was found, after it was mended or its blocks were given up (`gone`: ranges, ends exclusive). */
   ondamage:
-    | ((damage: readonly Damage[], repaired: boolean, gone: readonly [number, number][]) => void)
+    | ((damage: readonly Damage[], mended: readonly Damage[], gone: readonly [number, number][]) => void)
     | null = null
 
   constructor(storage: FeedStorage, pages: Pages) {

@@ -1,6 +1,6 @@
 import b4a from 'b4a'
 import codecs from 'codecs'
-import { argumentTypeError, DDatabaseError } from '../errors.ts'
+import { argumentTypeError, DDatabaseError, reasonOf } from '../errors.ts'
 
 /** Turns values into blocks and back. */
 export interface Codec<T = unknown> {
@@ -97,7 +97,7 @@ export function encodeBlock(codec: Codec, value: unknown): Uint8Array {
     block = codec.encode(value)
   } catch (error) {
     throw new DDatabaseError('ERR_ENCODING', {
-      message: `The value could not be encoded: ${reason(error)}`,
+      message: `The value could not be encoded: ${reasonOf(error)}`,
       cause: error
     })
   }
@@ -116,7 +116,7 @@ export function decodeBlock(codec: Codec, block: Uint8Array): unknown {
     return codec.decode(block)
   } catch (error) {
     throw new DDatabaseError('ERR_DECODING', {
-      message: `The block could not be decoded: ${reason(error)}`,
+      message: `The block could not be decoded: ${reasonOf(error)}`,
       cause: error
     })
   }
@@ -125,8 +125,4 @@ export function decodeBlock(codec: Codec, block: Uint8Array): unknown {
 /** Bytes of a string in UTF-8, or a view's bytes as they are. */
 export function toBytes(value: string | Uint8Array): Uint8Array {
   return typeof value === 'string' ? b4a.from(value, 'utf-8') : value
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

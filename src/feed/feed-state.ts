@@ -254,7 +254,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     )
     this.setKeys(opened.key, opened.secretKey)
     this.core = opened.core
-    opened.core.ondamage = (damage, repaired, gone) => this.damageFound(damage, repaired, gone)
+    opened.core.ondamage = (damage, mended, gone) => this.damageFound(damage, mended, gone)
     this.files = opened.files
     this.canWrite = opened.writable
     if (!this.downloadingSet) this.downloading = !opened.writable
@@ -372,12 +372,12 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
 
   private damageFound(
     damage: readonly Damage[],
-    repaired: boolean,
+    mended: readonly Damage[],
     gone: readonly (readonly [number, number])[]
   ): void {
     if (gone.length > 0) this.blocksGone()
     for (const [start, end] of gone) this.replication.replicator.unannounce(start, end - start)
-    for (const one of damage) this.notify('damage', one, repaired)
+    for (const one of damage) this.notify('damage', one, mended.includes(one))
   }
 
   protected blocksGone(): void {

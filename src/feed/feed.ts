@@ -8,8 +8,17 @@ import type { StoredSignature } from '../storage/signatures-file.ts'
 import { storageError } from '../storage/storage.ts'
 import { checkSignal, throwIfAborted, untilAborted } from '../util/abort.ts'
 import { type Callback, checkCallback, settle } from '../util/callback.ts'
-import { type AuditOptions, type AuditReport, auditFeed } from './maintenance.ts'
-import { checkBytes, checkIndex, checkOptions, type FeedOptions, type Key, type Storage } from './options.ts'
+import { type AuditReport, auditFeed } from './audit.ts'
+import { type AuditOptions, type AuditSource, auditAll, type FullAuditReport } from './full-audit.ts'
+import {
+  checkBytes,
+  checkFunction,
+  checkIndex,
+  checkOptions,
+  type FeedOptions,
+  type Key,
+  type Storage
+} from './options.ts'
 import { createProof, nextSignature, type ProofOptions, rootsOf, verifySignature } from './proofs.ts'
 import type { ReplicateOptions } from './replication.ts'
 import { StreamingFeed } from './streaming.ts'
@@ -124,33 +133,52 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
   }
 
   /**
-   * Compares every block that is here with its hash; forgets those that differ or cannot be read.
-   * Errors: `ERR_STORAGE`, `ERR_REQUEST_CANCELLED`, `ERR_FEED_CLOSED`.
+   * Compares every block that is here with its hash; forgets those that differ or cannot be read. With options also keys,
+   * bits, the whole tree and the signatures are looked at, what is wrong is listed with its place, and may be mended.
+   * Errors: `ERR_STORAGE`, `ERR_WRITE_REFUSED`, `ERR_REQUEST_CANCELLED`, `ERR_FEED_CLOSED`.
    */
-  audit(options?: AuditOptions | null): Promise<AuditReport>
+  audit(options?: null): Promise<AuditReport>
+  audit(options: AuditOptions): Promise<FullAuditReport>
   audit(callback: Callback<AuditReport>): void
-  audit(options: AuditOptions | null | undefined, callback: Callback<AuditReport>): void
+  audit(options: null | undefined, callback: Callback<AuditReport>): void
+  audit(options: AuditOptions, callback: Callback<FullAuditReport>): void
   audit(
     given?: AuditOptions | null | Callback<AuditReport>,
-    callback?: Callback<AuditReport> | null
+    callback?: Callback<FullAuditReport> | Callback<AuditReport> | null
   ): unknown {
     if (typeof given === 'function') return this.audit(null, given)
     checkCallback(callback)
     const run = async (): Promise<AuditReport> => {
-      const { signal } = checkOptions(given)
+      const options = checkOptions(given)
+      const { signal } = options
       checkSignal(signal)
+      checkFunction(options.onprogress, 'onprogress')
       throwIfAborted(signal)
       const core = await untilAborted(signal, this.whenReady())
+      const closed = (): boolean => this.closingBegun
+      if (given) return auditAll(core, { signal, closed, ...this.auditSource() }, options)
       return auditFeed(core, {
         signal,
-        closed: () => this.closingBegun,
+        closed,
         forgotten: (blocks) => {
           if (blocks.length > 0) this.blocksGone()
           this.replication.replicator.unannounceAll(blocks)
         }
       })
     }
-    return settle(this.guarded(run()), callback)
+    return settle(this.guarded(run()), callback as Callback<AuditReport>)
+  }
+
+  private auditSource(): Omit<AuditSource, 'signal' | 'closed'> {
+    const { application, appender, args, files, key, secretKey } = this
+    const signs = secretKey !== null && !application.ownCrypto
+    return {
+      files: files!,
+      key,
+      secretKey,
+      storesSecretKey: args.options.storeSecretKey !== false,
+      sign: signs ? (roots, length) => appender.signHead(roots, length) : null
+    }
   }
 
   // ---- peers ----

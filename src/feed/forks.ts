@@ -74,7 +74,8 @@ export class Forks {
     checkClaim(claim)
     if (!core.live || claim.signature === null) return 0
     const shown =
-      (await this.#signed(showAlone(claim))) ?? (await this.#signed(await showWith(core, claim, remoteLength)))
+      (await this.#signed(showAlone(claim))) ??
+      (await this.#signed(await showWith(core, claim, remoteLength)))
     if (shown === null) return 0
     const different = await differences(core, shown)
     for (const node of different) {

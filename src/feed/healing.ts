@@ -7,6 +7,7 @@ import { type Damage, DDatabaseError } from '../errors.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import { storageError } from '../storage/storage.ts'
 import { encodeNode } from '../storage/tree-file.ts'
+import { ignore } from '../util/callback.ts'
 import { bitsOf, sameNodes } from './bit-difference.ts'
 import type { Core, Stage } from './core.ts'
 import { TreeCheck } from './tree-check.ts'
@@ -26,19 +27,24 @@ export interface RangeCheck {
   invalid: number[]
   /** All that was found, in the order of the blocks. */
   damage: Damage[]
+  /** That part of it that is mended when this is written. */
+  mended: Damage[]
 }
 
 /**
  * Compares blocks `start` … `end` − 1, and the nodes on the way to them, with the roots. Of the nodes only those that are known
  * count. To be called by who holds the feed's mutex, or looks again.
- * @param compared - told of each block, see `CheckSource`
+ * @param how - `compared` is told of each block, see `CheckSource`; `compares`: also where the application writes the `data` file
  * Rejects with the storage's error.
  */
 export async function checkRange(
   core: Core,
   start: number,
   end: number,
-  compared?: (block: number, bytes: Uint8Array | null, holds: boolean) => void
+  how: {
+    compared?: (block: number, bytes: Uint8Array | null, holds: boolean) => void
+    compares?: boolean
+  } = {}
 ): Promise<RangeCheck> {
   const stage = core.stage()
   const found = bitsOf(core.pages)
@@ -57,10 +63,10 @@ export async function checkRange(
       suspects: [[start, end]],
       lostPages: new Set(),
       signedRoots: async () => [],
-      readsData: core.judgesData,
+      readsData: how.compares ?? core.judgesData,
       trusts: async (node) => core.verified === null || core.verified.wasRoot(core, node),
       compared: (block, bytes, holds) => {
-        compared?.(block, bytes, holds)
+        how.compared?.(block, bytes, holds)
         if (holds) valid++
         else if (core.bits.get(block)) blocks.push(dataDamage(block, bytes === null))
       }
@@ -75,8 +81,13 @@ export async function checkRange(
   }
   const nodes = [...check.healed.values()]
   const mended = nodes.map(({ index }) => nodeDamage(index))
+  for (const page of stage.pages.dirty) {
+    // Nodes are known that no bit told of.
+    if (check.damage.length > 0 || sameNodes(stage.pages.read(page), core.pages.read(page))) continue
+    mended.push({ file: 'bitfield', problem: 'bits of nodes do not hold', start, end })
+  }
   const damage = [...mended, ...check.damage, ...blocks].sort((a, b) => a.start - b.start)
-  return { stage, nodes, valid, invalid, damage }
+  return { stage, nodes, valid, invalid, damage, mended }
 }
 
 const NOTHING = new Bitfield(new Pages(PAGE_SIZE))
@@ -121,8 +132,10 @@ export function healBlock(core: Core, block: number): Promise<Uint8Array | null>
   return core.change(async () => {
     if (block >= core.length || !core.bits.get(block)) return null
     let kept: Uint8Array | null = null
-    const checked = await checkRange(core, block, block + 1, (compared, bytes, holds) => {
-      if (compared === block && holds) kept = b4a.from(bytes!)
+    const checked = await checkRange(core, block, block + 1, {
+      compared: (compared, bytes, holds) => {
+        if (compared === block && holds) kept = b4a.from(bytes!)
+      }
     }).catch(rethrow)
     if (!core.judgesData) throw damaged(block, checked.damage)
     // Nothing leads to it from the roots: as good as unknown.
@@ -158,8 +171,8 @@ export async function proveNode(core: Core, treeIndex: number): Promise<boolean>
     // The way up is unknown, and no signature speaks for it.
     const stage = core.stage()
     stage.treeBits.set(treeIndex, false)
-    await core.checkpoints?.forgotten()
-    await core.commit({}, stage)
+    await core.checkpoints?.forgotten().catch(ignore)
+    await core.commit({}, stage).catch(() => core.storage.bitfield.adopt(stage.pages))
     return false
   })
 }
@@ -181,13 +194,13 @@ export async function settleRange(
   start: number,
   end: number
 ): Promise<void> {
-  const { stage, nodes, damage } = checked
+  const { stage, nodes, damage, mended } = checked
   const { pages } = stage
   const gone: [number, number][] = []
   // More than the range may be gone: what lies below a node that cannot be mended.
   for (const page of pages.dirty) addGone(gone, core, stage, page)
   if (pages.dirty.length === 0 && nodes.length === 0) {
-    if (damage.length > 0) core.ondamage?.(damage, false, gone)
+    if (damage.length > 0) core.ondamage?.(damage, mended, gone)
     return
   }
   const forgets = pages.dirty.some((page) => !sameNodes(pages.read(page), core.pages.read(page)))
@@ -210,7 +223,7 @@ export async function settleRange(
     remember(core, from, to)
   }
   if (forgets) core.verified?.forget(start, end)
-  core.ondamage?.(damage, gone.length === 0, gone)
+  core.ondamage?.(damage, mended, gone)
 }
 
 /** Blocks of a page of the bitfield that lose their bit, as ranges. */

@@ -3,13 +3,11 @@ import { treeHash } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import { storageError } from '../storage/storage.ts'
-import { type SignalOption, throwIfAborted } from '../util/abort.ts'
 import { ignore } from '../util/callback.ts'
-import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
 import { type Place, placeOf } from './places.ts'
 import { rootsOf } from './proofs.ts'
-import { matchesTree, presentRuns, RUN_BYTES, readBlock, readBlocks, runEnd } from './reader.ts'
+import { presentRuns, storedHolds } from './reader.ts'
 
 /** Options of `clear`. */
 export interface ClearOptions {
@@ -83,7 +81,7 @@ async function keepWhole(core: Core, runs: readonly [number, number][]): Promise
   const stage = core.stage()
   for (const [from, to] of runs) {
     for (let block = from; block < to; block++) {
-      if ((await checkRun(core, block, block + 1))[0]) stage.bits.set(block, true)
+      if (await storedHolds(core, block)) stage.bits.set(block, true)
     }
   }
   await core.commit({}, stage)
@@ -172,88 +170,6 @@ async function truncate(
 // If the signatures beyond the new end cannot be removed, the truncation is undone, and as many slots as this are
 // put back; the last one covers all the others.
 const RESTORABLE_SLOTS = 4096
-
-/** Options of `audit`. */
-export interface AuditOptions {
-  /** Ends the call with `ERR_REQUEST_CANCELLED` before it has forgotten any block. */
-  signal?: AbortSignal | null | undefined
-}
-
-/** What `audit` found. */
-export interface AuditReport {
-  /** Blocks whose bytes match the tree. */
-  valid: number
-  /** Blocks that did not, or could not be read; they are not here any more. */
-  invalid: number
-}
-
-/** What ends an audit early. */
-export interface AuditEnd {
-  readonly signal: SignalOption
-  /** Whether the feed is closing: what cannot be read any more is not damaged. */
-  closed(): boolean
-  /** Blocks, ascending, are forgotten. */
-  forgotten(blocks: readonly number[]): void
-}
-
-/**
- * Compares every block that is here with its hash and forgets those that differ or cannot be read. Reads runs of
- * blocks and lets the event loop have its turn in between.
- * @param end - looked at between runs, and for the last time before anything is changed
- * Errors: `ERR_STORAGE` (writing the changed bits), `ERR_WRITE_REFUSED`, `ERR_REQUEST_CANCELLED`, `ERR_FEED_CLOSED`.
- */
-export async function auditFeed(core: Core, end: AuditEnd): Promise<AuditReport> {
-  const report: AuditReport = { valid: 0, invalid: 0 }
-  const invalid: number[] = []
-  throwIfEnded(end)
-  for (const [from, to] of presentRuns(core, 0, core.length)) {
-    for (let start = from; start < to; ) {
-      const next = await runEnd(core, start, to, RUN_BYTES).catch(() => start + 1)
-      const whole = await checkRun(core, start, next)
-      throwIfEnded(end)
-      for (let block = start; block < next; block++) {
-        if (whole[block - start]) report.valid++
-        else invalid.push(block)
-      }
-      start = next
-      await nextTurn()
-      throwIfEnded(end)
-    }
-  }
-  if (invalid.length > 0) report.invalid = await core.change(() => forget(core, invalid, end))
-  return report
-}
-
-function throwIfEnded({ signal, closed }: AuditEnd): void {
-  throwIfAborted(signal)
-  if (closed()) throw new DDatabaseError('ERR_FEED_CLOSED')
-}
-
-/** Clears the bits of those blocks that still do not match: the feed may have changed since they were checked. */
-async function forget(core: Core, blocks: readonly number[], end: AuditEnd): Promise<number> {
-  const stage = core.stage()
-  const forgotten: number[] = []
-  for (const block of blocks) {
-    if (block >= core.length || (await checkRun(core, block, block + 1))[0]) continue
-    throwIfEnded(end)
-    if (stage.bits.set(block, false)) forgotten.push(block)
-    core.storage.blocks?.delete(block)
-  }
-  throwIfEnded(end)
-  await core.commit({}, stage)
-  end.forgotten(forgotten)
-  return forgotten.length
-}
-
-async function checkRun(core: Core, start: number, end: number): Promise<boolean[]> {
-  const together = end - start > 1 ? await readBlocks(core, start, end).catch(() => null) : null
-  const whole: boolean[] = []
-  for (let block = start; block < end; block++) {
-    const bytes = together?.[block - start] ?? (await readBlock(core, block).catch(() => null))
-    whole.push(bytes !== null && (await matchesTree(core, block, bytes).catch(() => false)))
-  }
-  return whole
-}
 
 function fail(error: unknown): never {
   throw storageError(error)

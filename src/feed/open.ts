@@ -24,7 +24,7 @@ import { rememberLost } from './healing.ts'
 import { checkSecretKey, DEFAULT_CRYPTO, type ParsedArguments } from './options.ts'
 import { signatureHolds } from './proofs.ts'
 import { type Recovered, type Recovery, recover } from './recovery.ts'
-import { type FeedFiles, type Found, StoredFiles } from './stored-files.ts'
+import { type FeedFiles, type Found, StoredFiles, slotsIn } from './stored-files.ts'
 import { Verified } from './verified.ts'
 
 /** What opening a feed comes to. */
@@ -113,7 +113,7 @@ class Opening {
       identity = this.identify(found.key)
       this.onkey(identity.key, identity.secretKey)
       files = this.checkpointsOf(identity.key)
-      found.checkpoint = (await files?.load()) ?? null
+      found.checkpoint = (await files?.load())?.(slotsIn(found.sizes.tree)) ?? null
     }
     const writer = new FileWriter(this.files as FeedFiles, this.stored, options)
     const overwrite = options.overwrite === true || this.mayReplace(found.key, identity.key)

@@ -8,6 +8,8 @@ import type { StoredSignature } from '../storage/signatures-file.ts'
 import { storageError } from '../storage/storage.ts'
 import type { Application } from './application.ts'
 import type { Core } from './core.ts'
+import { proveNode } from './healing.ts'
+import type { Verified } from './verified.ts'
 
 /** Options of `proof`. */
 export interface ProofOptions {
@@ -22,9 +24,16 @@ export interface ProofOptions {
 /**
  * The nodes, and the signature if one is needed, that prove `block` to somebody who has what `options` say
  * (spec WIRE §9.3).
+ * @param checked - give no node and no signature that was not compared with what is signed
  * Errors: `ERR_NO_PROOF`, `ERR_SIGNATURE_NOT_FOUND`, `ERR_NODE_NOT_FOUND`, `ERR_STORAGE`.
  */
-export async function createProof(core: Core, block: number, options: ProofOptions): Promise<Proof> {
+export async function createProof(
+  core: Core,
+  block: number,
+  options: ProofOptions,
+  checked = false
+): Promise<Proof> {
+  const verified = checked ? core.verified : null
   for (;;) {
     const { removals } = core
     try {
@@ -34,11 +43,17 @@ export async function createProof(core: Core, block: number, options: ProofOptio
         ...(options.tree && { tree: options.tree })
       })
       if (selection === null) throw new DDatabaseError('ERR_NO_PROOF')
+      // What does not hold is mended, or not known any more: then another selection is made.
+      if (verified !== null && !(await allProven(core, verified, selection.nodes))) continue
       const nodes = await requireNodes(core, selection.nodes)
       let signature: Uint8Array | null = null
       if (core.live && selection.verifiedBy > 0) {
         signature = await storedSignature(core, selection.verifiedBy / 2 - 1)
         if (signature === null) throw new DDatabaseError('ERR_SIGNATURE_NOT_FOUND')
+        const length = selection.verifiedBy / 2
+        if (verified !== null && !(await verified.signatureHolds(core, length, signature))) {
+          throw new DDatabaseError('ERR_SIGNATURE_NOT_FOUND')
+        }
       }
       if (core.removals === removals) return { nodes, signature }
     } catch (error) {
@@ -46,6 +61,29 @@ export async function createProof(core: Core, block: number, options: ProofOptio
       if (!(await core.removedSince(removals))) throw error
     }
   }
+}
+
+async function allProven(core: Core, verified: Verified, treeIndexes: readonly number[]): Promise<boolean> {
+  for (const treeIndex of treeIndexes) {
+    if (!verified.knows(treeIndex) && !(await proveNode(core, treeIndex))) return false
+  }
+  return true
+}
+
+/**
+ * As {@link createProof}, if it needs neither waiting nor a signature; else null: `createProof` finds out.
+ */
+export function createProofSync(core: Core, block: number, options: ProofOptions): Proof | null {
+  const { digest = 0, hash = false, tree } = options
+  const selection = core.tree.proof(2 * block, { digest, hash, ...(tree && { tree }) })
+  if (selection === null || (core.live && selection.verifiedBy > 0)) return null
+  const nodes: TreeNode[] = []
+  for (const treeIndex of selection.nodes) {
+    const node = core.storage.tree.getSync(treeIndex)
+    if (!node) return null
+    nodes.push(node)
+  }
+  return { nodes, signature: null }
 }
 
 /** Root nodes of the first `length` blocks. Errors: `ERR_ROOTS_MISSING`, `ERR_STORAGE`. */

@@ -54,8 +54,8 @@ export async function readBlock(core: Core, block: number): Promise<Uint8Array |
         return bytes
       }
     } catch (error) {
-      if (core.removals === removals && (verified === null || !(await isDamage(core, block, error))))
-        throw error
+      const judges = verified !== null && core.judgesData
+      if (core.removals === removals && !(judges && (await isDamage(core, block, error)))) throw error
     }
     if (!core.bits.get(block)) return null
     if (core.removals !== removals) continue
@@ -265,17 +265,27 @@ export async function matchesTree(core: Core, block: number, bytes: Uint8Array):
   return node.hash.every((byte, i) => byte === hashScratch[i])
 }
 
-/**
- * The bytes that the file has for a block, whether they hold or not; null if they cannot be read. For those who hold the feed's
- * mutex, or judge themselves.
- */
-export async function readStored(core: Core, block: number): Promise<Uint8Array | null> {
+/** Whether the file has the bytes of a block as its leaf says. For those who hold the feed's mutex: nothing is mended. */
+export async function storedHolds(core: Core, block: number): Promise<boolean> {
   try {
     const { offset, size } = await placeOf(core, block)
-    return await core.storage.readData(offset, size)
+    await checkSize(core, offset, size)
+    return await matchesTree(core, block, await core.storage.readData(offset, size))
   } catch {
-    return null
+    return false
   }
+}
+
+/** As {@link storedHolds} for a run of blocks, with as few reads as possible. */
+export async function storedRunHolds(core: Core, start: number, end: number): Promise<boolean[]> {
+  const holds: boolean[] = []
+  const blocks = end - start > 1 ? await readRuns(core, start, end).catch(() => null) : null
+  for (let block = start; block < end; block++) {
+    const bytes = blocks?.[block - start]
+    const held = bytes !== undefined && (await matchesTree(core, block, bytes).catch(() => false))
+    holds.push(held || (await storedHolds(core, block)))
+  }
+  return holds
 }
 
 function storageFailure(error: unknown): never {

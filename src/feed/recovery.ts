@@ -8,7 +8,7 @@ import type { Checkpoint } from '../storage/checkpoint.ts'
 import { type Bits, bitsOf, differenceOf, sameNodes } from './bit-difference.ts'
 import type { Core, Stage } from './core.ts'
 import { placeOf } from './places.ts'
-import { type RecoverySource, StoredHeads } from './stored-heads.ts'
+import { isRestOf, type RecoverySource, StoredHeads } from './stored-heads.ts'
 import { type CheckSource, TreeCheck } from './tree-check.ts'
 
 /** What an opening found and did after a crash (`feed.recovery`). */
@@ -489,20 +489,6 @@ class Recovering {
     }
     base.damage.push({ file: 'data', problem: 'bytes are missing', start, end: length })
   }
-}
-
-// Two signatures have a fourth of a byte in common; what differs in less than a quarter is damaged.
-const SAME_BYTES = 48
-
-/** Whether a signature that is stored is what is left of another one: cut, or damaged in some places. */
-function isRestOf(stored: Uint8Array, whole: Uint8Array): boolean {
-  let same = 0
-  let cut = true
-  for (const [i, byte] of stored.entries()) {
-    if (byte === whole[i]) same++
-    else if (byte !== 0) cut = false
-  }
-  return cut || same >= SAME_BYTES
 }
 
 function endDamage(length: number): Damage {

@@ -18,9 +18,9 @@ import { ProtocolStream } from '../replication/stream.ts'
 import { checkAuthenticated, type ProtocolHandlers } from '../replication/stream-options.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
-import { createProof } from './proofs.ts'
+import { createProof, createProofSync } from './proofs.ts'
 import type { PutOutcome } from './putting.ts'
-import { readBlock } from './reader.ts'
+import { readBlock, readBlocks, runEnd } from './reader.ts'
 import type { Selections } from './selections.ts'
 import type { Waiters } from './waiters.ts'
 
@@ -90,7 +90,8 @@ export class FeedReplication implements ReplicationSource {
     const { peers } = this.replicator
     this.extensions = new ExtensionRegistry<Peer>({
       onextensionupdate: () => this.replicator.sendOptions(),
-      sendExtension: (id, message, peer) => peer?.extension(id, message) ?? false,
+      sendExtension: (id, message, peer) =>
+        typeof peer?.extension === 'function' && peer.extension(id, message),
       broadcastExtension: (id, message) => {
         for (const peer of peers) peer.extension(id, message)
         return peers.length > 0
@@ -327,8 +328,17 @@ function contentOf(core: Core, host: ReplicationHost): ReplicatedContent {
     get live() {
       return core.live
     },
-    proof: (index, options) => createProof(core, index, options),
+    proof: (index, options) => createProof(core, index, options, true),
+    proofSync: (index, options) => createProofSync(core, index, options),
     block: (index) => readBlock(core, index),
+    run: async (start, end, bytes) => {
+      try {
+        return await readBlocks(core, start, await runEnd(core, start, end, bytes))
+      } catch {
+        // Which one cannot be read is found out when they are read one by one.
+        return null
+      }
+    },
     async seek(bytes) {
       const read = async (index: number) => tree.getSync(index) ?? tree.require(index)
       const found = await seek(bytes, core.length, core.tree, read).catch(() => null)

@@ -66,7 +66,7 @@ export class StoredFiles {
     const pages = new Pages((await header('bitfield', [PAGE_SIZE, LEGACY_PAGE_SIZE])) ?? PAGE_SIZE)
     for (const name of ['tree', 'signatures', 'data', 'secret_key'] as const) this.file(name).openAhead()
     // The checkpoints come along with the rest; not before the lock, under which another process may write them.
-    const checkpoint = overwrite ? null : (checkpoints?.load() ?? null)
+    const checkpoint = overwrite ? undefined : checkpoints?.load()
     const size = await this.file('bitfield').size()
     if (!overwrite && (!missingHeaders.includes('bitfield') || (size ?? 0) > HEADER_SIZE)) {
       await loadPages(pages, this.file('bitfield'), size)
@@ -88,7 +88,7 @@ export class StoredFiles {
         : nonBlank(await readWhole(this.file('secret_key'), SECRET_KEY_SIZE, 'ERR_SECRET_KEY_DAMAGED')),
       pages,
       missingHeaders,
-      checkpoint: await checkpoint,
+      checkpoint: (await checkpoint)?.(slotsIn(sizes.tree)) ?? null,
       tornHeader: headers.some((bytes) => bytes !== null && bytes > 0 && bytes < HEADER_SIZE),
       bitsLost: false,
       sizes
@@ -175,4 +175,9 @@ async function loadPages(pages: Pages, file: StorageFile, size: number | null): 
     pages.load(file.readSync(offset, length, piece) ?? (await file.read(offset, length)))
     offset += length
   }
+}
+
+/** Slots of a tree file of so many bytes, 0 if that is unknown. */
+export function slotsIn(treeBytes: number | null): number {
+  return treeBytes === null ? 0 : Math.max(0, Math.floor((treeBytes - HEADER_SIZE) / NODE_SIZE))
 }

@@ -142,3 +142,17 @@ export class StoredHeads {
     }
   }
 }
+
+// Two signatures have a fourth of a byte in common; what differs in less than a quarter is damaged.
+const SAME_BYTES = 48
+
+/** Whether a signature that is stored is what is left of another one: cut, or damaged in some places. */
+export function isRestOf(stored: Uint8Array, whole: Uint8Array): boolean {
+  let same = 0
+  let cut = true
+  for (const [i, byte] of stored.entries()) {
+    if (byte === whole[i]) same++
+    else if (byte !== 0) cut = false
+  }
+  return cut || same >= SAME_BYTES
+}

@@ -32,6 +32,8 @@ export class Verified {
   private readonly always: boolean
   private readonly blocks = new BitPages()
   private readonly nodes = new BitPages()
+  // Lengths below the present one whose signatures hold.
+  private readonly lengths = new BitPages()
 
   constructor(mode: Exclude<VerifyMode, 'off'>) {
     this.always = mode === 'always'
@@ -54,6 +56,7 @@ export class Verified {
   forget(start: number, end: number): void {
     this.blocks.deleteRange(start, end)
     this.nodes.deleteRange(2 * start, 2 * end)
+    if (end === Number.POSITIVE_INFINITY) this.lengths.deleteRange(start + 1, end)
   }
 
   /** A block was compared, from the roots down, or verified and stored. */
@@ -198,9 +201,24 @@ export class Verified {
       if (last === undefined || flat.rightSpan(last.index) !== 2 * length - 2) continue
       if (!(await core.signatureHolds(signable(treeHash(roots), length), found.signature))) continue
       for (const { index } of roots) this.nodes.add(index)
+      this.lengths.add(length)
       return true
     }
     return false
+  }
+
+  /** Whether a stored signature holds over the roots of a length that is known. Rejects with the storage's error. */
+  async signatureHolds(core: Core, length: number, signature: Uint8Array): Promise<boolean> {
+    if (core.signatureHolds === null || length === core.length || this.lengths.has(length)) return true
+    const roots: TreeNode[] = []
+    for (const index of flat.fullRoots(2 * length)) {
+      const root = await core.storage.tree.get(index)
+      if (root === null) return false
+      roots.push(root)
+    }
+    const holds = await core.signatureHolds(signable(treeHash(roots), length), signature)
+    if (holds) this.lengths.add(length)
+    return holds
   }
 }
 

@@ -138,16 +138,16 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     if (typeof end === 'function') return this.clear(start, undefined, null, end)
     if (typeof options === 'function') return this.clear(start, end, null, options)
     checkCallback(callback)
-    return settle(this.clearRange(start, end ?? start + 1, options), callback)
+    return settle(this.clearRange(start, end, options), callback)
   }
 
   private async clearRange(
     start: number,
-    end: number,
+    upTo: number | null | undefined,
     given: ClearOptions | null | undefined
   ): Promise<void> {
     checkIndex(start, 'start')
-    checkIndex(end, 'end')
+    const end = checkIndex(upTo ?? start + 1, 'end')
     const options = checkOptions(given)
     if (options.byteOffset !== undefined && options.byteOffset !== null)
       checkBytes(options.byteOffset, 'byteOffset')

@@ -33,6 +33,9 @@ export class MerkleBatch {
   private readonly rootIndexes: number[] = []
   private readonly rootSizes: number[] = []
   private readonly rootOffsets: number[] = []
+  /** The committed roots; the first `kept` of them are still roots. */
+  private readonly before: readonly TreeNode[]
+  private kept: number
 
   /**
    * @param roots - roots of the committed tree, ascending
@@ -44,6 +47,8 @@ export class MerkleBatch {
     this.length = length
     this.byteLength = byteLength
     this.firstIndex = 2 * length
+    this.before = roots
+    this.kept = roots.length
     const slots = count > 0 ? (2 * count - 1) * NODE_SIZE : 0
     // Each parent that reaches back takes at least one of the old roots with it.
     this.bytes = b4a.alloc(slots + 2 * roots.length * HASH_SIZE)
@@ -81,6 +86,7 @@ export class MerkleBatch {
       rootIndexes.pop()
       rootSizes.pop()
       rootOffsets.pop()
+      if (top < this.kept) this.kept = top
       const reachesBack = index < this.firstIndex
       offset = reachesBack ? this.used : (index - this.firstIndex) * NODE_SIZE
       parentHashWithin(bytes, view, offset, size, leftOffset, rightOffset)
@@ -97,6 +103,7 @@ export class MerkleBatch {
   /** The roots including the staged blocks, ascending. */
   roots(): TreeNode[] {
     return this.rootIndexes.map((index, i) => {
+      if (i < this.kept) return this.before[i]!
       const offset = this.rootOffsets[i]!
       return {
         index,

@@ -118,7 +118,8 @@ function readHead(given: unknown): { node: TreeNode; isRoot: boolean; signed: Si
   if (node.index >= 2 * length) return null
   let top = node
   for (const sibling of siblings) {
-    if (sibling.index !== flat.sibling(top.index) || !Number.isSafeInteger(top.size + sibling.size)) return null
+    if (sibling.index !== flat.sibling(top.index) || !Number.isSafeInteger(top.size + sibling.size))
+      return null
     top = parentOf(top, sibling)
   }
   const root = checked.find(({ index }) => index === top.index)
@@ -157,9 +158,7 @@ export function forkToText({ heads }: ForkProof): string {
 export function forkFromText(text: string): ForkProof | null {
   try {
     return JSON.parse(text, (name, value: unknown) =>
-      (name === 'hash' || name === 'signature') && typeof value === 'string'
-        ? b4a.from(value, 'hex')
-        : value
+      (name === 'hash' || name === 'signature') && typeof value === 'string' ? b4a.from(value, 'hex') : value
     ) as ForkProof
   } catch {
     return null

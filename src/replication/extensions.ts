@@ -4,7 +4,7 @@
  * in the list it announced last, and the receiver delivers it to its own extension of that name.
  */
 import codecs from 'codecs'
-import { argumentTypeError, argumentValueError } from '../errors.ts'
+import { argumentTypeError, argumentValueError, DDatabaseError, reasonOf } from '../errors.ts'
 
 /** What the application gives for an extension. `Peer` is whom the messages come from. */
 export interface ExtensionHandlers<Message = unknown, Peer = unknown> {
@@ -50,7 +50,11 @@ export class Extension<Message = unknown, Peer = unknown> {
     this.registry = registry
     this.name = name
     this.handlers = handlers
-    this.encoding = codecs(handlers.encoding || 'binary')
+    const encoding = codecs(handlers.encoding || 'binary') as Partial<Extension['encoding']>
+    if (typeof encoding.encode !== 'function' || typeof encoding.decode !== 'function') {
+      throw argumentTypeError('encoding should be the name of a codec or an object with encode and decode')
+    }
+    this.encoding = encoding as Extension['encoding']
   }
 
   /** Whether `destroy` was called. */
@@ -58,9 +62,19 @@ export class Extension<Message = unknown, Peer = unknown> {
     return this.registry === null
   }
 
-  /** The bytes of a message. */
+  /** The bytes of a message. Throws `ERR_ENCODING`. */
   encode(message: Message): Uint8Array {
-    return this.encoding.encode(message)
+    let bytes: unknown
+    try {
+      bytes = this.encoding.encode(message)
+    } catch (cause) {
+      throw new DDatabaseError('ERR_ENCODING', {
+        cause,
+        message: `The message could not be encoded: ${reasonOf(cause)}`
+      })
+    }
+    if (bytes instanceof Uint8Array) return bytes
+    throw new DDatabaseError('ERR_ENCODING', { message: 'The codec of the extension did not give bytes' })
   }
 
   /** Sends a message, to `peer` where there is more than one. False if destroyed, not sent, or backed up. */

@@ -9,6 +9,10 @@ import { Timer } from './timer.ts'
 // Milliseconds between two looks at the head of one remote, so that a feed which grows fast is not looked at all the time.
 const PAUSE = 1000
 
+// Milliseconds that a remote with another history is given to find out, and for the answer that tells it to get there.
+const LINGER = 1000
+const DELIVERY = 100
+
 // How often a block is tried again that proves a longer history, which somebody makes longer all the time.
 const TRIES = 8
 
@@ -20,7 +24,12 @@ const CONTRADICTIONS: ReadonlySet<unknown> = new Set([
 ])
 
 // Errors that are not the remote's fault.
-const OURS: ReadonlySet<unknown> = new Set(['ERR_STORAGE', 'ERR_FEED_CLOSED', 'ERR_NODE_NOT_FOUND', 'ERR_VERIFYING'])
+const OURS: ReadonlySet<unknown> = new Set([
+  'ERR_STORAGE',
+  'ERR_FEED_CLOSED',
+  'ERR_NODE_NOT_FOUND',
+  'ERR_VERIFYING'
+])
 
 /** A request that is none of the downloader's. */
 interface Question {
@@ -54,8 +63,49 @@ export class HeadCheck {
   // Nothing of the remote is stored before that.
   private suspended: Promise<void> | null = null
 
+  // The remote has asked for our head, and has got it.
+  private told = false
+  // The remote has another history.
+  private refusal: Error | null = null
+  private lingering: Timer | null = null
+
   constructor(peer: Peer) {
     this.peer = peer
+  }
+
+  /** Whether the remote has another history: nothing is taken from it, and nothing given, but what it may compare. */
+  get isRefused(): boolean {
+    return this.refusal !== null
+  }
+
+  /**
+   * Lets the remote have our head, if it is one that compares, before it is destroyed because of a fork. Otherwise who finds out
+   * first would keep the other from knowing.
+   * @returns whether that takes a moment, and the peer is destroyed later
+   */
+  lingers(error: Error | null | undefined): boolean {
+    if (!DDatabaseError.is(error) || error.code !== 'ERR_FORK') return false
+    if (this.lingering !== null) return true
+    if (this.refusal !== null || !this.peer.authenticated || !this.peer.remoteOpened) return false
+    this.refusal = error
+    this.stop()
+    this.peer.stopDownloading()
+    this.linger(this.told ? DELIVERY : LINGER)
+    return true
+  }
+
+  /** Our head was sent to the remote, for it to compare. */
+  answered(): void {
+    this.told = true
+    if (this.lingering !== null) this.linger(DELIVERY)
+  }
+
+  private linger(ms: number): void {
+    this.lingering?.destroy()
+    this.lingering = new Timer(ms, () => {
+      this.lingering = null
+      this.peer.destroy(this.refusal)
+    })
   }
 
   /**
@@ -69,7 +119,8 @@ export class HeadCheck {
   }
 
   private get mayAsk(): boolean {
-    return this.enabled && this.peer.remoteOpened && this.peer.remoteUploading && !this.peer.closed
+    const { remoteOpened, remoteUploading, closed } = this.peer
+    return this.enabled && remoteOpened && remoteUploading && !closed && !this.isRefused
   }
 
   /** The window of the remote's bitfield that tells what to compare; −1 if there is nothing to compare. */
@@ -288,6 +339,7 @@ export class HeadCheck {
     if (!this.peer.closed) return
     this.pause?.destroy()
     this.endingTimer?.destroy()
+    this.lingering?.destroy()
     this.ending = null
   }
 

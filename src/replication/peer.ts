@@ -173,14 +173,19 @@ export class Peer implements ChannelHandlers {
     return this.protocol.backedUp === true
   }
 
+  /** Whether the remote is of this version and speaks records, see docs/protocol.md. */
+  get authenticated(): boolean {
+    return this.protocol.authenticated === true
+  }
+
   /** Whether blocks can be had from this peer, as far as both sides are willing. */
   get mayAsk(): boolean {
-    return this.downloading && this.remoteUploading && !this.closed
+    return this.downloading && this.remoteUploading && !this.closed && !this.check.isRefused
   }
 
   /** Whether it may still say for the first time what it has. */
   get mayTell(): boolean {
-    if (this.closed || !this.downloading || this.silent) return false
+    if (this.closed || !this.downloading || this.silent || this.check.isRefused) return false
     return !this.remoteOpened || (this.remoteUploading && !this.heard)
   }
 
@@ -218,7 +223,7 @@ export class Peer implements ChannelHandlers {
 
   /** Announces blocks, if the remote wants to know. */
   have(message: { start: number; length?: number; ack?: boolean }): void {
-    if (this.remoteWants.any) this.stream.have(message)
+    if (this.remoteWants.any && !this.check.isRefused) this.stream.have(message)
   }
 
   /** Takes announced blocks back, if the remote wants to know. */
@@ -254,7 +259,7 @@ export class Peer implements ChannelHandlers {
 
   /** Ends the connection. */
   destroy(error?: Error | null): void {
-    if (this.closed) return
+    if (this.closed || this.check.lingers(error)) return
     this.stream.destroy(error)
     this.leave()
   }
@@ -384,7 +389,7 @@ export class Peer implements ChannelHandlers {
 
   /** @internal */
   ondata(message: DataMessage): void {
-    if (message.value === null && this.check.take(message)) return
+    if (this.check.isRefused || (message.value === null && this.check.take(message))) return
     this.downloader.data(message)
   }
 
@@ -482,6 +487,16 @@ export class Peer implements ChannelHandlers {
     this.silent = true
     this.windowsAnswered(this.wants.giveUp())
     if (!this.remoteOpened) this.source.ifAvailable.continue()
+    this.replicator.endDownloads()
+  }
+
+  /** It was found to have another history: what it was asked for is asked of others. @internal */
+  stopDownloading(): void {
+    this.downloader.drop()
+    this.downloader.wished.clear()
+    this.windowsAnswered(this.wants.reset())
+    this.replicator.fillSoon()
+    this.source.lessAvailable()
     this.replicator.endDownloads()
   }
 

@@ -53,8 +53,15 @@ export interface ReplicatedContent {
   readonly tree: TreeSet
   /** Nodes and signature that prove a block to somebody with this digest. Errors: `ERR_NO_PROOF` and others. */
   proof(index: number, options: { digest: number; hash: boolean; tree: TreeSet | undefined }): Promise<Proof>
+  /** The same, if it needs neither waiting nor a signature; else null. */
+  proofSync(index: number, options: { digest: number; hash: boolean; tree: TreeSet | undefined }): Proof | null
   /** Bytes of a block that is here; null if it goes away meanwhile. */
   block(index: number): Promise<Uint8Array | null>
+  /**
+   * Bytes of blocks from `start` on, up to `end` − 1, which are all here: as many as have about `bytes` bytes, at least one.
+   * Null if some cannot be read, or go away meanwhile.
+   */
+  run(start: number, end: number, bytes: number): Promise<Uint8Array[] | null>
   /** The block that contains byte `bytes`, null if that cannot be told. */
   seek(bytes: number): Promise<number | null>
   /**

@@ -79,6 +79,13 @@ export interface ProtocolStreamEvents extends DuplexEvents {
   'output-drain': []
 }
 
+/** Refuses what is neither a number of milliseconds nor a word for "never". Errors: TypeError. */
+export function checkMilliseconds(value: unknown, name: string): void {
+  if (value !== undefined && value !== null && value !== false && typeof value !== 'number') {
+    throw argumentTypeError(`${name} must be a number of milliseconds or false`)
+  }
+}
+
 /** Refuses what cannot be meant. Errors: TypeError. */
 export function checkAuthenticated(
   handlers: Pick<ProtocolHandlers, 'encrypted' | 'authenticated' | 'requireAuthenticated'>

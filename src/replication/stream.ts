@@ -6,7 +6,7 @@ import b4a from 'b4a'
 import { Duplex } from 'streamx'
 import { discoveryKey, KEY_SIZE, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
 import { DDATABASE, type Dialect, HYPERCORE } from '../dialect.ts'
-import { argumentTypeError, DDatabaseError } from '../errors.ts'
+import { argumentTypeError, DDatabaseError, isArgumentError } from '../errors.ts'
 import type { Channel, ChannelHandlers } from './channel.ts'
 import { ChannelTable } from './channel-table.ts'
 import {
@@ -19,7 +19,12 @@ import {
 import { Guard } from './guard.ts'
 import { type ReplicationLimits, resolveLimits } from './limits.ts'
 import { optionsCodec } from './messages.ts'
-import { checkAuthenticated, type ProtocolHandlers, type ProtocolStreamEvents } from './stream-options.ts'
+import {
+  checkAuthenticated,
+  checkMilliseconds,
+  type ProtocolHandlers,
+  type ProtocolStreamEvents
+} from './stream-options.ts'
 import { Timer } from './timer.ts'
 import { Transport, type TransportHost } from './transport.ts'
 
@@ -217,8 +222,15 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     return this.channelTable.open(key, this.discoveryKeyOf(key), handlers)
   }
 
-  /** Closes a feed that is open here; refuses one that is not. */
+  /**
+   * Closes a feed that is open here; refuses one that is not.
+   *
+   * @throws TypeError for a discovery key that has not 32 bytes
+   */
   close(discoveryKey: Uint8Array): void {
+    if (!(discoveryKey instanceof Uint8Array) || discoveryKey.byteLength !== KEY_SIZE) {
+      throw argumentTypeError('discoveryKey must have 32 bytes')
+    }
     const channel = this.channelTable.get(discoveryKey)
     if (channel !== null && channel.localId > -1) channel.close()
     else this.channelTable.refuse(discoveryKey)
@@ -258,15 +270,17 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     return this.state.ping()
   }
 
-  /** Emits `timeout` after `ms` milliseconds without input, and then calls `ontimeout`. 0: never. */
+  /** Emits `timeout` after `ms` milliseconds without input, and then calls `ontimeout`. 0: never. @throws TypeError */
   setTimeout(ms: number | false | null, ontimeout?: () => void): void {
+    checkMilliseconds(ms, 'ms')
     if (this.timeout !== null) this.timeout.destroy()
     this.timeout = ms && !this.destroying ? new Timer(ms, () => this.emit('timeout')) : null
     if (ms && ontimeout !== undefined) this.once('timeout', ontimeout)
   }
 
-  /** Sends a keepalive whenever nothing was sent for `ms` milliseconds. 0: never. */
+  /** Sends a keepalive whenever nothing was sent for `ms` milliseconds. 0: never. @throws TypeError */
   setKeepAlive(ms: number | false | null): void {
+    checkMilliseconds(ms, 'ms')
     if (this.keepAlive !== null) this.keepAlive.destroy()
     this.keepAlive = null
     if (!ms || this.destroying) return
@@ -359,13 +373,15 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
 
   /** @internal */
   override _write(chunk: unknown, callback: (error: Error | null) => void): void {
-    if (!(chunk instanceof Uint8Array)) {
-      callback(argumentTypeError('A protocol stream takes Uint8Arrays'))
-      return
+    try {
+      if (!(chunk instanceof Uint8Array)) throw argumentTypeError('A protocol stream takes Uint8Arrays')
+      if (this.timeout !== null) this.timeout.refresh()
+      this.bytesReceived += chunk.byteLength
+      this.state.recv(chunk, () => callback(null))
+    } catch (cause) {
+      // Only what the application has piped into it can do that: a proxy, or an array whose memory was taken away.
+      callback(isArgumentError(cause) ? cause : new DDatabaseError('ERR_STREAM_HANDLER', { cause }))
     }
-    if (this.timeout !== null) this.timeout.refresh()
-    this.bytesReceived += chunk.byteLength
-    this.state.recv(chunk, () => callback(null))
   }
 
   /** @internal */

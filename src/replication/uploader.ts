@@ -3,8 +3,13 @@ import { MemoryBits, TreeSet } from '../merkle/tree-set.ts'
 import type { RequestMessage } from './messages.ts'
 import type { Peer } from './peer.ts'
 
+// Most blocks, and about most bytes, that are read together.
+const RUN_BLOCKS = 256
+const RUN_BYTES = 64 * 1024
+
 /**
- * Answers the requests of one peer, in order, one at a time, and not faster than the remote reads.
+ * Answers the requests of one peer, in order, and not faster than the remote reads. Neighbours that are asked for one after the
+ * other are read together.
  *
  * A request for what we never had is ignored: an honest peer that is behind sends those (spec WIRE quirk 6); too many
  * end the connection. A block that was cleared, or cannot be read, is answered with Unhave and its hash (quirk 7).
@@ -13,7 +18,7 @@ export class Uploader {
   private readonly peer: Peer
   private readonly queue: RequestMessage[] = []
   // What the remote has, as far as its digests tell (spec WIRE §9.3, the set R).
-  private readonly remoteTree = new TreeSet(new MemoryBits())
+  private remoteTree = new TreeSet(new MemoryBits())
   private running = false
   private useless = 0
   private lastBytes = -1
@@ -43,7 +48,8 @@ export class Uploader {
   resume(): void {
     if (this.running) return
     this.running = true
-    this.run().catch((error) => this.peer.destroy(error))
+    // When the frames at hand have been worked on: what was asked for together can be read together.
+    queueMicrotask(() => this.run().catch((error) => this.peer.destroy(error)))
   }
 
   /** Drops everything that waits. */
@@ -53,16 +59,55 @@ export class Uploader {
 
   private async run(): Promise<void> {
     try {
-      try {
-        while (this.queue.length > 0 && !this.peer.backedUp) await this.answer(this.queue.shift()!)
-      } finally {
-        // In the same step as the last look at the queue: what comes later starts anew.
-        this.running = false
+      while (this.queue.length > 0 && !this.peer.backedUp) {
+        const run = this.nextRun()
+        if (run.length === 0 || !(await this.answerRun(run))) await this.answer(this.queue.shift()!)
       }
     } finally {
-      // In the same breath as the last look at the queue: what comes later starts it again.
+      // In the same step as the last look at the queue: what comes later starts anew.
       this.running = false
     }
+  }
+
+  /** Requests at the front of the queue for neighbours that are here; none if it is not worth it. */
+  private nextRun(): RequestMessage[] {
+    const { queue } = this
+    const { bits } = this.peer.source.content
+    const first = queue[0]!
+    let count = 0
+    while (count < queue.length && count < RUN_BLOCKS) {
+      const { index, bytes, hash } = queue[count]!
+      if (index !== first.index + count || bytes > 0 || hash || !bits.get(index)) break
+      count++
+    }
+    return count > 1 ? queue.slice(0, count) : []
+  }
+
+  /** Answers some of these requests, which are at the front of the queue. @returns false if none could be answered that way */
+  private async answerRun(run: readonly RequestMessage[]): Promise<boolean> {
+    const { peer, queue } = this
+    const { content } = peer.source
+    if (peer.check.isRefused) return false
+    const start = run[0]!.index
+    const values = await content.run(start, start + run.length, RUN_BYTES)
+    if (values === null) return queue.length === 0
+    for (const [i, value] of values.entries()) {
+      // It was cancelled meanwhile.
+      if (queue[0] !== run[i]) continue
+      const { index, nodes: digest } = queue.shift()!
+      const options = { digest, hash: false, tree: this.treeFor(digest) }
+      const proof = content.proofSync(index, options) ?? (await content.proof(index, options))
+      if (!peer.uploading || peer.closed) return true
+      peer.sendBlock(index, value, proof)
+    }
+    return true
+  }
+
+  /** What the remote has, as far as a request with this digest says. */
+  private treeFor(digest: number): TreeSet {
+    // Who can rely on its digests says by 0 that nothing of what it said before counts (docs/protocol.md).
+    if (digest === 0 && this.peer.authenticated) this.remoteTree = new TreeSet(new MemoryBits())
+    return this.remoteTree
   }
 
   private async answer(request: RequestMessage): Promise<void> {
@@ -85,15 +130,34 @@ export class Uploader {
       }
       return
     }
+    // Who asks for a hash and has nothing wants to compare: then nothing is left out, whatever was said before.
+    const compares = request.hash && request.bytes === 0 && digest === 0
+    if (this.peer.check.isRefused && !compares) return
     const present = content.bits.get(index)
     const value = request.hash || !present ? null : await content.block(index).catch(() => null)
     const hash = value === null
-    // Who asks for a hash and has nothing wants to compare: then nothing is left out, whatever was said before.
-    const compares = request.hash && request.bytes === 0 && digest === 0
-    const tree = compares ? undefined : this.remoteTree
-    const proof = await content.proof(index, { digest, hash, tree })
+    const tree = compares ? undefined : this.treeFor(digest)
+    const proof = await content.proof(index, { digest, hash, tree }).catch(unlessDamaged)
     if (!this.peer.uploading || this.peer.closed) return
+    // Nothing here proves it any more: others may be asked.
+    if (proof === null) {
+      this.peer.stream.unhave({ start: index })
+      return
+    }
     if (value === null && !request.hash) this.peer.stream.unhave({ start: index })
     this.peer.sendBlock(index, value, proof)
+    if (compares) this.peer.check.answered()
   }
+}
+
+const UNPROVEN: ReadonlySet<unknown> = new Set([
+  'ERR_NO_PROOF',
+  'ERR_NODE_NOT_FOUND',
+  'ERR_SIGNATURE_NOT_FOUND'
+])
+
+/** Null if what would prove a block turned out to be damaged. */
+function unlessDamaged(error: unknown): null {
+  if (DDatabaseError.is(error) && UNPROVEN.has(error.code)) return null
+  throw error
 }

@@ -1,53 +1,84 @@
 import b4a from 'b4a'
-import type { PageStage, Pages } from '../bitfield/pages.ts'
+import type { PageStage, Pages, Touched } from '../bitfield/pages.ts'
 import { HEADER_SIZE } from './layout.ts'
 import type { StorageFile } from './random-access.ts'
 
 /** Most pages read or written in one call. */
 const MAX_PAGES = 32
 
-/** The pages of the `bitfield` file (spec FORMAT §5.2). A page is always written whole. */
+/**
+ * The pages of the `bitfield` file (spec FORMAT §5.2). Of a page that the file has, only what changed is written: an append
+ * changes some twelve bytes of it.
+ */
 export class BitfieldFile {
   private readonly file: StorageFile
   private readonly pages: Pages
   // Pages changed behind a stage that are written along with it.
   private behind: readonly number[] = []
+  // The last stage that was written.
+  private written: PageStage | null = null
+  // Pages before this one are wholly in the file, or a hole in it, and as they were committed …
+  private whole: number
+  // … but these, which became the committed ones without having been written.
+  private readonly unwritten = new Set<number>()
 
   constructor(file: StorageFile, pages: Pages) {
     this.file = file
     this.pages = pages
+    // The file may end within its last page.
+    this.whole = Math.max(0, pages.length - 1)
   }
 
-  /** Writes the pages that `stage` changed, and those changed behind it. */
+  /** Writes the pages that `stage` changed, and those changed behind it; what changed of a page is one write. */
   async write(stage: PageStage): Promise<void> {
-    for (const [page, bytes] of this.runs(this.takeDirty(stage), (page) => stage.read(page))) {
-      await this.file.write(this.position(page), bytes)
+    const dirty = this.takeDirty(stage)
+    for (const [page, bytes] of this.runs(dirty, (page) => stage.read(page))) {
+      const touched = bytes.byteLength === this.pages.pageSize ? this.touchedOnly(stage, page) : null
+      if (touched === null) await this.file.write(this.position(page), bytes)
+      else {
+        const { start, end } = touched
+        await this.file.write(this.position(page) + start, bytes.subarray(start, end))
+      }
     }
+    this.wrote(stage, dirty)
   }
 
   /**
-   * As {@link write}, at once, if `allowed` and the storage can do it now; else false and nothing is changed.
+   * As {@link write}, at once, if `allowed` and the storage can do it now; else false, and `write` has to follow.
    * A change of a single page is the only one worth it.
+   *
+   * @param inParts - the page may be written in parts: the bits of blocks first, those of nodes last. A process that dies in
+   * between has written blocks that do not count yet, as their nodes do not. Not for what makes the feed shorter
    */
-  writeSync(stage: PageStage, allowed: boolean): boolean {
+  writeSync(stage: PageStage, allowed: boolean, inParts: boolean): boolean {
     if (!allowed) return false
     const dirty = this.takeDirty(stage)
     const page = dirty[0]
     let done = dirty.length <= 1
     try {
       if (done && page !== undefined) {
-        done = this.file.writeSync(this.position(page), this.bytesOf(stage.read(page)))
+        const bytes = this.bytesOf(stage.read(page))
+        const touched = inParts ? this.touchedOnly(stage, page) : null
+        done =
+          touched === null
+            ? this.file.writeSync(this.position(page), bytes)
+            : this.writePartSync(page, bytes, touched.dataStart, touched.dataEnd) &&
+              this.writePartSync(page, bytes, touched.indexStart, touched.indexEnd) &&
+              this.writePartSync(page, bytes, touched.treeStart, touched.treeEnd)
       }
     } finally {
       if (!done) this.putBack()
     }
+    if (done) this.wrote(stage, dirty)
     return done
   }
 
-  /** Makes a stage that is written the committed state. Pages that were changed since it was written stay dirty. */
+  /** Makes a stage the committed state. Pages that were changed since it was written stay dirty. */
   adopt(stage: PageStage): void {
     this.pages.adopt(stage)
     this.behind = []
+    if (this.written !== stage) for (const page of stage.dirty) this.unwritten.add(page)
+    this.written = null
   }
 
   /** Puts the committed content back where writing `stage` failed half way. */
@@ -56,6 +87,23 @@ export class BitfieldFile {
     for (const [page, bytes] of this.runs(stage.dirty, (page) => this.pages.read(page))) {
       await this.file.write(this.position(page), bytes)
     }
+  }
+
+  /** What of a page may differ from the file; null if more may than the stage has touched. */
+  private touchedOnly(stage: PageStage, page: number): Touched | null {
+    if (page >= this.whole || this.unwritten.has(page) || this.behind.includes(page)) return null
+    return stage.touched(page)
+  }
+
+  private writePartSync(page: number, bytes: Uint8Array, start: number, end: number): boolean {
+    return start >= end || this.file.writeSync(this.position(page) + start, bytes.subarray(start, end))
+  }
+
+  private wrote(stage: PageStage, dirty: readonly number[]): void {
+    this.written = stage
+    const last = dirty[dirty.length - 1]
+    if (last !== undefined && last >= this.whole) this.whole = last + 1
+    if (this.unwritten.size > 0) for (const page of dirty) this.unwritten.delete(page)
   }
 
   /** The pages to write. Those that are changed from now on have to be written again. */

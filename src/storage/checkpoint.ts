@@ -18,9 +18,10 @@
 import b4a from 'b4a'
 import { blake2bBatch } from '#crypto/backend'
 import { Bitfield } from '../bitfield/bitfield.ts'
-import { INDEX_OFFSET, PAGE_SIZE, Pages } from '../bitfield/pages.ts'
+import { INDEX_OFFSET, PAGE_BLOCKS, PAGE_SIZE, PAGE_TREE_INDEXES, Pages } from '../bitfield/pages.ts'
 import { decodeInto, encode } from '../bitfield/rle.ts'
 import { TreeBits } from '../bitfield/tree-bits.ts'
+import { DDatabaseError } from '../errors.ts'
 import { HASH_SIZE } from '../merkle/node.ts'
 import { TreeSet } from '../merkle/tree-set.ts'
 import { ignore } from '../util/callback.ts'
@@ -101,13 +102,23 @@ export function setDataBytes(payload: Uint8Array, dataBytes: number): void {
   writeUint64(payload, dataBytes, 24)
 }
 
-function decodeCheckpoint(payload: Uint8Array): Checkpoint {
+/**
+ * Anybody who knows the public key can write a checkpoint, so nothing in it is believed that its files could not hold: null for
+ * what is malformed or makes no sense. Takes time and memory for `maxPages` pages at most.
+ */
+function decodeCheckpoint(payload: Uint8Array, maxPages: number): Checkpoint | null {
+  if (payload.byteLength < HEAD_SIZE) return null
+  const [length, byteLength, signatureSlots, dataBytes] = [0, 8, 16, 24].map((at) => readUint64(payload, at))
   const count = readUint64(payload, 64)
+  const numbers = [length!, byteLength!, signatureSlots!, dataBytes!, count]
+  if (!numbers.every(Number.isSafeInteger) || count > maxPages || length! > count * PAGE_BLOCKS) return null
   const pages = new Pages(PAGE_SIZE)
   const page = b4a.alloc(PAGE_SIZE)
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength)
   for (let first = 0, at = HEAD_SIZE; first < count; first += PIECE_PAGES) {
+    if (at + 4 > payload.byteLength) return null
     const size = view.getUint32(at)
+    if (size > payload.byteLength - at - 4) return null
     const pieces = Math.min(PIECE_PAGES, count - first)
     const bits = decodeInto(
       scratch.subarray(0, pieces * INDEX_OFFSET),
@@ -122,10 +133,10 @@ function decodeCheckpoint(payload: Uint8Array): Checkpoint {
     }
   }
   return {
-    length: readUint64(payload, 0),
-    byteLength: readUint64(payload, 8),
-    signatureSlots: readUint64(payload, 16),
-    dataBytes: readUint64(payload, 24),
+    length: length!,
+    byteLength: byteLength!,
+    signatureSlots: signatureSlots!,
+    dataBytes: dataBytes!,
     treeHash: payload.subarray(32, 32 + HASH_SIZE),
     pages
   }
@@ -147,24 +158,47 @@ function encodeTruncated(head: CheckpointHead): Uint8Array {
   return payload
 }
 
-function applyRecord(checkpoint: Checkpoint, kind: number, payload: Uint8Array): void {
+/** Applies all records at once: each by itself could take as long as the feed is. False if one is malformed. */
+function applyRecords(checkpoint: Checkpoint, records: readonly Frame[]): boolean {
   const { pages } = checkpoint
-  if (kind === CLEARED) {
-    const end = Math.min(readUint64(payload, 8), pages.length * 8 * 1024)
-    new Bitfield(pages).setRange(readUint64(payload, 0), end, false)
-    checkpoint.dataBytes = null
-  } else if (kind === TRUNCATED) {
-    const length = readUint64(payload, 0)
-    // It may not have known so much.
-    if (length >= checkpoint.length) return
-    new TreeSet(new TreeBits(pages)).truncate(2 * length)
-    new Bitfield(pages).setRange(length, checkpoint.length, false)
-    checkpoint.length = length
-    checkpoint.byteLength = readUint64(payload, 8)
-    checkpoint.treeHash = payload.subarray(16, 16 + HASH_SIZE)
-    checkpoint.signatureSlots = null
-    checkpoint.dataBytes = null
+  const cleared: [number, number][] = []
+  let shortest: Uint8Array | null = null
+  let { length } = checkpoint
+  for (const { kind, payload } of records) {
+    if (kind === CLEARED) {
+      if (payload.byteLength < 16) return false
+      const [start, end] = [
+        readUint64(payload, 0),
+        Math.min(readUint64(payload, 8), pages.length * PAGE_BLOCKS)
+      ]
+      if (!Number.isSafeInteger(start)) return false
+      if (start < end) cleared.push([start, end])
+      checkpoint.dataBytes = null
+    } else if (kind === TRUNCATED) {
+      if (payload.byteLength < 16 + HASH_SIZE) return false
+      const shorter = readUint64(payload, 0)
+      if (!Number.isSafeInteger(readUint64(payload, 8))) return false
+      // It may not have known so much.
+      if (shorter >= length) continue
+      length = shorter
+      shortest = payload
+    }
   }
+  const bits = new Bitfield(pages)
+  let done = 0
+  for (const [start, end] of cleared.sort((a, b) => a[0] - b[0])) {
+    bits.setRange(Math.max(start, done), end, false)
+    done = Math.max(done, end)
+  }
+  if (shortest === null) return true
+  new TreeSet(new TreeBits(pages)).truncate(2 * length)
+  bits.setRange(length, checkpoint.length, false)
+  checkpoint.length = length
+  checkpoint.byteLength = readUint64(shortest, 8)
+  checkpoint.treeHash = shortest.subarray(16, 16 + HASH_SIZE)
+  checkpoint.signatureSlots = null
+  checkpoint.dataBytes = null
+  return true
 }
 
 interface Frame {
@@ -203,8 +237,11 @@ export class CheckpointFiles {
     return this.#sequence > 0
   }
 
-  /** The checkpoint that counts, null if there is none. One that cannot be read is not there. */
-  async load(): Promise<Checkpoint | null> {
+  /**
+   * Reads the checkpoint that counts; null if there is none. One that cannot be read is not there.
+   * @returns what makes it of the bytes that were read, for a tree file with so many slots; null for one that makes no sense
+   */
+  async load(): Promise<((treeSlots: number) => Checkpoint | null) | null> {
     const contents = await Promise.all(CHECKPOINT_NAMES.map((_, i) => this.#read(i)))
     const sequences = contents.map((content) => content?.frames[0]?.sequence ?? 0)
     this.#current = sequences[0]! > sequences[1]! ? 0 : 1
@@ -213,9 +250,16 @@ export class CheckpointFiles {
     this.#sequence = sequences[this.#current]!
     this.#end = content.end
     const [first, ...records] = content.frames
-    const checkpoint = decodeCheckpoint(first!.payload)
-    for (const { kind, payload } of records) applyRecord(checkpoint, kind, payload)
-    return checkpoint
+    return (treeSlots) => {
+      try {
+        // One page more than has nodes: it may have been looked at.
+        const checkpoint = decodeCheckpoint(first!.payload, Math.ceil(treeSlots / PAGE_TREE_INDEXES) + 1)
+        return checkpoint !== null && applyRecords(checkpoint, records) ? checkpoint : null
+      } catch (error) {
+        if (DDatabaseError.is(error)) return null
+        throw error
+      }
+    }
   }
 
   /**
@@ -316,7 +360,10 @@ export class CheckpointFiles {
     const content = bytes.subarray(0, FRAME_HEADER + size)
     const check = bytes.subarray(content.byteLength, content.byteLength + HASH_SIZE)
     if (!b4a.equals(this.#hash(content), check)) return null
-    return { kind: bytes[4]!, sequence: readUint64(bytes, 8), payload: content.subarray(FRAME_HEADER) }
+    const sequence = readUint64(bytes, 8)
+    // The next one has to be greater.
+    if (!Number.isSafeInteger(sequence + 1)) return null
+    return { kind: bytes[4]!, sequence, payload: content.subarray(FRAME_HEADER) }
   }
 
   #encode(kind: number, sequence: number, payload: Uint8Array): Uint8Array {

@@ -1,4 +1,4 @@
-import { DDatabaseError } from '../errors.ts'
+import { DDatabaseError, reasonOf } from '../errors.ts'
 import { ignore } from '../util/callback.ts'
 import type { StorageFile } from './random-access.ts'
 
@@ -81,7 +81,7 @@ export class Durability {
   }
 
   #failed(cause: unknown): DDatabaseError {
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = reasonOf(cause)
     this.failure ??= new DDatabaseError('ERR_STORAGE', {
       message: `The storage could not be synchronised: ${reason}`,
       cause

@@ -1,7 +1,7 @@
 import b4a from 'b4a'
 import type { PageStage } from '../bitfield/pages.ts'
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
-import { DDatabaseError, isArgumentError } from '../errors.ts'
+import { DDatabaseError, isArgumentError, reasonOf } from '../errors.ts'
 import { TurnBudget } from '../util/turn.ts'
 import type { BitfieldFile } from './bitfield-file.ts'
 import type { BlockCache } from './caches.ts'
@@ -192,7 +192,7 @@ export class FeedStorage {
    * Writes what makes the content count. After it, so that a signature without its tree is left by a power failure only:
    * who finds one on opening has to take it for a history that was lost.
    */
-  private async writePointers({ signature, stage }: Commit): Promise<void> {
+  private async writePointers({ signature, stage, last }: Commit): Promise<void> {
     const pending: Promise<void>[] = []
     try {
       if (signature !== null) {
@@ -201,8 +201,9 @@ export class FeedStorage {
           this.maySync(SIGNATURE_SIZE) && this.signatures.writeSync(signature.block, signature.signature)
         if (!done) pending.push(this.signatures.write(signature.block, signature.signature))
       }
-      if (stage !== null && !this.bitfield.writeSync(stage, this.maySync(stage.dirty.length * SYNC_CALL))) {
-        pending.push(this.bitfield.write(stage))
+      if (stage !== null) {
+        const now = this.maySync(stage.dirty.length * SYNC_CALL)
+        if (!this.bitfield.writeSync(stage, now, last === undefined)) pending.push(this.bitfield.write(stage))
       }
     } finally {
       if (pending.length > 0) await allSettled(pending)
@@ -293,7 +294,7 @@ function rethrowStorageError(error: unknown): never {
 /** An error of a storage as one of ours, with the storage's as cause; ours pass through. */
 export function storageError(error: unknown): Error {
   if (DDatabaseError.is(error) || isArgumentError(error)) return error
-  const reason = error instanceof Error ? error.message : String(error)
+  const reason = reasonOf(error)
   // The lock of a foreign file storage keeps the code that callers know.
   const code = (error as { code?: unknown } | null)?.code === 'ELOCKED' ? 'ELOCKED' : 'ERR_STORAGE'
   return new DDatabaseError(code, {

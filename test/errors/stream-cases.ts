@@ -184,5 +184,14 @@ export const STREAM_CASES = {
     )(t)
     clearInterval(pinging)
     return error
+  },
+  ERR_FORK: async () => {
+    const one = await feedOf(['a', 'b'])
+    const other = await feedOf(['a', 'c'], { secretKey: one.secretKey! })
+    const stream = one.replicate(true, { live: true })
+    const error = await joined(other.replicate(false, { live: true }), stream)
+    await one.close()
+    await other.close()
+    return error
   }
 } satisfies Partial<Record<DDatabaseError['code'], Case>>

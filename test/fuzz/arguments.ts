@@ -66,6 +66,8 @@ const STREAM_METHODS = [
   'registerExtension',
   'remoteSupportsExtension'
 ]
+/** What a function as last argument is no callback for. */
+const TAKE_OTHER_FUNCTIONS = new Set(['registerExtension', 'setTimeout', 'replicate'])
 const OPTIONS = [
   'key',
   'secretKey',
@@ -165,7 +167,9 @@ class Run {
       return
     }
     const all = [...args]
-    const counted = this.#random.chance(0.4) ? { what: words, times: 0, wanted: false } : null
+    const takesCallback = !TAKE_OTHER_FUNCTIONS.has(name)
+    const counted =
+      takesCallback && this.#random.chance(0.4) ? { what: words, times: 0, wanted: false } : null
     if (counted !== null) {
       this.#callbacks.push(counted)
       all.push((error: unknown) => {
@@ -352,7 +356,7 @@ class Run {
     const random = this.#random
     const value = nasty(random)
     const other = nasty(random)
-    if (typeof value === 'string' || value instanceof String) return () => value
+    if (typeof value === 'string' || inWords(value).startsWith('String')) return () => value
     return random.pick<unknown>([
       value,
       () => value,

@@ -1,6 +1,12 @@
 import b4a from 'b4a'
 import flat from 'flat-tree'
-import { DATA_BYTES, INDEX_OFFSET, PAGE_BLOCKS, PAGE_SIZE, PAGE_TREE_INDEXES } from '../../src/bitfield/pages.ts'
+import {
+  DATA_BYTES,
+  INDEX_OFFSET,
+  PAGE_BLOCKS,
+  PAGE_SIZE,
+  PAGE_TREE_INDEXES
+} from '../../src/bitfield/pages.ts'
 import { leafHash, parentHash, signable, treeHash } from '../../src/crypto/hash.ts'
 import { keyPair, SIGNATURE_SIZE, sign } from '../../src/crypto/keys.ts'
 import { NODE_SIZE, type TreeNode } from '../../src/merkle/node.ts'
@@ -73,7 +79,9 @@ export class SimulatedFeed {
       },
       bitfield: {
         size: HEADER_SIZE + pages * PAGE_SIZE,
-        content: headed(encodeHeader('bitfield', PAGE_SIZE), PAGE_SIZE, (page, index) => this.#page(page, index))
+        content: headed(encodeHeader('bitfield', PAGE_SIZE), PAGE_SIZE, (page, index) =>
+          this.#page(page, index)
+        )
       }
     }
   }

@@ -5,6 +5,7 @@ import ddatabase, {
   type Codec,
   type DownloadProgress,
   type Feed,
+  type FullAuditReport,
   type GetOptions,
   type Key,
   type Peer,
@@ -65,7 +66,11 @@ exact<Promise<true>>()(texts.verify(0, new Uint8Array(64)))
 exact<Promise<TreeNode[]>>()(texts.rootHashes(0))
 exact<Promise<Proof>>()(texts.proof(0, { digest: 1 }))
 exact<Promise<void>>()(texts.put(0, 'a', proof))
-exact<Promise<AuditReport>>()(texts.audit({ signal }))
+exact<Promise<AuditReport>>()(texts.audit())
+exact<Promise<FullAuditReport>>()(texts.audit({ signal }))
+exact<Promise<FullAuditReport>>()(
+  texts.audit({ repair: true, onprogress: ({ blocks }) => exact<number>()(blocks) })
+)
 exact<Promise<void>>()(texts.destroyStorage())
 exact<boolean>()(texts.has(0))
 exact<number>()(texts.downloaded(0, 5))

@@ -47,7 +47,8 @@ export async function copy(
   context: Context
 ): Promise<void> {
   const { out } = context
-  const remedy = `What is here is kept: \`ddatabase sync ${dir}\` goes on with it.`
+  const remedy = (): string =>
+    feed.length === 0 ? 'run it again then' : `\`ddatabase sync ${dir}\` goes on with what is here`
   await Network.join(feed, args, context).during(async (network) => {
     const fetched = await fetchWanted(network, wanted, context, remedy)
     await out.result(words(feed, dir, fetched), {

@@ -2,7 +2,7 @@ import type { Feed } from 'ddatabase'
 import type { Context } from './context.ts'
 import { Failure } from './exit.ts'
 import { aborted } from './interrupt.ts'
-import type { Network } from './network.ts'
+import type { Network, Remedy } from './network.ts'
 import type { Progress } from './progress.ts'
 import type { BlockRange } from './range.ts'
 
@@ -33,7 +33,7 @@ export async function fetchWanted(
   network: Network,
   wanted: Wanted,
   context: Context,
-  remedy: string
+  remedy: Remedy
 ): Promise<Fetched> {
   const { feed } = network
   const started = performance.now()
@@ -53,7 +53,6 @@ export async function fetchWanted(
       }
     })
   }
-  await feed.flush()
   const { downloadedBlocks, downloadedBytes } = feed.stats!.totals
   return {
     blocks: downloadedBlocks - before,
@@ -80,7 +79,7 @@ async function fetchRange(
   end: number,
   progress: Progress,
   { signal }: Context,
-  remedy: string
+  remedy: Remedy
 ): Promise<void> {
   const { feed } = network
   const download = feed.download({ start, end, signal })

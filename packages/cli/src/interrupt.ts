@@ -21,10 +21,10 @@ export function interruptible(): AbortSignal {
   return stop.signal
 }
 
-/** What is said after Ctrl-C; `remedy` tells what the next run does. */
-export function interruption(signal: AbortSignal, remedy = 'Nothing is broken; run it again.'): Failure {
+/** What is said after Ctrl-C; `remedy` is a clause that tells what is left and what the next run does. */
+export function interruption(signal: AbortSignal, remedy = 'nothing is broken, run it again'): Failure {
   const kind = signal.reason === 'terminated' ? 'terminated' : 'interrupted'
-  return new Failure(kind, `Interrupted. ${remedy}`)
+  return new Failure(kind, `Interrupted; ${remedy}.`)
 }
 
 /** Ends the run if Ctrl-C was pressed. Called between two pieces of work, so that none is left half done. */

@@ -6,12 +6,16 @@ import { Failure } from './exit.ts'
 import { explain } from './explain.ts'
 import { interruption } from './interrupt.ts'
 
-/** Arguments of the commands that need peers. */
-export interface NetworkArguments extends CommonArguments {
-  connect: string[] | undefined
+/** Arguments about the swarm. */
+export interface SwarmArguments extends CommonArguments {
   swarm: boolean
   bootstrap: string[] | undefined
   host: string | undefined
+}
+
+/** Arguments of the commands that need peers. */
+export interface NetworkArguments extends SwarmArguments {
+  connect: string[] | undefined
   timeout: string
 }
 
@@ -53,6 +57,11 @@ export function swarmOptions<A extends CommonArguments>(parser: Argv<A>) {
     })
 }
 
+const STORAGE_CODES: ReadonlySet<string> = new Set(['ERR_STORAGE', 'ERR_WRITE_REFUSED'])
+
+/** A clause that tells what is left and what the next run does. */
+export type Remedy = () => string
+
 // How often it is looked whether anything has happened, in milliseconds.
 const LOOK = 100
 
@@ -69,7 +78,10 @@ export class Network {
   #refused = 0
   #failed = 0
   #error: Failure | null = null
+  #fatal: Failure | null = null
   #last = performance.now()
+  #timer: NodeJS.Timeout | null = null
+  readonly #waiting = new Set<{ reject(error: Failure): void; remedy: Remedy }>()
   #joined: JoinedFeed | null = null
 
   private constructor(feed: Feed, args: NetworkArguments, context: Context) {
@@ -102,6 +114,8 @@ export class Network {
       return await work(this)
     } finally {
       this.#gone.abort()
+      if (this.#timer !== null) clearInterval(this.#timer)
+      this.#context.signal.removeEventListener('abort', this.#look)
       // Those who are told nothing find out by themselves.
       await (this.#context.signal.aborted ? this.swarm.destroy() : this.swarm.close())
     }
@@ -109,38 +123,47 @@ export class Network {
 
   /**
    * Waits for something that peers have to do. Fails with exit code 5 if no peer is there, or nothing comes of those that
-   * are, for so long as `--timeout` says; and when Ctrl-C is pressed. `remedy` says what the next run does.
+   * are, for so long as `--timeout` says; and when Ctrl-C is pressed.
    */
-  async patiently<T>(work: Promise<T>, remedy: string): Promise<T> {
-    const { signal } = this.#context
+  patiently<T>(work: Promise<T>, remedy: Remedy): Promise<T> {
     this.#touch()
-    let timer: NodeJS.Timeout | undefined
-    const given = new Promise<never>((_resolve, reject) => {
-      const look = (): void => {
-        if (signal.aborted) reject(interruption(signal, remedy))
-        else if (this.#hopeless()) reject(this.#noPeer(remedy))
-        else if (performance.now() - this.#last > this.#timeout) reject(this.#nothingComes(remedy))
-      }
-      signal.addEventListener('abort', look, { once: true })
-      timer = setInterval(look, LOOK)
+    return new Promise((resolve, reject) => {
+      const waiting = { reject, remedy }
+      const over = (): void => void this.#waiting.delete(waiting)
+      this.#waiting.add(waiting)
+      work.finally(over).then(resolve, reject)
+      // One timer for all who wait: there may be one for each block.
+      this.#timer ??= setInterval(this.#look, LOOK)
+      if (this.#context.signal.aborted) this.#look()
     })
-    work.catch(() => {})
-    try {
-      return await Promise.race([work, given])
-    } finally {
-      clearInterval(timer)
+  }
+
+  readonly #look = (): void => {
+    for (const waiting of [...this.#waiting]) {
+      const failure = this.#verdict(waiting.remedy)
+      if (failure === null) continue
+      this.#waiting.delete(waiting)
+      waiting.reject(failure)
     }
   }
 
+  #verdict(remedy: Remedy): Failure | null {
+    const { signal } = this.#context
+    if (signal.aborted) return interruption(signal, remedy())
+    if (this.#fatal !== null) return this.#fatal
+    if (this.#hopeless()) return this.#noPeer(remedy)
+    return performance.now() - this.#last > this.#timeout ? this.#nothingComes(remedy) : null
+  }
+
   /** Waits until a peer that has the feed is connected. */
-  async firstPeer(remedy: string): Promise<void> {
+  async firstPeer(remedy: Remedy): Promise<void> {
     if (this.peers > 0) return
     const found = new Promise<void>((resolve) => this.feed.once('peer-open', () => resolve()))
     await this.patiently(found, remedy)
   }
 
   /** Learns how long the feed is, from the peers that are connected. */
-  async learnLength(remedy: string): Promise<void> {
+  async learnLength(remedy: Remedy): Promise<void> {
     await this.firstPeer(remedy)
     for (let length = -1; length < this.feed.length; ) {
       length = this.feed.length
@@ -157,6 +180,7 @@ export class Network {
     const { swarm, feed } = this
     const { out } = this.#context
     const touch = (): void => this.#touch()
+    this.#context.signal.addEventListener('abort', this.#look)
     feed.on('download', touch)
     feed.on('peer-open', touch)
     feed.on('append', touch)
@@ -165,6 +189,10 @@ export class Network {
     })
     swarm.on('feed-failed', (_joined, error) => {
       this.#error = explain(error)
+    })
+    // What cannot be stored ends the connection that it came on; no other one would be of any use.
+    swarm.on('disconnection', (_connection, reason) => {
+      if (DDatabaseError.is(reason) && STORAGE_CODES.has(reason.code)) this.#fatal ??= explain(reason)
     })
     this.#joined = swarm.join(feed)
     for (const address of this.#addresses) {
@@ -188,10 +216,10 @@ export class Network {
     return !this.#usesSwarm && this.peers === 0 && this.#refused + this.#failed >= this.#addresses.length
   }
 
-  #noPeer(remedy: string): Failure {
+  #noPeer(remedy: Remedy): Failure {
     if (this.#error !== null && this.#refused === 0) {
       const { kind, message, cause } = this.#error
-      return new Failure(kind, kind === 'usage' ? message : `${message} ${remedy}`.trim(), cause)
+      return new Failure(kind, kind === 'usage' ? message : withRemedy(message, remedy), cause)
     }
     return new Failure(
       'network',
@@ -199,24 +227,26 @@ export class Network {
     )
   }
 
-  #nothingComes(remedy: string): Failure {
+  #nothingComes(remedy: Remedy): Failure {
     const seconds = this.#timeout / 1000
     if (this.peers > 0) {
       const who = this.peers === 1 ? 'The connected peer does' : `The ${this.peers} connected peers do`
       return new Failure(
         'network',
-        `${who} not have the rest, or did not send it for ${seconds} s. ${remedy}`
+        withRemedy(`${who} not have the rest, or did not send it for ${seconds} s.`, remedy)
       )
     }
-    return new Failure(
-      'network',
-      `No peer with this feed was found in ${seconds} s; check the key, and that somebody shares it. ${remedy}`
-    )
+    const sentence = `No peer with this feed was found in ${seconds} s; check the key, and that somebody shares it.`
+    return new Failure('network', withRemedy(sentence, remedy))
   }
 }
 
+function withRemedy(sentence: string, remedy: Remedy): string {
+  return `${sentence.replace(/\.$/, '')}; ${remedy()}.`
+}
+
 /** The options of a swarm, of the arguments. */
-export function toSwarmOptions(args: Pick<NetworkArguments, 'swarm' | 'bootstrap' | 'host'>): SwarmOptions {
+export function toSwarmOptions(args: SwarmArguments): SwarmOptions {
   const { swarm, bootstrap, host } = args
   for (const node of bootstrap ?? []) {
     if (!/^\S+:\d{1,5}$/.test(node))

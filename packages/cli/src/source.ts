@@ -23,6 +23,8 @@ export interface Source {
   patiently<T>(work: Promise<T>): Promise<T>
 }
 
+const NOTHING = (): string => 'run it again then'
+
 /** Reads from a feed in a folder, or on the network if a key is given. */
 export async function reading<T>(
   args: NetworkArguments & { feed: string },
@@ -36,8 +38,12 @@ export async function reading<T>(
     )
   }
   return borrowing(parseKey(word), args, context, async (network) => {
-    await network.learnLength('')
-    return work({ feed: network.feed, remote: true, patiently: (waiting) => network.patiently(waiting, '') })
+    await network.learnLength(NOTHING)
+    return work({
+      feed: network.feed,
+      remote: true,
+      patiently: (waiting) => network.patiently(waiting, NOTHING)
+    })
   })
 }
 

@@ -109,7 +109,11 @@ export function feedRoutes(watches: readonly FeedWatch[]): Hono<Variables> {
     })
   })
 
-  routes.post('/append', bodyLimit({ maxSize: MAX_BODY }), async (context) => {
+  const limited = bodyLimit({
+    maxSize: MAX_BODY,
+    onError: (context) => context.json(failure('TOO_LARGE', `No more than ${MAX_BODY} bytes at once`), 413)
+  })
+  routes.post('/append', limited, async (context) => {
     const type = context.req.header('content-type') ?? ''
     const body = new Uint8Array(await context.req.arrayBuffer())
     const size = parameter(context, 'block', 65_536)

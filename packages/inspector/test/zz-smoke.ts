@@ -19,7 +19,8 @@ await page.waitForTimeout(1500)
 for (const [name, hash] of [
   ['overview', '#/0/overview'],
   ['map', '#/0/map/100'],
-  ['tree', '#/1/tree/100'], ['tree2', '#/2/tree/100'],
+  ['tree', '#/1/tree/100'],
+  ['tree2', '#/2/tree/100'],
   ['blocks', '#/1/blocks/1'],
   ['image', '#/1/blocks/2'],
   ['hostile', '#/1/blocks/3'],

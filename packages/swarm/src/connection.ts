@@ -61,8 +61,9 @@ export class Connection {
     const reason = (error: Error | null | undefined): Error | null => {
       if (this.#reason !== null) return this.#reason
       // A WebSocket whose remote has said goodbye cannot take our own goodbye any more.
-      const inOrder = this.#intended || remoteEnded || (stream.authenticated && !stream.truncated)
-      return inOrder ? null : (failure ?? error ?? null)
+      const inOrder = stream.authenticated ? !stream.truncated : remoteEnded
+      if (inOrder || this.#intended) return null
+      return failure ?? error ?? new SwarmError('ERR_CONNECTION_LOST')
     }
     this.closed = new Promise((resolve) => {
       const node = duplex as Duplex

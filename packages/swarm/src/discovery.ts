@@ -73,7 +73,8 @@ export class Discovery {
 
   /** Whether a node of the network is running, and has found others. */
   get online(): boolean {
-    return this.#swarm?.dht.bootstrapped === true && this.#swarm.dht.online
+    const dht = this.#swarm?.dht
+    return dht?.online === true && dht.nodes.length > 0
   }
 
   /** Announces a feed and looks for peers, or does so once more after its options have changed. */
@@ -166,7 +167,8 @@ export class Discovery {
       if (topic.removed || this.#closed) return
       if (topic.session === null) topic.session = swarm.join(joined.feed.discoveryKey!, { server, client })
       else topic.session.refresh({ server, client }).catch(() => {})
-      reached = (await untilTimeout(topic.session.flushed(), LONGEST_QUERY)) === true
+      // Without any other node a query succeeds, too.
+      reached = (await untilTimeout(topic.session.flushed(), LONGEST_QUERY)) === true && this.online
     } catch (cause) {
       this.#host.warn(new SwarmError('ERR_DHT', { cause }))
     }

@@ -4,9 +4,7 @@ import type { BootstrapNode } from './options.ts'
 
 /** What is used of Hyperswarm, which has no types of its own. */
 export interface Hyperswarm extends EventEmitter {
-  readonly connecting: number
   readonly dht: HyperDht
-  readonly peers: ReadonlyMap<string, unknown>
   join(topic: Uint8Array, options: TopicOptions): TopicSession
   flush(): Promise<boolean>
   destroy(options: { force: boolean }): Promise<void>
@@ -40,10 +38,10 @@ export interface TopicSession {
 
 /** A node of the network. */
 export interface HyperDht extends EventEmitter {
+  /** Whether requests are answered, as far as there were any. */
   readonly online: boolean
-  readonly bootstrapped: boolean
-  fullyBootstrapped(): Promise<void>
-  destroy(options?: { force: boolean }): Promise<void>
+  /** The other nodes that are known. */
+  readonly nodes: { readonly length: number }
 }
 
 /** How Hyperswarm is started. */

@@ -1,8 +1,8 @@
 /** Which feeds are replicated on a connection, and what is told of them. */
 import ddatabase, { type Feed } from 'ddatabase'
+import hypercore, { ProtocolStream as HypercoreStream } from 'ddatabase/hypercore'
 import RAM from 'random-access-memory'
 import test from 'tape'
-import hypercore, { HypercoreProtocolStream } from '../../../src/hypercore.ts'
 import { rejection, within } from '../../../test/helpers/watchdog.ts'
 import type { SwarmFeed } from '../src/index.ts'
 import { copyOf, makeFeed, makeSwarm, next, until } from './helpers.ts'
@@ -178,7 +178,7 @@ test('feeds that cannot be shared', async (t) => {
 })
 
 test('feeds of the hypercore dialect', async (t) => {
-  const options = { Protocol: HypercoreProtocolStream }
+  const options = { Protocol: HypercoreStream }
   const [server, client] = [makeSwarm(t, options), makeSwarm(t, options)]
   const feed = hypercore<string>(RAM, { valueEncoding: 'utf-8' })
   await feed.append('hello')
@@ -211,10 +211,9 @@ test('what matters most is asked for first', async (t) => {
   const feeds = await Promise.all([1, 2, 3, 4].map(() => makeFeed(t)))
   const [own, full, empty, urgent] = feeds as [Feed<string>, Feed<string>, Feed<string>, Feed<string>]
   const complete = copyOf(t, full)
-  const [a, b] = [full.replicate(true, { live: true }), complete.replicate(false, { live: true })]
-  a.pipe(b).pipe(a)
+  const wire = joinDirectly(full, complete)
   await complete.download({ start: 0, end: 3 })
-  a.destroy()
+  wire.destroy()
   const order: string[] = []
   const names = new Map<string, string>()
   for (const [name, { discoveryKey }] of Object.entries({ own, full, empty, urgent })) {
@@ -239,17 +238,18 @@ test('what matters most is asked for first', async (t) => {
   t.deepEqual(order, ['urgent', 'empty', 'full', 'own'])
 })
 
-test('2000 feeds over one connection, of which a peer has the last one', async (t) => {
+test('1100 feeds over one connection, of which a peer has the last one', async (t) => {
   const [server, client] = [makeSwarm(t), makeSwarm(t)]
   const feed = await makeFeed(t)
   const copy = copyOf(t, feed)
   server.join(feed)
-  for (let i = 0; i < 2000; i++) {
+  for (let i = 0; i < 1100; i++) {
     const key = Buffer.alloc(32, 5)
     key.writeUInt32LE(i)
     client.join(copyOf(t, { key }))
   }
   client.join(copy, { priority: -1 })
+  await client.flush()
   await client.connect((await server.listen()).address)
   t.equal(await within(copy.get(0), 'a block', 60_000), 'zero')
   t.equal(client.connections.length, 1, 'too many questions at once would have ended it')
@@ -264,12 +264,17 @@ test('a stream of the application’s own is none of the swarm’s business', as
   let told = 0
   swarm.on('peer', () => told++)
   swarm.on('peer-remove', () => told++)
-  const [a, b] = [feed.replicate(true, { live: true }), copy.replicate(false, { live: true })]
-  a.pipe(b).pipe(a)
+  const wire = joinDirectly(feed, copy)
   t.equal(await within(copy.get(0), 'a block'), 'zero')
-  a.destroy()
-  b.destroy()
+  wire.destroy()
   await until(() => feed.peers.length === 0, 'the end')
   t.equal(told, 0)
   t.equal(swarm.stats.connections.tcp, 0)
 })
+
+function joinDirectly(one: Feed<string>, other: Feed<string>): { destroy(): void } {
+  const [a, b] = [one.replicate(true, { live: true }), other.replicate(false, { live: true })]
+  for (const stream of [a, b]) stream.on('error', () => {})
+  a.pipe(b).pipe(a)
+  return a
+}

@@ -151,7 +151,7 @@ async function sizeOf(file: string): Promise<number | null> {
 }
 
 function stopped(feed: Feed): string {
-  return `The feed is whole and has ${count(feed.length, 'block')}.`
+  return `the feed is whole and has ${count(feed.length, 'block')}`
 }
 
 function readOnly(dir: string): string {

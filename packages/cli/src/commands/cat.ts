@@ -58,7 +58,7 @@ export const cat = command({
         else await out.write(toLine(block, out.terminal))
         index++
       }
-      if (!args.follow) stopIfAsked(signal, `Block ${index} comes next.`)
+      if (!args.follow) stopIfAsked(signal, `block ${index} comes next`)
     })
   }
 })

@@ -1,8 +1,10 @@
+import { rmdir } from 'node:fs/promises'
+import { Feed } from 'ddatabase'
 import { feedFolder } from '../arguments.ts'
 import { command } from '../command.ts'
 import { copy, copyOptions, wantedOf } from '../copy.ts'
 import { Failure } from '../exit.ts'
-import { openOrMakeFeed, parseKey, using } from '../open-feed.ts'
+import { contentOf, openOrMakeFeed, parseKey, using } from '../open-feed.ts'
 
 export const clone = command({
   usage: 'clone <key> <dir>',
@@ -29,14 +31,30 @@ export const clone = command({
   async run(args, context) {
     const { dir } = args
     const wanted = wantedOf(args)
-    await using(await openOrMakeFeed(dir, parseKey(args.key), { sparse: true }), dir, async (feed) => {
-      if (feed.writable) {
-        throw new Failure(
-          'feed',
-          `The feed in ${dir} is the author's own; \`ddatabase sync\` fetches what it lacks.`
-        )
-      }
-      await copy(feed, dir, wanted, args, context)
-    })
+    const key = parseKey(args.key)
+    const isNew = (await contentOf(dir)) !== 'feed'
+    const feed = await openOrMakeFeed(dir, key, { sparse: true })
+    try {
+      await using(feed, dir, async () => {
+        if (feed.writable) {
+          throw new Failure(
+            'feed',
+            `The feed in ${dir} is the author's own; \`ddatabase sync\` fetches what it lacks.`
+          )
+        }
+        await copy(feed, dir, wanted, args, context)
+      })
+    } catch (error) {
+      // Not to be in the way of the next try, perhaps with another key.
+      if (isNew && feed.length === 0) await removeEmptyFeed(dir)
+      throw error
+    }
   }
 })
+
+async function removeEmptyFeed(dir: string): Promise<void> {
+  const feed = new Feed(dir, { createIfMissing: false, sparse: true })
+  await feed.destroyStorage().catch(() => {})
+  // Only if nothing else is in it.
+  await rmdir(dir).catch(() => {})
+}

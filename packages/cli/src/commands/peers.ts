@@ -36,7 +36,7 @@ export const peers = command({
     // A copy of its own: the feed in the folder may be open elsewhere, and nothing is to be fetched into it.
     return borrowing(key, args, context, async (network) => {
       out.note('Looking for peers …')
-      await network.firstPeer('')
+      await network.firstPeer(() => 'run it again then')
       let timer: NodeJS.Timeout | undefined
       const enough = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, milliseconds)

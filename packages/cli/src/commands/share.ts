@@ -7,7 +7,7 @@ import { command } from '../command.ts'
 import type { Context } from '../context.ts'
 import { about } from '../explain.ts'
 import { aborted } from '../interrupt.ts'
-import { parsePort, swarmOptions, toSwarmOptions } from '../network.ts'
+import { parsePort, type SwarmArguments, swarmOptions, toSwarmOptions } from '../network.ts'
 import { openFeed, using } from '../open-feed.ts'
 import { count, hex, size } from '../units.ts'
 
@@ -49,7 +49,7 @@ export const share = command({
         await about(`port ${port}`, () => swarm.listen({ port }))
         if (args.ws || wsPort > 0)
           await about(`port ${wsPort}`, () => swarm.listen({ port: wsPort, websocket: true }))
-        await serve(feed, dir, swarm, args.swarm, context)
+        await serve(feed, dir, swarm, args, context)
       } finally {
         await swarm.close()
       }
@@ -61,7 +61,7 @@ async function serve(
   feed: Feed,
   dir: string,
   swarm: Swarm,
-  found: boolean,
+  args: SwarmArguments,
   { out, signal }: Context
 ): Promise<void> {
   const key = hex(feed.key)
@@ -84,7 +84,7 @@ async function serve(
   const here = present === feed.length ? '' : `, of which ${present} are here`
   out.note(`Sharing ${dir} with ${count(feed.length, 'block')}${here}, until Ctrl-C.`)
   for (const { address } of swarm.listening) out.note(`Listening at ${address}.`)
-  const lines = commandLines(key!, swarm.listening, found)
+  const lines = commandLines(key!, swarm.listening, args)
   if (out.json) {
     const listening = swarm.listening.map(({ address, host, port, websocket }) => ({
       address,
@@ -121,8 +121,9 @@ function from(address: string | null): string {
 }
 
 /** What the other side has to type: by the swarm, or by an address. */
-function commandLines(key: string, listening: readonly Listener[], found: boolean): string[] {
-  const lines = found ? [`ddatabase clone ${key} ./copy`] : []
+function commandLines(key: string, listening: readonly Listener[], args: SwarmArguments): string[] {
+  const nodes = (args.bootstrap ?? []).map((node) => ` --bootstrap ${node}`).join('')
+  const lines = args.swarm ? [`ddatabase clone ${key} ./copy${nodes}`] : []
   for (const { host, port, websocket } of listening) {
     const address = `${websocket ? 'ws://' : ''}${reachable(host)}:${port}`
     lines.push(`ddatabase clone ${key} ./copy --connect ${address} --no-swarm`)

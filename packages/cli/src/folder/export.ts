@@ -43,7 +43,7 @@ export interface Exported {
   skipped: string[]
 }
 
-const RESUMES = 'Each file in the target is whole; the same command goes on with the others.'
+const RESUMES = 'each file in the target is whole, and the same command goes on with the others'
 
 // So that a reader sees no other file of this name, and the next run can tell it is nothing.
 const PART = '.ddatabase-part'
@@ -151,7 +151,7 @@ class Export {
   /** Looks for what is in the way, before anything is written. */
   async checkPlace(): Promise<void> {
     for (const entry of this.#entries) {
-      stopIfAsked(this.#signal, 'Nothing was written yet.')
+      stopIfAsked(this.#signal, 'nothing was written yet')
       await this.#checkParents(entry.path)
       const there = await this.#look(entry.path)
       if (there === null) continue
@@ -213,7 +213,7 @@ class Export {
       if (codeOf(error) === 'ERR_BLOCK_NOT_DOWNLOADED') {
         throw new Failure(
           'missing',
-          `Blocks of ${printable(entry.path)} are not here; fetch them with \`ddatabase sync\`. ${RESUMES}`,
+          `Blocks of ${printable(entry.path)} are not here; fetch them with \`ddatabase sync\`, then export again.`,
           error
         )
       }

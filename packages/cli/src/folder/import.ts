@@ -23,7 +23,7 @@ export interface Imported {
   changed: boolean
 }
 
-const RESUMES = 'What was imported so far is kept; the same command goes on after it.'
+const RESUMES = 'what was imported so far is kept, and the same command goes on after it'
 
 /**
  * Appends the files, then the manifest. Files that the last manifest has with the same size and time are not appended

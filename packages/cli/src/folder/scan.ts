@@ -79,7 +79,7 @@ async function scanNames(
 ): Promise<void> {
   // By code units: the same on every machine, and so the same after an interruption.
   for (const name of names.sort((a, b) => (a < b ? -1 : 1))) {
-    stopIfAsked(signal, 'Nothing was imported yet.')
+    stopIfAsked(signal, 'nothing was imported yet')
     const source = path.join(folder, name)
     const shown = prefix === '' ? name : `${prefix}/${name}`
     if (path.resolve(source) === except) continue

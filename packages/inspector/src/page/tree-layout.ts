@@ -3,9 +3,9 @@ import flat from 'flat-tree'
 /** Depth of the subtree around a block that is drawn as a whole. */
 const WHOLE = 3
 /** Distances, in units of the drawing. */
-export const NODE_WIDTH = 78
+export const NODE_WIDTH = 88
 export const NODE_HEIGHT = 40
-const COLUMN = 88
+const COLUMN = 96
 const ROW = 66
 /** How far a node of the path is from the middle. */
 const ASIDE = 130
@@ -30,7 +30,7 @@ export interface TreeLayout {
 }
 
 /** Tree indexes of the whole subtree around `block` in a feed of `length` blocks: what is drawn beside its path. */
-export function around(block: number, length: number): number[] {
+function around(block: number, length: number): number[] {
   const depth = Math.min(WHOLE, flat.depth(rootAbove(block, length)))
   const indexes: number[] = []
   for (let level = 0; level <= depth; level++) {

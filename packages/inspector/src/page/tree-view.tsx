@@ -6,7 +6,7 @@ import { count, number } from './format.ts'
 import { useFollowed } from './hooks.ts'
 import { BlockPicker, Card, Problem } from './parts.tsx'
 import { go, linkTo, type Route } from './route.ts'
-import { around, layOut, NODE_HEIGHT, NODE_WIDTH, type Placed } from './tree-layout.ts'
+import { layOut, NODE_HEIGHT, NODE_WIDTH, type Placed } from './tree-layout.ts'
 import { nothingProven, type Step, type Verification, verifySteps } from './verify.ts'
 
 interface Proven {
@@ -99,7 +99,9 @@ export function TreeView({ route, feed, detail }: ViewProps) {
 }
 
 async function prove(feed: string, block: number, length: number, signal: AbortSignal): Promise<Proven> {
-  const nodes = around(block, length).join(',')
+  const nodes = layOut(block, length)
+    .nodes.map(({ index }) => index)
+    .join(',')
   const proof = await get<ProofInfo>(`feeds/${feed}/blocks/${block}/proof?nodes=${nodes}`, signal)
   let content: Uint8Array | null = null
   if (proof.here) {
@@ -244,7 +246,7 @@ function TreeNode(props: {
   exists: boolean
 }) {
   const { node, kind, now, hash, route } = props
-  const name = node.block === null ? `node ${node.index}` : `block ${node.block}`
+  const name = node.block === null ? String(node.index) : `block ${node.block}`
   const drawn = (
     <g
       class={`node ${kind}${now ? ' now' : ''}`}
