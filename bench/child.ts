@@ -5,7 +5,8 @@ import { checkClaim } from './harness/check.ts'
 import { type CreateFeed, call, type Feed } from './harness/feed.ts'
 import type { Answer, Job, MeasureJob } from './harness/jobs.ts'
 import { measure } from './harness/measure.ts'
-import { prepareFeed } from './harness/prepare.ts'
+import { appendTo, prepareFeed } from './harness/prepare.ts'
+import { runJob } from './harness/process.ts'
 import { RemoteSource } from './harness/remote-source.ts'
 import { serveFeed } from './harness/serve.ts'
 import { subjectNamed } from './harness/subjects.ts'
@@ -24,6 +25,9 @@ async function measureRow(create: CreateFeed, job: MeasureJob, base: number): Pr
     open: (dir, key = null, options = {}) => opened(create(dir, key, options)),
     create: (dir) => create(dir, null, {}),
     openSource: (dir) => opened(createSource(dir, null, {})),
+    async appendAndDie(dir, blockSize, blocks) {
+      await runJob(process.argv[1]!, { kind: 'append', root, subject: job.subject, dir, blockSize, blocks })
+    },
     serve: () => RemoteSource.start({ kind: 'serve', root, subject: source, dir: job.fixtureDir }),
     fixtureDir: job.fixtureDir,
     fixtureBlocks: job.fixtureBlocks,
@@ -41,6 +45,7 @@ async function run(job: Job): Promise<object> {
   if (job.kind === 'measure') return measureRow(create, job, base)
   if (job.kind === 'serve') return serveFeed(create, job, base)
   if (job.kind === 'prepare') await prepareFeed(create, job)
+  else if (job.kind === 'append') await appendTo(create, job)
   else await checkClaim(create, job.claim)
   return {}
 }

@@ -48,6 +48,7 @@ declare namespace ddatabase {
   type FeedStatics = api.FeedStatics
   type FeedValue<T, E> = api.FeedValue<T, E>
   type FullAuditReport = api.FullAuditReport
+  type ForkProof = api.ForkProof
   type GetOptions<E = undefined> = api.GetOptions<E>
   type Guard = api.Guard
   type HaveMessage = api.HaveMessage
@@ -79,6 +80,7 @@ declare namespace ddatabase {
   type SeekPosition = api.SeekPosition
   type Selection = api.Selection
   type StatusMessage = api.StatusMessage
+  type SignedHead = api.SignedHead
   type Storage = api.Storage
   type StorageCallback<T = void> = api.StorageCallback<T>
   type StorageFactory = api.StorageFactory

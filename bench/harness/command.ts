@@ -49,9 +49,13 @@ export function parseCommand(args: string[]): Command {
   if (Number(values.quick) + Number(values.full) + Number(values.smoke) > 1) {
     throw new Error('Only one of --quick, --full and --smoke')
   }
+  const profile = values.full ? full : values.smoke ? smoke : quick
   return {
-    profile: values.full ? full : values.smoke ? smoke : quick,
-    rows: values.row.length > 0 ? values.row.map(rowNamed) : rows,
+    profile,
+    rows:
+      values.row.length > 0
+        ? values.row.map(rowNamed)
+        : rows.filter(({ onlyFull }) => profile === full || onlyFull !== true),
     subjects:
       values.subject.length > 0
         ? values.subject.map(subjectNamed)

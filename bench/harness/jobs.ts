@@ -44,8 +44,16 @@ export interface ServeJob extends Common {
   readonly dir: string
 }
 
+/** Appends to a feed and reports; then the process is ended, as all are, by SIGKILL. */
+export interface AppendJob extends Common {
+  readonly kind: 'append'
+  readonly dir: string
+  readonly blockSize: number
+  readonly blocks: number
+}
+
 /** What a process is started for. */
-export type Job = PrepareJob | MeasureJob | CheckJob | ServeJob
+export type Job = PrepareJob | MeasureJob | CheckJob | ServeJob | AppendJob
 
 /** What a process reports, as one line of JSON. */
 export interface Answer {

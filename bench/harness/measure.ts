@@ -32,7 +32,7 @@ export async function measure(
   base: number,
   reported?: number
 ): Promise<Measurement> {
-  for (let spent = 0; spent < warm || spent === 0; ) {
+  for (let spent = 0; spent === 0 || (spent < warm && work.maxSteps === undefined); ) {
     await work.prepare?.()
     const start = performance.now()
     await work.step()
@@ -47,7 +47,7 @@ export async function measure(
   let operations = 0
   let wall = 0
   let cpu = 0
-  while (wall < timed) {
+  for (let steps = 0; wall < timed && steps < (work.maxSteps ?? Number.POSITIVE_INFINITY); steps++) {
     await work.prepare?.()
     const usedByHelper = (await work.helper?.usage())?.cpu ?? 0
     const used = process.cpuUsage()

@@ -2,7 +2,8 @@ import { closeSync, fsyncSync, openSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { BlockRun } from './blocks.ts'
 import { type CreateFeed, call } from './feed.ts'
-import type { PrepareJob } from './jobs.ts'
+import type { AppendJob, PrepareJob } from './jobs.ts'
+import { pump } from './pump.ts'
 
 /** Bytes and blocks of one batch at most. */
 const batchBytes = 8 * 1024 * 1024
@@ -26,4 +27,13 @@ export async function prepareFeed(create: CreateFeed, job: PrepareJob): Promise<
     fsyncSync(descriptor)
     closeSync(descriptor)
   }
+}
+
+/** Appends blocks one by one, and leaves the feed open. */
+export async function appendTo(create: CreateFeed, job: AppendJob): Promise<void> {
+  const feed = create(job.dir, null, {})
+  await call((callback) => feed.ready(callback))
+  const run = new BlockRun(job.blockSize, job.blocks)
+  run.moveTo(feed.length)
+  await pump(job.blocks, 1, (position, callback) => feed.append(run.blocks[position]!, callback))
 }

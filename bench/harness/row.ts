@@ -36,6 +36,8 @@ export interface Context {
   openSource(dir: string): Promise<Feed>
   /** Starts a process that opens the prepared feed, as a source, and serves it over TCP. */
   serve(): Promise<RemoteSource>
+  /** Has another process append so many blocks to a feed, which is ended by SIGKILL when all are acknowledged. */
+  appendAndDie(dir: string, blockSize: number, blocks: number): Promise<void>
   /** Folder of the prepared feed; an empty string for rows without a fixture. */
   readonly fixtureDir: string
   /** Number of blocks of the prepared feed. */
@@ -58,6 +60,8 @@ export interface Work {
   claim?(): Claim
   /** Seconds that each operation took, added by `step`; for rows with a quantile. */
   readonly latencies?: number[]
+  /** Most steps of a measurement, for rows that prepare each of them at length. */
+  readonly maxSteps?: number
   /** A second process, whose processor time and memory count as well. */
   readonly helper?: RemoteSource
 }
@@ -76,5 +80,7 @@ export interface Row {
   /** Whether two feeds take part, so that mixed pairs are measured as well. */
   readonly replicates?: boolean
   readonly fixture?: Fixture
+  /** Left out of runs of all rows but those for figures to be quoted. */
+  readonly onlyFull?: boolean
   start(context: Context): Promise<Work>
 }

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { CreateFeed } from './feed.ts'
+import type { CreateFeed, FeedOptions } from './feed.ts'
 
 /** One implementation in the comparison. `root` is always the folder of the project. */
 export interface Subject {
@@ -56,6 +56,19 @@ const ourPackage: Subject = {
   }
 }
 
+/** Our package with an option: what it costs. Only measured when it is asked for. */
+function oursWith(name: string, option: FeedOptions): Subject {
+  return {
+    name: `${ours}-${name}`,
+    onRequest: true,
+    version: ourPackage.version,
+    load: async (root) => {
+      const create = await ourPackage.load(root)
+      return (dir, key, options) => create(dir, key, { ...options, ...option })
+    }
+  }
+}
+
 /** Blocks go from `source` to `target`; there is such a pair only if both are installed. */
 function pair(source: Subject, target: Subject): Subject {
   return {
@@ -74,7 +87,11 @@ export const subjects: readonly Subject[] = [
   pair(publishedPackage, ourPackage),
   installed('hypercore9', 'hypercore-published'),
   // The published package against itself: how far a ratio is off by noise alone.
-  installed('published-again', 'ddatabase-published', { onRequest: true })
+  installed('published-again', 'ddatabase-published', { onRequest: true }),
+  // What verifying at each use costs, and what it would cost to leave it; what an acknowledgement by the disk costs.
+  oursWith('verify-off', { verify: 'off' }),
+  oursWith('verify-always', { verify: 'always' }),
+  oursWith('disk', { durability: 'disk' })
 ]
 
 /** The subject called `name`. @throws {Error} if there is none. */

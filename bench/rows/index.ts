@@ -2,6 +2,7 @@ import type { Row } from '../harness/row.ts'
 import { appendRows } from './append.ts'
 import { auditRows } from './audit.ts'
 import { getRows } from './get.ts'
+import { growthRows } from './growth.ts'
 import { openRows } from './open.ts'
 import { proofRows } from './proof.ts'
 import { putRows } from './put.ts'
@@ -19,7 +20,8 @@ export const rows: readonly Row[] = [
   ...openRows,
   ...putRows,
   ...replicateRows,
-  ...tailRows
+  ...tailRows,
+  ...growthRows
 ]
 
 /** The row called `name`. @throws {Error} if there is none. */

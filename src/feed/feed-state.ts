@@ -8,6 +8,7 @@ import type { Claim } from '../merkle/verify.ts'
 import type { ExtensionRegistry } from '../replication/extensions.ts'
 import { Guard } from '../replication/guard.ts'
 import type { Peer } from '../replication/peer.ts'
+import { checkRate } from '../replication/rate-limit.ts'
 import type { TransferStats } from '../replication/source.ts'
 import { ProtocolStream } from '../replication/stream.ts'
 import { ForkFile } from '../storage/fork-file.ts'
@@ -149,6 +150,8 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     this.catchingUp = new CatchingUp(this.catchingUpHost())
     this.replication = new FeedReplication(this.replicationHost())
     this.extensions = this.replication.extensions
+    this.replication.uploadLimit.rate = checkRate(given.maxUploadRate, 'maxUploadRate')
+    this.replication.downloadLimit.rate = checkRate(given.maxDownloadRate, 'maxDownloadRate')
     this._storage = new RawStorage(this.rawSource())
   }
 
@@ -201,6 +204,27 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   get noiseKeyPair(): KeyPair {
     this.noisePair ??= noiseKeyPair()
     return this.noisePair
+  }
+
+  /**
+   * Bytes a second that all peers together are sent: blocks with their proofs. `Infinity`: no limit. A stream may have a limit of its own.
+   * Errors: TypeError, RangeError for what is not above 0.
+   */
+  get maxUploadRate(): number {
+    return this.replication.uploadLimit.rate
+  }
+
+  set maxUploadRate(rate: number) {
+    this.replication.uploadLimit.rate = checkRate(rate, 'maxUploadRate')
+  }
+
+  /** The same for what all peers together are asked for. */
+  get maxDownloadRate(): number {
+    return this.replication.downloadLimit.rate
+  }
+
+  set maxDownloadRate(rate: number) {
+    this.replication.downloadLimit.rate = checkRate(rate, 'maxDownloadRate')
   }
 
   /** The largest length that a connected peer claims to have. */

@@ -99,7 +99,8 @@ export class Finder {
   ): Promise<Uint8Array> {
     const here = (core: Core): Attempt<Uint8Array> | Promise<Attempt<Uint8Array>> => {
       if (core.bits.get(index)) return readBlock(core, index).catch(asDamaged)
-      return core.damaged.has(index) ? 'ERR_BLOCK_DAMAGED' : null
+      // Who does not wait asks only whether it is here.
+      return options.wait !== false && core.damaged.has(index) ? 'ERR_BLOCK_DAMAGED' : null
     }
     return this.find({ kind: 'block', index }, token, options, here, () => onwait?.(index))
   }

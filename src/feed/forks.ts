@@ -52,7 +52,8 @@ export class Forks {
     const { file } = this.#host
     if (file === null) return
     for (const proof of await file.load()) {
-      if (this.list.length < MOST && (await this.#holds(proof))) this.list.push(proof)
+      if (this.list.length >= MOST || !(await this.#holds(proof))) continue
+      if (!this.#knows(proof.heads[1], shownNodes(proof.heads[1]))) this.list.push(proof)
     }
     for (const proof of this.list) this.#host.met(proof)
   }
@@ -92,14 +93,18 @@ export class Forks {
   async #found(proof: ForkProof, shown: Shown): Promise<void> {
     const { heads } = proof
     const nodes = [...shownNodes(heads[1]), ...shown.tops, ...shown.siblings]
-    const known = this.list.some(({ heads: [, other] }) => {
-      return includes(nodes, other.nodes[0]!) || includes(shownNodes(other), heads[1].nodes[0]!)
-    })
-    if (known || this.list.length >= MOST) return
+    if (this.#knows(heads[1], nodes) || this.list.length >= MOST) return
     this.list.push(proof)
     // If it cannot be remembered, it will be met again.
     await this.#host.file?.add(proof).catch(ignore)
     this.#host.met(proof)
+  }
+
+  /** Whether a history, of which these nodes are known, is one of the list, perhaps with another length. */
+  #knows(head: SignedHead, nodes: readonly TreeNode[]): boolean {
+    return this.list.some(({ heads: [, other] }) => {
+      return includes(nodes, other.nodes[0]!) || includes(shownNodes(other), head.nodes[0]!)
+    })
   }
 
   async #signed(shown: Shown | null): Promise<Shown | null> {

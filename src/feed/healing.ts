@@ -5,6 +5,7 @@ import { Bitfield } from '../bitfield/bitfield.ts'
 import { PAGE_BLOCKS, PAGE_SIZE, Pages } from '../bitfield/pages.ts'
 import { type Damage, DDatabaseError } from '../errors.ts'
 import type { TreeNode } from '../merkle/node.ts'
+import { type Claim, nodesToRead } from '../merkle/verify.ts'
 import { storageError } from '../storage/storage.ts'
 import { encodeNode } from '../storage/tree-file.ts'
 import { ignore } from '../util/callback.ts'
@@ -175,6 +176,32 @@ export async function proveNode(core: Core, treeIndex: number): Promise<boolean>
     await core.commit({}, stage).catch(() => core.storage.bitfield.adopt(stage.pages))
     return false
   })
+}
+
+/** Errors of a proof that a damaged node of one's own can be the cause of. */
+const DOUBTFUL: ReadonlySet<unknown> = new Set([
+  'ERR_PROOF_CHECKSUM',
+  'ERR_PROOF_SIGNATURE',
+  'ERR_NODE_NOT_FOUND',
+  'ERR_ROOTS_MISSING',
+  'ERR_DATA_SIZE'
+])
+
+/**
+ * Finds out whether a block that came from elsewhere was refused because of a node that is damaged here, and mends it or forgets it.
+ * @returns whether it is to be tried again
+ * Errors: `ERR_STORAGE`, `ERR_FEED_CLOSED`
+ */
+export async function mendFor(core: Core, claim: Claim, error: unknown): Promise<boolean> {
+  const { verified } = core
+  if (verified === null || !DDatabaseError.is(error) || !DOUBTFUL.has(error.code)) return false
+  let mended = false
+  for (const treeIndex of nodesToRead(claim, core.tree)) {
+    if (await verified.nodeHolds(core, treeIndex).catch(rethrow)) continue
+    mended = true
+    await proveNode(core, treeIndex)
+  }
+  return mended
 }
 
 function damaged(block: number, damage: readonly Damage[]): DDatabaseError {

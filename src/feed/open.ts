@@ -121,14 +121,13 @@ class Opening {
     const durability = new Durability(options.durability ?? 'process', Object.values(this.files as FeedFiles))
     const checkpoint = found.key === null || overwrite ? null : found.checkpoint
     const small = durability.offered && isSmall(found.sizes)
-    const whole =
-      checkpoint === null && (options.repair === true || (small && this.create.extraFiles !== true))
+    const whole = checkpoint === null && small && this.create.extraFiles !== true
     if (overwrite) {
       found.key = null
       found.secretKey = null
       found.pages = new Pages(found.pages.pageSize)
     } else {
-      await this.judge(found, identity.key, checkpoint !== null || whole || small)
+      await this.judge(found, identity.key, checkpoint !== null || small || options.repair === true)
     }
 
     const key = found.key ?? identity.key

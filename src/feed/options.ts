@@ -10,6 +10,7 @@ import {
 } from '../crypto/keys.ts'
 import { argumentRangeError, argumentTypeError, argumentValueError, DDatabaseError } from '../errors.ts'
 import type { Peer } from '../replication/peer.ts'
+import { checkRate } from '../replication/rate-limit.ts'
 import { type CacheOptions, createCaches } from '../storage/caches.ts'
 import type { DurabilityMode } from '../storage/durability.ts'
 import type { RandomAccess, StorageFactory } from '../storage/random-access.ts'
@@ -76,6 +77,13 @@ export interface FeedOptions<T = Uint8Array> extends CacheOptions {
   valueEncoding?: ValueEncoding<T> | null | undefined
   /** Parallel requests per peer. Default 16. */
   maxRequests?: number | undefined
+  /**
+   * Bytes a second that all peers together are sent: blocks with their proofs. Default: no limit. It can be changed by the property of
+   * the feed with this name.
+   */
+  maxUploadRate?: number | null | undefined
+  /** The same for what all peers together are asked for. */
+  maxDownloadRate?: number | null | undefined
   /** Initial flag; a boolean switches off the default, which is "unless writable". */
   downloading?: boolean | undefined
   /** Initial flag. Default true. */
@@ -154,6 +162,8 @@ function checkSettings({
   crypto,
   timeouts,
   maxRequests,
+  maxUploadRate,
+  maxDownloadRate,
   noiseKeyPair,
   durability,
   verify,
@@ -179,6 +189,8 @@ function checkSettings({
   if (maxRequests !== undefined && maxRequests !== null && maxRequests !== Number.POSITIVE_INFINITY) {
     checkBytes(maxRequests, 'maxRequests')
   }
+  checkRate(maxUploadRate, 'maxUploadRate')
+  checkRate(maxDownloadRate, 'maxDownloadRate')
   if (noiseKeyPair !== undefined && noiseKeyPair !== null) {
     for (const key of [noiseKeyPair.publicKey, noiseKeyPair.secretKey]) {
       if (!(key instanceof Uint8Array)) throw argumentTypeError('noiseKeyPair should have two keys of bytes')

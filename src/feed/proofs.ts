@@ -49,10 +49,13 @@ export async function createProof(
       let signature: Uint8Array | null = null
       if (core.live && selection.verifiedBy > 0) {
         signature = await storedSignature(core, selection.verifiedBy / 2 - 1)
-        if (signature === null) throw new DDatabaseError('ERR_SIGNATURE_NOT_FOUND')
         const length = selection.verifiedBy / 2
-        if (verified !== null && !(await verified.signatureHolds(core, length, signature))) {
-          throw new DDatabaseError('ERR_SIGNATURE_NOT_FOUND')
+        const proves =
+          signature !== null &&
+          (verified === null || (await verified.signatureHolds(core, length, signature)))
+        if (!proves) {
+          const known = verified !== null && length < core.length
+          throw new DDatabaseError(known ? 'ERR_NO_PROOF' : 'ERR_SIGNATURE_NOT_FOUND')
         }
       }
       if (core.removals === removals) return { nodes, signature }

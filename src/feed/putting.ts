@@ -1,15 +1,23 @@
 import b4a from 'b4a'
 import { DDatabaseError } from '../errors.ts'
 import { NODE_SIZE, type TreeNode } from '../merkle/node.ts'
-import { type Claim, checkClaim, nodesToRead, type Verified, verifyBlock, verifyUp } from '../merkle/verify.ts'
+import {
+  type Claim,
+  checkClaim,
+  nodesToRead,
+  type Verified,
+  verifyBlock,
+  verifyUp
+} from '../merkle/verify.ts'
 import type { Peer } from '../replication/peer.ts'
 import { type DataRun, storageError } from '../storage/storage.ts'
 import { encodeNodeInto, NO_NODE, NOT_LOADED } from '../storage/tree-file.ts'
 import type { Application } from './application.ts'
 import type { Core, Head, Stage } from './core.ts'
 import { checkGrowth } from './growth.ts'
-import { requireNodes, signatureHolds } from './proofs.ts'
+import { mendFor } from './healing.ts'
 import { fullRoots } from './places.ts'
+import { requireNodes, signatureHolds } from './proofs.ts'
 
 /** What storing a block needs to know of its feed. */
 export interface PutTarget {
@@ -70,25 +78,36 @@ export async function putBlocks(
   }
   let stored = 0
   let error: unknown
+  let mended = -1
   try {
-    while (stored < claims.length && error === undefined) {
-      if (hooked || ownCrypto) tell([await putAsked(core, claims[stored]!, peer, target)])
-      else {
-        const from = stored
-        await core.change(async () => {
-          const batch = new PutBatch(core)
-          try {
-            await batch.fill(claims, from, target)
-          } catch (reason) {
-            error = reason
-          }
-          if (batch.blocks.length > 0) await batch.commit()
-          stored += batch.blocks.length
-          tell(batch.blocks)
-        })
+    while (stored < claims.length) {
+      if (error !== undefined) {
+        // What is stored here may be at fault: once for each block.
+        if (mended === stored || !(await mendFor(core, claims[stored]!, error))) break
+        mended = stored
+        error = undefined
+      }
+      const from = stored
+      if (hooked || ownCrypto) {
+        try {
+          tell([await putAsked(core, claims[from]!, peer, target)])
+          stored++
+        } catch (reason) {
+          error = reason
+        }
         continue
       }
-      stored++
+      await core.change(async () => {
+        const batch = new PutBatch(core)
+        try {
+          await batch.fill(claims, from, target)
+        } catch (reason) {
+          error = reason
+        }
+        if (batch.blocks.length > 0) await batch.commit()
+        stored += batch.blocks.length
+        tell(batch.blocks)
+      })
     }
   } catch (reason) {
     error = reason
@@ -189,12 +208,23 @@ class PutBatch {
       if (node === undefined) missing.push(treeIndex)
       else stored.set(treeIndex, node)
     }
-    for (const node of await requireNodes(this.core, missing)) stored.set(node.index, node)
+    const { verified } = this.core
+    for (const node of await requireNodes(this.core, missing)) {
+      // Nothing is verified by a node that is damaged itself.
+      if (verified !== null && !(await verified.nodeHolds(this.core, node.index))) {
+        throw new DDatabaseError('ERR_NODE_NOT_FOUND')
+      }
+      stored.set(node.index, node)
+    }
     return verifyBlock(claim, stored)
   }
 
   private readonly nodeSync = (treeIndex: number): TreeNode | null => {
-    return this.nodes.get(treeIndex) ?? this.core.storage.tree.getSync(treeIndex) ?? null
+    const node = this.nodes.get(treeIndex)
+    if (node !== undefined) return node
+    const { storage, verified } = this.core
+    if (verified !== null && verified.nodeHoldsSync(this.core, treeIndex) !== true) return null
+    return storage.tree.getSync(treeIndex) ?? null
   }
 
   /** Byte offset of a block that was verified, if that needs no waiting; else null. */

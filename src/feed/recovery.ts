@@ -65,12 +65,17 @@ const CERTAIN_BYTES = 8
  * Errors: `ERR_FEED_DAMAGED` with a list, `ERR_STORAGE`.
  */
 export async function recover(source: RecoverySource): Promise<Recovered> {
-  const attempts: (() => Promise<Recovered | null>)[] = []
   const recovering = new Recovering(source)
-  if (source.checkpoint !== null) attempts.push(() => recovering.fromCheckpoint(source.checkpoint!))
-  if (!source.whole && !source.bitsLost) attempts.push(() => recovering.fromBits())
-  for (const attempt of attempts) {
-    const recovered = await attempt()
+  const { checkpoint, repair, bitsLost } = source
+  if (checkpoint !== null) {
+    const recovered = await recovering.fromCheckpoint(checkpoint)
+    if (recovered !== null) return recovered
+  } else if (repair) {
+    const recovered = await recovering.fromNothing()
+    if (recovered.proven) return recovered
+  }
+  if (!source.whole && !bitsLost) {
+    const recovered = await recovering.fromBits()
     if (recovered !== null) return recovered
   }
   // Where the bits lead nowhere: what a signature, or the key of a static feed, proves needs no bits.
@@ -206,6 +211,7 @@ class Recovering {
   /** Trusts the bits, but looks whether the end they tell is one that was signed. Null if roots are missing. */
   async fromBits(): Promise<Recovered | null> {
     let length = this.#core.tree.blocks()
+    const told = length
     let roots = await this.#heads.rootsOf(length)
     if (roots === null && length > 0) {
       // A process that died while appending may have left bits ahead of the tree by one block, which is given up.
@@ -225,10 +231,16 @@ class Recovering {
       noticed: end.length < length || end.signature !== null ? [endDamage(length)] : [],
       signature: end.signature,
       firm: false,
-      claimed: end.length < length ? length : 0,
+      claimed: await this.#claimed(end.length, told),
       checkpoint: null
     }
     return this.#from(base, end)
+  }
+
+  /** The length that the bits tell if it is greater than the one that holds, and signed. */
+  async #claimed(length: number, told: number): Promise<number> {
+    if (told <= length || this.#source.verify === null) return 0
+    return (await this.#core.storage.signatures.get(told - 1)) === null ? 0 : told
   }
 
   /**
@@ -295,9 +307,10 @@ class Recovering {
       lostBlocks + foundBlocks + nodes.length > 0 ||
       head.signature !== null ||
       (base.firm && dirty.some((page) => !sameNodes(stage.pages.read(page), this.#core.pages.read(page))))
-    // Bits are mended, and blocks that are gone can be had again: only what the feed stands on is worth refusing it.
+    // Bits are mended, and a copy fetches blocks again.
+    const copies = this.#source.sign === null
     const lasting = [...base.damage, ...(check?.damage ?? [])].filter(
-      ({ file }) => file === 'tree' || file === 'signatures'
+      ({ file }) => file !== 'bitfield' && !(file === 'data' && copies)
     )
     if (lasting.length > 0 && !this.#source.repair)
       throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: lasting })
@@ -412,7 +425,7 @@ class Recovering {
       const head = { length, roots, signature: null }
       return { head, ...(await this.#check(base, roots)), behind: 0, proven: isStatic && key !== null }
     }
-    if ((base.firm && !repair) || !lenient) return null
+    if ((base.firm && !(repair && sign !== null)) || !lenient) return null
     const signature = sign === null ? null : sign(signable(treeHash(roots), length))
     return this.#complete(base, { length, roots, signature }, base.length)
   }

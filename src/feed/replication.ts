@@ -3,9 +3,10 @@ import { argumentTypeError, DDatabaseError } from '../errors.ts'
 import { seek } from '../merkle/seek.ts'
 import type { Claim } from '../merkle/verify.ts'
 import { ExtensionRegistry } from '../replication/extensions.ts'
-import { requireAuthenticated } from '../replication/foreign-stream.ts'
+import { isForeign, requireAuthenticated } from '../replication/foreign-stream.ts'
 import type { Guard } from '../replication/guard.ts'
 import type { Peer, PeerOptions } from '../replication/peer.ts'
+import { RateLimit } from '../replication/rate-limit.ts'
 import { checkReplicateOptions, Replicator } from '../replication/replicator.ts'
 import type {
   ReplicatedContent,
@@ -81,6 +82,8 @@ export interface ReplicationHost {
 export class FeedReplication implements ReplicationSource {
   readonly replicator: Replicator
   readonly extensions: ExtensionRegistry<Peer>
+  readonly uploadLimit = new RateLimit()
+  readonly downloadLimit = new RateLimit()
   private readonly host: ReplicationHost
   private opened: ReplicatedContent | null = null
 
@@ -155,6 +158,10 @@ export class FeedReplication implements ReplicationSource {
   private streamFor(given: unknown, settings: ReplicateOptions): ProtocolStream {
     const existing = ProtocolStream.isProtocolStream(given) ? given : settings.stream
     if (existing !== undefined) {
+      for (const name of ['maxUploadRate', 'maxDownloadRate'] as const) {
+        const rate = settings[name]
+        if (rate !== undefined && rate !== null && !isForeign(existing)) existing[name] = rate
+      }
       if (settings.requireAuthenticated) requireAuthenticated(existing)
       return existing
     }

@@ -8,6 +8,7 @@ import type { Checkpoint } from '../storage/checkpoint.ts'
 import { isBlank } from '../storage/layout.ts'
 import { bitsOf } from './bit-difference.ts'
 import type { Core } from './core.ts'
+import { MAX_BLOCK_SIZE } from './encoding.ts'
 import { type CheckSource, TreeCheck } from './tree-check.ts'
 
 /** What {@link recover} knows of a feed. */
@@ -80,7 +81,8 @@ export class StoredHeads {
     fits: (roots: readonly TreeNode[]) => boolean | Promise<boolean> = () => true
   ): Promise<TreeNode[] | null> {
     const { tree } = this.#core.storage
-    const below = this.#below()
+    const check = this.#check()
+    const below = (index: number) => check.below(index)
     const roots: TreeNode[] = []
     for (const index of flat.fullRoots(2 * length)) {
       const node = this.healed.get(index) ?? (await tree.get(index)) ?? (await below(index))
@@ -88,12 +90,15 @@ export class StoredHeads {
       roots.push(node)
     }
     if (!(await fits(roots))) {
-      for (const [i, { index }] of roots.entries()) {
-        const healed = await below(index)
-        const tried = roots.map((root, j) => (i === j && healed !== null ? healed : root))
-        if (healed === null || !(await fits(tried))) continue
-        this.healed.set(index, healed)
-        return tried
+      let offset = 0
+      for (const [i, root] of roots.entries()) {
+        for await (const healed of this.#otherwise(check, root, offset)) {
+          const tried = roots.map((one, j) => (i === j ? healed : one))
+          if (!(await fits(tried))) continue
+          this.healed.set(root.index, healed)
+          return tried
+        }
+        offset += root.size
       }
       return null
     }
@@ -103,7 +108,23 @@ export class StoredHeads {
     return roots
   }
 
-  #below(): (index: number) => Promise<TreeNode | null> {
+  /** What a root may have been: as the nodes below it tell, or the data, up to their end if its size is damaged too. */
+  async *#otherwise(check: TreeCheck, root: TreeNode, offset: number): AsyncGenerator<TreeNode> {
+    const { dataSize } = this.#source
+    if (root.index % 2 === 1) {
+      const node = await check.below(root.index)
+      if (node !== null) yield node
+      return
+    }
+    const sizes = dataSize === null ? [root.size] : [root.size, dataSize - offset]
+    for (const size of sizes) {
+      if (!(size >= 0 && size <= MAX_BLOCK_SIZE)) continue
+      const leaf = await check.leafOf(root.index, offset, size)
+      if (leaf !== null) yield leaf
+    }
+  }
+
+  #check(): TreeCheck {
     const { core, dataSize, readsData } = this.#source
     const nothing = bitsOf(new Pages(core.pages.pageSize))
     const source: CheckSource = {
@@ -119,7 +140,7 @@ export class StoredHeads {
       signedRoots: async () => [],
       readsData
     }
-    return (index) => new TreeCheck(source, core.stage()).below(index)
+    return new TreeCheck(source, core.stage())
   }
 
   /** Slots `to` … `from` − 1 that are not blank, the last one first; at most `limit` of them. */

@@ -262,11 +262,11 @@ export class TreeCheck {
   ): Promise<[TreeNode, TreeNode] | null> {
     const leaves = parent.index % 4 === 1
     const newLeft = leaves
-      ? right && (await this.#leafOf(flat.leftChild(parent.index), offset, parent.size - right.size))
+      ? right && (await this.leafOf(flat.leftChild(parent.index), offset, parent.size - right.size))
       : await this.below(flat.leftChild(parent.index))
     const newRight = leaves
       ? left &&
-        (await this.#leafOf(flat.rightChild(parent.index), offset + left.size, parent.size - left.size))
+        (await this.leafOf(flat.rightChild(parent.index), offset + left.size, parent.size - left.size))
       : await this.below(flat.rightChild(parent.index))
     const pairs: [TreeNode | null, TreeNode | null][] = [
       [newLeft, right],
@@ -299,7 +299,8 @@ export class TreeCheck {
     return { index: treeIndex, hash: parentHash(left, right), size: left.size + right.size }
   }
 
-  async #leafOf(treeIndex: number, offset: number, size: number): Promise<TreeNode | null> {
+  /** A leaf as its data give it; null if there are none. */
+  async leafOf(treeIndex: number, offset: number, size: number): Promise<TreeNode | null> {
     if (size < 0 || !this.#source.readsData) return null
     const bytes = await this.#read(offset, size)
     return bytes === null ? null : { index: treeIndex, hash: leafHash(bytes), size }

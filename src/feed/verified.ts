@@ -102,12 +102,17 @@ export class Verified {
     return this.nodes.has(treeIndex)
   }
 
-  /** Whether a node that is known is stored as it should be. Rejects with the storage's error. */
-  async nodeHolds(core: Core, treeIndex: number): Promise<boolean> {
+  /** As {@link nodeHolds} without waiting; undefined if that cannot be told. Throws the storage's error. */
+  nodeHoldsSync(core: Core, treeIndex: number): boolean | undefined {
     if (this.nodes.has(treeIndex)) return true
     const size = core.storage.tree.nodeSync(treeIndex, climbing)
     if (size === NO_NODE) return false
-    const now = size === NOT_LOADED ? undefined : this.climb(core, treeIndex, size)
+    return size === NOT_LOADED ? undefined : this.climb(core, treeIndex, size)
+  }
+
+  /** Whether a node that is known is stored as it should be. Rejects with the storage's error. */
+  async nodeHolds(core: Core, treeIndex: number): Promise<boolean> {
+    const now = this.nodeHoldsSync(core, treeIndex)
     if (now !== undefined) return now
     const node = await core.storage.tree.get(treeIndex)
     return node !== null && this.climbWaiting(core, node)

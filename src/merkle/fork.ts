@@ -58,12 +58,10 @@ export function verifyFork(proof: unknown, key: Uint8Array): boolean {
   if (!(key instanceof Uint8Array)) throw argumentTypeError('key should be bytes')
   if (key.byteLength !== KEY_SIZE) throw argumentValueError(`key should have ${KEY_SIZE} bytes`)
   const claim = readFork(proof)
-  return (
-    claim !== null &&
-    claim.signed.every(
-      ({ message, signature }) =>
-        verify(message, signature, key) || verify(message.subarray(0, HASH_SIZE), signature, key)
-    )
+  if (claim === null) return false
+  return claim.signed.every(
+    ({ message, signature }) =>
+      verify(message, signature, key) || verify(message.subarray(0, HASH_SIZE), signature, key)
   )
 }
 

@@ -19,6 +19,11 @@ export interface Arrival {
 export interface ArrivalsOwner {
   /** They are stored, in this order. */
   stored(arrivals: readonly Arrival[]): void
+  /**
+   * It does not hold, perhaps because nodes are missing that an answer before it should have brought.
+   * @returns whether that is so; then it is asked for again
+   */
+  lacking(arrival: Arrival, error: unknown): boolean
   /** It was not stored, for reasons that are not the remote's fault. */
   dropped(arrival: Arrival): void
   /** It does not hold, or could not be stored. */
@@ -80,6 +85,10 @@ export class Arrivals {
       at += stored
       if (error === undefined) continue
       const failed = arrivals[at++]!
+      if (this.owner.lacking(failed, error)) {
+        this.end(failed)
+        continue
+      }
       // What it proves may have to be compared first, which the others need not wait for.
       if (check.growsUnproven(error)) void this.examine(failed, error)
       else if (!(await this.examine(failed, error))) {

@@ -1,10 +1,25 @@
 import { DDatabaseError } from '../errors.ts'
 import { type Arrival, Arrivals, type ArrivalsOwner } from './arrivals.ts'
+import { Foreseen } from './foreseen.ts'
 import type { DataMessage } from './messages.ts'
 import type { Peer } from './peer.ts'
+import { answerSize, DownloadMeter } from './rate-limit.ts'
 import type { Replicator } from './replicator.ts'
-import { AnswerTime, BlockQueue, type InflightRequest, sendRequest, URGENT_REQUESTS } from './requests.ts'
+import { AnswerTime, BlockQueue, type InflightRequest, sendRequest, URGENT_REQUESTS, USUAL_REQUESTS } from './requests.ts'
 import { Timer } from './timer.ts'
+
+// The bytes for which there may be more requests under way than `maxRequests`, and how many at most.
+const WINDOW_BYTES = 256 * 1024
+const MOST_REQUESTS = 256
+
+// Errors of a proof that may lack nodes because an answer before it was given up.
+const LACKING: ReadonlySet<unknown> = new Set([
+  'ERR_PROOF_CHECKSUM',
+  'ERR_PROOF_MALFORMED',
+  'ERR_PROOF_NO_SIGNATURE',
+  'ERR_PROOF_SIGNATURE',
+  'ERR_ROOTS_MISSING'
+])
 
 /**
  * What one peer was asked for, and what it sends. Which block is asked of whom is the {@link Replicator}'s business.
@@ -18,17 +33,28 @@ export class Downloader implements ArrivalsOwner {
   readonly answerTime = new AnswerTime()
   /** When the last answer came, in milliseconds. */
   lastAnswer = 0
+  /** Bytes of a block, on average; −1 as long as none has come. */
+  private meanSize = -1
 
   private readonly peer: Peer
   private readonly replicator: Replicator
+  /** What will be known. @internal */
+  readonly foreseen: Foreseen
   private readonly cursors = new WeakMap<object, { next: number; left: number }>()
   private timer: Timer | null = null
   private readonly arrivals: Arrivals
+  private readonly meter: DownloadMeter
 
   constructor(peer: Peer, replicator: Replicator) {
     this.peer = peer
     this.replicator = replicator
     this.arrivals = new Arrivals(peer, this)
+    this.meter = new DownloadMeter(
+      () => peer.downloadLimits,
+      () => peer.update()
+    )
+    const { content } = peer.source
+    this.foreseen = new Foreseen(content, () => peer.authenticated, this.inflight)
   }
 
   /** Whether it owes an answer that somebody else was, or could be, asked for meanwhile. */
@@ -36,17 +62,36 @@ export class Downloader implements ArrivalsOwner {
     return this.replicator.lateness.any && this.inflight.some(({ overdue }) => overdue)
   }
 
+  /**
+   * How many requests for downloads it may owe an answer for: `maxRequests`, and more of small blocks where digests tell what is
+   * under way, unless the application has asked for fewer than usual.
+   */
+  get window(): number {
+    const { maxRequests, authenticated } = this.peer
+    if (!authenticated || this.meanSize < 0 || maxRequests < USUAL_REQUESTS) return maxRequests
+    const small = Math.min(MOST_REQUESTS, Math.floor(WINDOW_BYTES / (this.meanSize + 1)))
+    return Math.max(maxRequests, small)
+  }
+
+  /** Whether nothing more may be asked for, if so many requests may be out at a time. */
+  isFull(limit: number): boolean {
+    return this.inflight.length >= limit || !this.meter.open
+  }
+
   /** Whether we do not keep up with storing what it sends: calls that are cancelled do not stop what has come. */
   get isBusy(): boolean {
-    return this.arrivals.count > 2 * (this.peer.maxRequests + URGENT_REQUESTS)
+    return this.arrivals.count > 2 * (this.window + URGENT_REQUESTS)
   }
 
   /** Asks for a block that is reserved for this peer. */
   request(index: number, bytes: number, hash: boolean): void {
     const nodes = this.replicator.digest(this.peer, index)
     const sent = performance.now()
-    const request = { index, bytes, hash, nodes, sent, arrived: false, overdue: false }
+    const { breaks } = this.foreseen
+    const request = { index, bytes, hash, nodes, sent, arrived: false, overdue: false, breaks }
     this.inflight.push(request)
+    this.meter.asked(request)
+    if (bytes === 0) this.foreseen.asked(index, nodes)
     this.startTimer()
     this.replicator.lateness.watch()
     sendRequest(this.peer.stream, request)
@@ -67,7 +112,7 @@ export class Downloader implements ArrivalsOwner {
     let found = false
     for (const request of [...this.inflight]) {
       if (request.bytes !== bytes) continue
-      this.end(request)
+      this.giveUp(request)
       found = true
     }
     if (found) this.peer.update()
@@ -77,7 +122,7 @@ export class Downloader implements ArrivalsOwner {
   cancel(which: (request: InflightRequest) => boolean): void {
     for (const request of [...this.inflight]) {
       if (!which(request)) continue
-      this.end(request)
+      this.giveUp(request)
       this.peer.stream.cancel({ index: request.index, bytes: request.bytes, hash: request.hash })
     }
   }
@@ -85,13 +130,15 @@ export class Downloader implements ArrivalsOwner {
   /** The remote does not have blocks `start` … `end` − 1 (any more): what was asked for may be somewhere else. */
   absent(start: number, end: number): void {
     for (const request of [...this.inflight]) {
-      if (request.bytes === 0 && request.index >= start && request.index < end) this.end(request)
+      if (request.bytes === 0 && request.index >= start && request.index < end) this.giveUp(request)
     }
   }
 
   /** No answers are to be expected any more. */
   drop(): void {
+    if (this.inflight.length > 0) this.foreseen.broke()
     for (const request of this.inflight.splice(0)) this.replicator.release(request)
+    this.meter.leave()
     this.stopTimer()
   }
 
@@ -101,10 +148,15 @@ export class Downloader implements ArrivalsOwner {
     const { reserved } = this.replicator
     const { source } = this.peer
     const request = this.requestFor(index, value === null)
+    this.meter.came(request, answerSize(value, message.nodes))
     if (request !== undefined) {
       const now = performance.now()
       this.answerTime.took(now - request.sent)
       this.lastAnswer = now
+    }
+    if (value !== null) {
+      const { byteLength } = value
+      this.meanSize = this.meanSize < 0 ? byteLength : this.meanSize + (byteLength - this.meanSize) / 16
     }
     const asked = request !== undefined || (value !== null && reserved.has(index))
     if (value !== null && !asked && !source.allowPush) {
@@ -159,6 +211,21 @@ export class Downloader implements ArrivalsOwner {
   }
 
   /** @internal */
+  lacking(arrival: Arrival, error: unknown): boolean {
+    const { claim, request } = arrival
+    const { foreseen, peer } = this
+    const blameless = request !== undefined && request.nodes > 0 && request.breaks !== foreseen.breaks
+    if (!blameless || peer.closed || !LACKING.has((error as { code?: unknown } | null)?.code)) return false
+    this.storeEnded(arrival)
+    this.end(request)
+    if (this.replicator.reserved.take(claim.block)) {
+      foreseen.forget()
+      this.request(claim.block, 0, request.hash)
+    }
+    return true
+  }
+
+  /** @internal */
   refused(arrival: Arrival, error: unknown): void {
     this.storeEnded(arrival)
     // The feed was closed meanwhile: that is not the remote's fault, nor that of other feeds on this stream.
@@ -181,14 +248,21 @@ export class Downloader implements ArrivalsOwner {
   /** An answer was dealt with: its request is done, and the next ones can go out. */
   private settle(request: InflightRequest): void {
     this.timer?.refresh()
-    this.end(request)
+    this.giveUp(request)
     this.peer.update()
+  }
+
+  /** A request is done without its answer being stored. */
+  private giveUp(request: InflightRequest): void {
+    this.foreseen.broke()
+    this.end(request)
   }
 
   private end(request: InflightRequest): void {
     const at = this.inflight.indexOf(request)
     if (at === -1) return
     this.inflight.splice(at, 1)
+    this.meter.dropped(request)
     this.replicator.release(request)
     if (this.inflight.length === 0) this.stopTimer()
   }
@@ -211,7 +285,7 @@ export class Downloader implements ArrivalsOwner {
     const { bits, tree } = this.peer.source.content
     if (!oldest.overdue && (oldest.hash ? tree.get(2 * oldest.index) : bits.get(oldest.index))) {
       // Nobody needs it any more; the one that was asked may know that.
-      this.end(oldest)
+      this.giveUp(oldest)
       if (this.inflight.length > 0) this.startTimer()
       return
     }

@@ -84,8 +84,8 @@ export class HeadCheck {
    * @returns whether that takes a moment, and the peer is destroyed later
    */
   lingers(error: Error | null | undefined): boolean {
-    if (!DDatabaseError.is(error) || error.code !== 'ERR_FORK') return false
     if (this.lingering !== null) return true
+    if (!DDatabaseError.is(error) || error.code !== 'ERR_FORK') return false
     if (this.refusal !== null || !this.peer.authenticated || !this.peer.remoteOpened) return false
     this.refusal = error
     this.stop()
@@ -109,8 +109,8 @@ export class HeadCheck {
   }
 
   /**
-   * Whether remotes are compared at all. Who wants the frames of the published packages and no others, to repeat a recorded
-   * session or because there is not even a handshake, gets those.
+   * Whether this remote is compared. Who wants the frames of the published packages and no others, to repeat a recorded
+   * session or because there is not even a handshake, gets those, unless something would be stored that may be of another history.
    */
   private get enabled(): boolean {
     const { noise, handlers } = this.peer.stream.stream
@@ -120,13 +120,13 @@ export class HeadCheck {
 
   private get mayAsk(): boolean {
     const { remoteOpened, remoteUploading, closed } = this.peer
-    return this.enabled && remoteOpened && remoteUploading && !closed && !this.isRefused
+    return remoteOpened && remoteUploading && !closed && !this.isRefused
   }
 
   /** The window of the remote's bitfield that tells what to compare; −1 if there is nothing to compare. */
   get window(): number {
     const { content, writable } = this.peer.source
-    if (!this.mayAsk || (content.length === 0 && !writable)) return -1
+    if (!this.enabled || !this.mayAsk || (content.length === 0 && !writable)) return -1
     return Math.max(0, content.length - 1)
   }
 
@@ -168,7 +168,7 @@ export class HeadCheck {
 
   /** Compares, if there is something to compare. */
   look(): void {
-    if (this.looking || this.pause !== null || !this.isDue || !this.mayAsk) return
+    if (this.looking || this.pause !== null || !this.isDue || !this.enabled || !this.mayAsk) return
     const index = this.target()
     if (index === -1) return
     this.looking = true
@@ -250,7 +250,7 @@ export class HeadCheck {
   private async contradicted(claim: Claim, digest: number): Promise<void> {
     const { content } = this.peer.source
     await content.examine(claim, this.claimed).catch(rethrowFork)
-    if (digest === 0 || this.suspended !== null || !this.mayAsk) return
+    if (digest === 0 || this.suspended !== null || !this.enabled || !this.mayAsk) return
     const asked = this.withinReason(this.ask(claim.block)).then(async (message) => {
       if (message !== null) await content.examine(claimOf(message), this.claimed).catch(rethrowFork)
     })

@@ -15,9 +15,10 @@ import type {
   RequestMessage,
   StatusMessage
 } from './messages.ts'
+import type { RateLimit } from './rate-limit.ts'
 import { RemoteBlocks } from './remote-blocks.ts'
 import type { Replicator } from './replicator.ts'
-import type { InflightRequest } from './requests.ts'
+import { type InflightRequest, USUAL_REQUESTS } from './requests.ts'
 import type { ReplicationSource, TransferStats, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
 import { Timer } from './timer.ts'
@@ -112,7 +113,7 @@ export class Peer implements ChannelHandlers {
     this.downloading = typeof options.download === 'boolean' ? options.download : source.downloading
     this.uploading = typeof options.upload === 'boolean' ? options.upload : source.uploading
     this.intendsToDownload = this.downloading
-    this.maxRequests = options.maxRequests || source.maxRequests || 16
+    this.maxRequests = options.maxRequests || source.maxRequests || USUAL_REQUESTS
     this.stats =
       source.stats === null
         ? null
@@ -176,6 +177,16 @@ export class Peer implements ChannelHandlers {
   /** Whether the remote is of this version and speaks records, see docs/protocol.md. */
   get authenticated(): boolean {
     return this.protocol.authenticated === true
+  }
+
+  /** What bounds how many bytes a second it is sent: of the feed, and of a stream of this package. @internal */
+  get uploadLimits(): readonly RateLimit[] {
+    return [this.source.uploadLimit, this.protocol.uploadLimit].filter(isThere)
+  }
+
+  /** The same for what it is asked for. @internal */
+  get downloadLimits(): readonly RateLimit[] {
+    return [this.source.downloadLimit, this.protocol.downloadLimit].filter(isThere)
   }
 
   /** Whether blocks can be had from this peer, as far as both sides are willing. */
@@ -513,4 +524,9 @@ export class Peer implements ChannelHandlers {
     this.expectAnswers()
     this.replicator.detach(this)
   }
+}
+
+/** Streams of other makes have no limits. */
+function isThere(limit: RateLimit | undefined): limit is RateLimit {
+  return limit !== undefined
 }

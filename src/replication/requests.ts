@@ -1,5 +1,8 @@
 import type { Channel } from './channel.ts'
 
+/** Parallel requests to a peer, where nobody says otherwise. */
+export const USUAL_REQUESTS = 16
+
 /** Calls that wait get this many requests more than downloads, so that a full download cannot hold them up. */
 export const URGENT_REQUESTS = 16
 
@@ -16,6 +19,8 @@ export interface InflightRequest {
   arrived: boolean
   /** It took so long that somebody else may be asked, too. */
   overdue: boolean
+  /** `Foreseen.breaks` when it was sent. */
+  readonly breaks: number
 }
 
 /**

@@ -7,6 +7,7 @@ import type { Claim, Proof } from '../merkle/verify.ts'
 import type { ExtensionRegistry } from './extensions.ts'
 import type { Guard } from './guard.ts'
 import type { Peer } from './peer.ts'
+import type { RateLimit } from './rate-limit.ts'
 
 /** What a call is waiting for. */
 export type Wish =
@@ -54,7 +55,10 @@ export interface ReplicatedContent {
   /** Nodes and signature that prove a block to somebody with this digest. Errors: `ERR_NO_PROOF` and others. */
   proof(index: number, options: { digest: number; hash: boolean; tree: TreeSet | undefined }): Promise<Proof>
   /** The same, if it needs neither waiting nor a signature; else null. */
-  proofSync(index: number, options: { digest: number; hash: boolean; tree: TreeSet | undefined }): Proof | null
+  proofSync(
+    index: number,
+    options: { digest: number; hash: boolean; tree: TreeSet | undefined }
+  ): Proof | null
   /** Bytes of a block that is here; null if it goes away meanwhile. */
   block(index: number): Promise<Uint8Array | null>
   /**
@@ -106,6 +110,10 @@ export interface ReplicationSource {
   readonly writable: boolean
   /** A remote has a history of `length` blocks that continues the one that is here. */
   longerSeen(length: number): Promise<void>
+  /** Bytes a second that all peers together are sent. */
+  readonly uploadLimit: RateLimit
+  /** Bytes a second that all peers together are asked for. */
+  readonly downloadLimit: RateLimit
   /** Totals of all peers, null if not counted. */
   readonly stats: TransferStats | null
   readonly ifAvailable: Guard

@@ -30,6 +30,13 @@ export interface ProtocolHandlers {
   timeout?: number | false | null | undefined
   /** Keep the stream open without channels. Default false. */
   live?: boolean | undefined
+  /**
+   * Bytes a second that may be sent to the remote, of all feeds together: blocks with their proofs. Default: no limit. It can be changed
+   * by the property of the stream with this name.
+   */
+  maxUploadRate?: number | null | undefined
+  /** The same for what the remote is asked for. */
+  maxDownloadRate?: number | null | undefined
   /** Bounds that differ from the defaults. */
   limits?: Partial<ReplicationLimits> | undefined
   /** Whose discovery keys and capabilities are used. Default: that of the class. */

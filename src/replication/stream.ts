@@ -19,6 +19,7 @@ import {
 import { Guard } from './guard.ts'
 import { type ReplicationLimits, resolveLimits } from './limits.ts'
 import { optionsCodec } from './messages.ts'
+import { checkRate, RateLimit } from './rate-limit.ts'
 import {
   checkAuthenticated,
   checkMilliseconds,
@@ -68,6 +69,10 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   readonly remoteExtensions: RemoteExtensions<ProtocolStream>
   /** Bytes received. */
   bytesReceived = 0
+  /** What bounds the bytes a second that are sent to the remote. @internal */
+  readonly uploadLimit = new RateLimit()
+  /** What bounds the bytes a second that the remote is asked for. @internal */
+  readonly downloadLimit = new RateLimit()
   /** The timeout, if there is one; `timeout.ms` is its duration. */
   timeout: Timer | null = null
   /** The keepalive timer, if there is one. */
@@ -81,15 +86,19 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
 
   /**
    * @param initiator - the two sides must differ
-   * @param handlers - options and hooks
-   * @throws TypeError without a boolean, for a key pair that is not one, and for `requireAuthenticated` together with an option
+   * @param given - options and hooks
+   * @throws TypeError without a boolean, for options that are no object, for a key pair that is not one, and for `requireAuthenticated` together with an option
    * that makes it impossible; RangeError for a wrong limit
    */
-  constructor(initiator: boolean, handlers: ProtocolHandlers = {}) {
+  constructor(initiator: boolean, given?: ProtocolHandlers | null) {
     if (typeof initiator !== 'boolean') {
       throw argumentTypeError('Must specify initiator boolean in replication stream')
     }
+    const handlers = given ?? {}
+    if (typeof handlers !== 'object') throw argumentTypeError('options should be an object')
     const limits = resolveLimits(handlers.limits)
+    const uploadRate = checkRate(handlers.maxUploadRate, 'maxUploadRate')
+    const downloadRate = checkRate(handlers.maxDownloadRate, 'maxDownloadRate')
     checkAuthenticated(handlers)
     super({ highWaterMark: limits.outputHighWater })
     this.initiator = initiator
@@ -99,6 +108,8 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     this.noise = this.encrypted || handlers.noise !== false
     this.live = !!handlers.live
     this.limits = limits
+    this.uploadLimit.rate = uploadRate
+    this.downloadLimit.rate = downloadRate
     this.channelTable = new ChannelTable(this)
     this.extensions = new ExtensionRegistry<ProtocolStream>(this)
     this.remoteExtensions = this.extensions.remote()
@@ -177,6 +188,27 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
    */
   get truncated(): boolean {
     return this.state.truncated
+  }
+
+  /**
+   * Bytes a second that are sent to the remote: blocks of all feeds with their proofs. `Infinity`: no limit.
+   * Errors: TypeError, RangeError for what is not above 0.
+   */
+  get maxUploadRate(): number {
+    return this.uploadLimit.rate
+  }
+
+  set maxUploadRate(rate: number) {
+    this.uploadLimit.rate = checkRate(rate, 'maxUploadRate')
+  }
+
+  /** The same for what the remote is asked for. */
+  get maxDownloadRate(): number {
+    return this.downloadLimit.rate
+  }
+
+  set maxDownloadRate(rate: number) {
+    this.downloadLimit.rate = checkRate(rate, 'maxDownloadRate')
   }
 
   /** Number of feeds that either side has opened. */

@@ -1,7 +1,8 @@
-import { DDatabaseError } from '../errors.ts'
+import { DDatabaseError, type ErrorCode } from '../errors.ts'
 import { MemoryBits, TreeSet } from '../merkle/tree-set.ts'
 import type { RequestMessage } from './messages.ts'
 import type { Peer } from './peer.ts'
+import { answerSize, UploadMeter } from './rate-limit.ts'
 
 // Most blocks, and about most bytes, that are read together.
 const RUN_BLOCKS = 256
@@ -22,9 +23,11 @@ export class Uploader {
   private running = false
   private useless = 0
   private lastBytes = -1
+  private readonly meter: UploadMeter
 
   constructor(peer: Peer) {
     this.peer = peer
+    this.meter = new UploadMeter(() => peer.uploadLimits)
   }
 
   /** A request arrived. */
@@ -55,6 +58,7 @@ export class Uploader {
   /** Drops everything that waits. */
   stop(): void {
     this.queue.length = 0
+    this.meter.leave()
   }
 
   private async run(): Promise<void> {
@@ -97,6 +101,8 @@ export class Uploader {
       const { index, nodes: digest } = queue.shift()!
       const options = { digest, hash: false, tree: this.treeFor(digest) }
       const proof = content.proofSync(index, options) ?? (await content.proof(index, options))
+      const paused = this.meter.pass(answerSize(value, proof.nodes))
+      if (paused !== null) await paused
       if (!peer.uploading || peer.closed) return true
       peer.sendBlock(index, value, proof)
     }
@@ -137,11 +143,14 @@ export class Uploader {
     const value = request.hash || !present ? null : await content.block(index).catch(() => null)
     const hash = value === null
     const tree = compares ? undefined : this.treeFor(digest)
-    const proof = await content.proof(index, { digest, hash, tree }).catch(unlessDamaged)
+    const proof = await content.proof(index, { digest, hash, tree }).catch(unprovenBy)
+    const paused = typeof proof === 'string' ? null : this.meter.pass(answerSize(value, proof.nodes))
+    if (paused !== null) await paused
     if (!this.peer.uploading || this.peer.closed) return
-    // Nothing here proves it any more: others may be asked.
-    if (proof === null) {
-      this.peer.stream.unhave({ start: index })
+    if (typeof proof === 'string') {
+      // Nothing here proves it any more: others may be asked. Without a signature of the end nothing can be proven.
+      if (proof === 'ERR_SIGNATURE_NOT_FOUND') this.peer.setUploading(false)
+      else this.peer.stream.unhave({ start: index })
       return
     }
     if (value === null && !request.hash) this.peer.stream.unhave({ start: index })
@@ -150,14 +159,14 @@ export class Uploader {
   }
 }
 
-const UNPROVEN: ReadonlySet<unknown> = new Set([
+const UNPROVEN: ReadonlySet<unknown> = new Set<ErrorCode>([
   'ERR_NO_PROOF',
   'ERR_NODE_NOT_FOUND',
   'ERR_SIGNATURE_NOT_FOUND'
 ])
 
-/** Null if what would prove a block turned out to be damaged. */
-function unlessDamaged(error: unknown): null {
-  if (DDatabaseError.is(error) && UNPROVEN.has(error.code)) return null
+/** Why a block cannot be proven, if that is because something is damaged or missing here. */
+function unprovenBy(error: unknown): ErrorCode {
+  if (DDatabaseError.is(error) && UNPROVEN.has(error.code)) return error.code
   throw error
 }

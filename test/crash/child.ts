@@ -3,12 +3,12 @@
  * again when it is answered; lines of JSON, which are written at once.
  */
 import { writeSync } from 'node:fs'
-import ddatabase from '../../src/index.ts'
-import type { DurabilityMode } from '../../src/storage/durability.ts'
+import { ours } from '../helpers/ours.ts'
+import { published } from '../helpers/published.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 import { blockOf, type Line, type Work } from './lines.ts'
 
-const [folder, seed, durability] = process.argv.slice(2) as [string, string, DurabilityMode]
+const [folder, seed, durability, subject] = process.argv.slice(2) as [string, string, string, string]
 
 function say(line: Line): void {
   writeSync(1, `${JSON.stringify(line)}\n`)
@@ -16,9 +16,10 @@ function say(line: Line): void {
 
 async function work(): Promise<void> {
   const random = new SeededRandom(Number(seed))
-  const feed = ddatabase(folder, { durability })
+  const open = subject === 'published' ? published : ours()
+  const feed = open(folder, null, { durability })
   await feed.ready()
-  say({ begun: true, key: Buffer.from(feed.key!).toString('hex') })
+  say({ begun: true, key: feed.key.toString('hex') })
   for (;;) {
     const next = choose(random, feed.length)
     say({ asked: next })
@@ -26,7 +27,7 @@ async function work(): Promise<void> {
       if ('append' in next) await feed.append(next.append.map(blockOf))
       else if ('clear' in next) await feed.clear(...next.clear)
       else if ('truncate' in next) await feed.truncate(next.truncate)
-      else await feed.flush()
+      else await feed.call('flush')
       say({ answered: 'done' })
     } catch (error) {
       say({ answered: 'failed', code: (error as { code?: unknown }).code })

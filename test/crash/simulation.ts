@@ -2,10 +2,10 @@
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 import { checkAfter, type End } from './check.ts'
-import { author, copy, type Story } from './workload.ts'
+import { author, clone, copy, type Story } from './workload.ts'
 
-/** Kinds of work. */
-export type Kind = 'author' | 'copy'
+/** Kinds of work: of an author, of a copy that is given blocks, and of one that gets them from a peer. */
+export type Kind = 'author' | 'copy' | 'clone'
 
 /** One way to run. */
 export interface Plan {
@@ -15,7 +15,7 @@ export interface Plan {
 }
 
 /** All of them. */
-export const PLANS: readonly Plan[] = (['author', 'copy'] as const).flatMap((kind) =>
+export const PLANS: readonly Plan[] = (['author', 'copy', 'clone'] as const).flatMap((kind) =>
   (['process', 'disk'] as const).flatMap((durability) =>
     (['killed', 'powerless'] as const).map((end) => ({ kind, durability, end }))
   )
@@ -28,9 +28,9 @@ export class CrashFailure extends Error {}
 export async function tell(plan: Plan, seed: number, steps: number): Promise<Story> {
   const random = new SeededRandom(seed)
   const disk = { extraFiles: random.chance(0.7), immediate: random.chance(0.5) }
-  return plan.kind === 'author'
-    ? author(random, plan.durability, disk, steps)
-    : copy(random, plan.durability, disk, steps, new MemoryFiles())
+  if (plan.kind === 'author') return author(random, plan.durability, disk, steps)
+  const work = plan.kind === 'copy' ? copy : clone
+  return work(random, plan.durability, disk, steps, new MemoryFiles())
 }
 
 /** Ends a story at one moment. */
@@ -39,14 +39,15 @@ export async function crash(
   seed: number,
   story: Story,
   moment: number,
-  salt: number
+  salt: number,
+  steps: number
 ): Promise<string> {
   const random = new SeededRandom(seed * 1_000_003 + moment * 101 + salt)
   const files = story.disk[plan.end](moment, random)
   try {
     return await checkAfter(story, moment, plan.end, files)
   } catch (error) {
-    const replay = `CRASH=${[plan.kind, plan.durability, plan.end, seed, moment, salt].join(',')}`
+    const replay = `CRASH=${[plan.kind, plan.durability, plan.end, seed, moment, salt, steps].join(',')}`
     throw new CrashFailure(`${replay}\n${story.steps.join('\n')}\n${(error as Error).stack}`)
   }
 }

@@ -4,6 +4,7 @@ import type { FeedFace, OpenFeed } from '../helpers/feed-face.ts'
 import type { MemoryFiles } from '../helpers/memory-files.ts'
 import { naiveRoots, naiveTreeHash } from '../helpers/models.ts'
 import { ours } from '../helpers/ours.ts'
+import { connect, until } from '../helpers/replication-feeds.ts'
 import type { SeededRandom } from '../helpers/seeded-random.ts'
 import { type DiskOptions, SimulatedDisk } from './disk.ts'
 
@@ -222,6 +223,91 @@ export async function copy(
       core.storage.written = INTERVAL
     } else await teller.reopen({ durability, sparse: true })
   }
+  await source.close()
+  return story
+}
+
+/**
+ * The work of a copy that gets its blocks from a peer, over connections that end at any time: one by one, then also the
+ * length grows, and many at once.
+ */
+export async function clone(
+  random: SeededRandom,
+  durability: DurabilityMode,
+  options: DiskOptions,
+  steps: number,
+  files: MemoryFiles
+): Promise<Story> {
+  const source = open(files.factory())
+  await source.ready()
+  const disk = new SimulatedDisk(options)
+  const feed = open(disk.factory(), source.key, { durability, sparse: true })
+  await feed.ready()
+  const story: Story = {
+    disk,
+    durability,
+    states: [],
+    writer: false,
+    key: source.key,
+    secretKey: null,
+    opened: disk.now,
+    steps: []
+  }
+  const teller = new Teller(story, random, feed)
+  teller.begin([], [], -1).acknowledged = -1
+  const blocks: Buffer[] = []
+  let connection = connect(source, feed, { live: true, encrypted: false, noise: false })
+  // Blocks that were asked for, and when. Calls may be answered before the event, which says that a block is safe.
+  const wanted = new Map<number, number>()
+  const listen = () => {
+    teller.feed.feed.on('download', (index: unknown) => {
+      const asked = wanted.get(index as number) ?? 0
+      wanted.delete(index as number)
+      const { length } = teller.feed
+      const present = Array.from({ length }, (_, at) => at === index || teller.last.present[at] === true)
+      teller.begin(blocks.slice(0, length), present, asked).acknowledged = disk.now
+    })
+  }
+  listen()
+  const fetch = async (start: number, end: number, call: () => Promise<unknown>): Promise<void> => {
+    for (let block = start; block < end; block++) {
+      if (teller.last.present[block] !== true) wanted.set(block, disk.now)
+    }
+    await call()
+    await until(() => wanted.size === 0, `the events of ${[...wanted.keys()].join(', ')}`)
+  }
+  for (let i = 0; i < steps; i++) {
+    if (blocks.length === 0 || random.chance(0.25)) {
+      const more = teller.newBlocks(1 + random.below(7))
+      await source.append(more)
+      blocks.push(...more)
+    }
+    const what = random.next()
+    const { length } = teller.feed
+    if (what < 0.5 || length === 0) {
+      const block = random.below(blocks.length)
+      story.steps.push(`get ${block} of ${blocks.length}`)
+      await fetch(block, block + 1, () => teller.feed.get(block))
+    } else if (what < 0.7) {
+      const start = random.below(length)
+      const end = Math.min(length, start + 1 + random.below(12))
+      story.steps.push(`download ${start} … ${end}`)
+      // Linear, so that a seed tells the same story each time.
+      await fetch(start, end, () => teller.feed.call('download', { start, end, linear: true }))
+    } else if (what < 0.78) await teller.clear()
+    else if (what < 0.86) {
+      const { core } = teller.feed.feed as unknown as { core: { storage: { written: number } } }
+      core.storage.written = INTERVAL
+    } else {
+      await connection.cut()
+      if (what > 0.93) {
+        await teller.reopen({ durability, sparse: true })
+        listen()
+      }
+      connection = connect(source, teller.feed, { live: true, encrypted: false, noise: false })
+    }
+  }
+  await connection.cut()
   await source.close()
   return story
 }

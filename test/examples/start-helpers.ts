@@ -30,14 +30,19 @@ export interface Running {
   /** Waits for some output, and answers what was found; rejects if the process ends without it. */
   says(what: RegExp): Promise<RegExpExecArray>
   kill(signal: NodeJS.Signals): void
+  /** Writes to its input. */
+  types(text: string): void
   ended: Promise<Ended>
 }
 
-/** Starts the command. It is killed at the end of the test if it still runs then. */
-export async function begin(t: Test, args: string[]): Promise<Running> {
+/** Starts the command, or another example. It is killed at the end of the test if it still runs then. */
+export async function begin(t: Test, args: string[], program = 'start.ts'): Promise<Running> {
   const temporary = await temporaryFolder(t)
   const env = { ...process.env, TMPDIR: temporary, TEMP: temporary, TMP: temporary }
-  const child = spawn(process.execPath, ['--import', 'tsx', 'examples/start.ts', ...args], { cwd: ROOT, env })
+  const child = spawn(process.execPath, ['--import', 'tsx', `examples/${program}`, ...args], {
+    cwd: ROOT,
+    env
+  })
   t.teardown(() => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
   })
@@ -80,7 +85,8 @@ export async function begin(t: Test, args: string[]): Promise<Running> {
   return {
     says,
     ended: within(ended, `the process ${args.join(' ')}`, PATIENCE),
-    kill: (signal) => void child.kill(signal)
+    kill: (signal) => void child.kill(signal),
+    types: (text) => void child.stdin.write(text)
   }
 }
 

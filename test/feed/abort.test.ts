@@ -154,7 +154,8 @@ test('abort: calls that are answered leave no listener', async (t) => {
   await feed.update({ minLength: 6, signal })
   await feed.seek(2, { signal })
   await feed.download({ start: 0, end: 3, signal })
-  t.deepEqual({ ...(await feed.audit({ signal })) }, { valid: 3, invalid: 0 })
+  const { valid, invalid } = await feed.audit({ signal })
+  t.deepEqual([valid, invalid], [3, 0])
   t.equal(listeners(signal), 0, 'at once')
 
   const waiting = [
@@ -275,7 +276,8 @@ test('abort: an audit changes nothing', async (t) => {
   controller.abort()
   t.equal((await audit).code, 'ERR_REQUEST_CANCELLED')
   t.equal(feed.has(2), true, 'the block is not forgotten')
-  t.deepEqual({ ...(await within(feed.audit({}), 'audit')) }, { valid: 5, invalid: 1 })
+  const { valid, invalid } = await within(feed.audit({}), 'audit')
+  t.deepEqual([valid, invalid], [5, 1])
   t.equal(feed.has(2), false)
   await feed.close()
 })

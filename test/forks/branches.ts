@@ -5,7 +5,6 @@ import type { ForkProof } from '../../src/index.ts'
 import { verifyFork } from '../../src/index.ts'
 import type { FeedFace } from '../helpers/feed-face.ts'
 import { Bench, blocksOf, type Connection, complete, connect } from '../helpers/replication-feeds.ts'
-import type { CodedError } from '../helpers/replication-pipes.ts'
 import {
   OURS,
   OURS_HYPERCORE,
@@ -53,6 +52,11 @@ export class Author {
     return this.#write(this.others, {}, batches)
   }
 
+  /** A device with the other implementation that takes nothing from peers, to be used with {@link insist}. */
+  async stubbornDevice(...batches: readonly string[][]): Promise<FeedFace> {
+    return this.#write(this.others, { downloading: false }, batches)
+  }
+
   async #write(bench: Bench, options: object, batches: readonly string[][]): Promise<FeedFace> {
     const feed = await bench.feed(Buffer.from(this.key), {
       secretKey: Buffer.from(this.pair.secretKey),
@@ -90,14 +94,14 @@ export function remembered(face: FeedFace): readonly ForkProof[] {
   return (face.feed as unknown as { forks: readonly ForkProof[] }).forks
 }
 
-/** Connects two feeds for good; how the stream of the first one ends. */
+/** Connects two feeds for good; with which code it ends. Of two of ours, one ends it, and the other one's stream is closed by that. */
 export function meet(
   feed: FeedFace,
   other: FeedFace,
   options: object = {}
-): Connection & { end: Promise<CodedError | null> } {
+): Connection & { end: Promise<string | undefined> } {
   const connection = connect(feed, other, { live: true, ...options })
-  const end = connection.ends.then(([error]) => error)
+  const end = connection.ends.then(([here, there]) => (here ?? there)?.code)
   return { ...connection, end }
 }
 
@@ -133,6 +137,12 @@ export async function checkIs(
 ): Promise<void> {
   t.deepEqual(await blocksOf(feed), blocks, `${what} has its branch, and nothing else`)
   t.deepEqual({ ...(await feed.audit()) }, { valid: blocks.length, invalid: 0 }, `${what} is sound`)
+}
+
+/** Appends whatever the device has heard of other histories: ours would refuse, published ones know nothing of them. */
+export async function insist(device: FeedFace, blocks: string[]): Promise<void> {
+  if ('forks' in device.feed) await device.call('append', blocks, { force: true })
+  else await device.append(blocks)
 }
 
 /** Lets everything that is under way happen. */

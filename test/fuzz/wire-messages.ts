@@ -42,7 +42,8 @@ const NUMBERS = [
   2 ** 63
 ]
 
-function varint(value: number): Buffer {
+/** An unsigned varint. */
+export function varint(value: number): Buffer {
   const bytes: number[] = []
   for (let rest = value; ; rest = Math.floor(rest / 128)) {
     bytes.push(rest < 128 ? rest : (rest % 128) + 128)
@@ -50,8 +51,11 @@ function varint(value: number): Buffer {
   }
 }
 
-const uint = (field: number, value: number): Buffer => Buffer.concat([varint(field * 8), varint(value)])
-const bytes = (field: number, value: Uint8Array): Buffer =>
+/** A field with a number. */
+export const uint = (field: number, value: number): Buffer =>
+  Buffer.concat([varint(field * 8), varint(value)])
+/** A field with bytes. */
+export const bytes = (field: number, value: Uint8Array): Buffer =>
   Buffer.concat([varint(field * 8 + 2), varint(value.byteLength), value])
 
 /** A frame around a message body. */

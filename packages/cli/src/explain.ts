@@ -30,6 +30,11 @@ const CORE: Readonly<Record<string, Told>> = {
     'damage',
     'The feed in $ is damaged; `ddatabase audit --repair` gives up what cannot be mended, and `ddatabase sync` fetches it again.'
   ],
+  ERR_BLOCK_DAMAGED: [
+    'damage',
+    'A block of the feed in $ is damaged; `ddatabase audit` forgets it, and `ddatabase sync` fetches it again.'
+  ],
+  ERR_FORK: ['damage', 'The key of this feed has signed another history; ask its author which one is right.'],
   ERR_NOT_WRITABLE: [
     'feed',
     'The feed in $ cannot be appended to: its secret key is not here, only its author has it.'

@@ -5,6 +5,7 @@ import { aborted } from './interrupt.ts'
 import type { Network, Remedy } from './network.ts'
 import type { Progress } from './progress.ts'
 import type { BlockRange } from './range.ts'
+import { size } from './units.ts'
 
 /** What is to be fetched. */
 export interface Wanted {
@@ -61,9 +62,12 @@ export async function fetchWanted(
   }
 }
 
-/** Fetches everything that is wanted as it is appended, until Ctrl-C. */
-export async function follow(network: Network, wanted: Wanted, { signal }: Context): Promise<void> {
+/** Fetches everything that is wanted as it is appended, and tells of it, until Ctrl-C. */
+export async function follow(network: Network, wanted: Wanted, { out, signal }: Context): Promise<void> {
   const { feed } = network
+  feed.on('download', (index, { byteLength: bytes }) => {
+    out.event(`Block ${index} has come, ${size(bytes)}.`, { event: 'block', index, bytes }).catch(() => {})
+  })
   if (!wanted.sparse) feed.download({ start: wanted.range?.start ?? 0, end: -1, signal }).then(null, () => {})
   else void keepUp(feed, signal)
   await aborted(signal)

@@ -57,6 +57,9 @@ export function swarmOptions<A extends CommonArguments>(parser: Argv<A>) {
     })
 }
 
+// After so many connections that brought nothing it is not worth trying any more.
+const MOST_BROKEN = 5
+
 const STORAGE_CODES: ReadonlySet<string> = new Set(['ERR_STORAGE', 'ERR_WRITE_REFUSED'])
 
 /** A clause that tells what is left and what the next run does. */
@@ -79,6 +82,9 @@ export class Network {
   #failed = 0
   #error: Failure | null = null
   #fatal: Failure | null = null
+  // Connections that broke since the last block, and why the last one did.
+  #broken = 0
+  #reason: Error | null = null
   #last = performance.now()
   #timer: NodeJS.Timeout | null = null
   readonly #waiting = new Set<{ reject(error: Failure): void; remedy: Remedy }>()
@@ -152,6 +158,7 @@ export class Network {
     if (signal.aborted) return interruption(signal, remedy())
     if (this.#fatal !== null) return this.#fatal
     if (this.#hopeless()) return this.#noPeer(remedy)
+    if (this.#broken >= MOST_BROKEN) return this.#onlyBreaks(remedy)
     return performance.now() - this.#last > this.#timeout ? this.#nothingComes(remedy) : null
   }
 
@@ -172,6 +179,10 @@ export class Network {
         await this.patiently(this.feed.update({ ifAvailable: true, force: true }), remedy)
       } catch (error) {
         if (!DDatabaseError.is(error) || error.code !== 'ERR_UPDATE_NOT_AVAILABLE') throw error
+        if (this.peers > 0) continue
+        // The peer has gone before it could tell: that says nothing about the feed.
+        await this.firstPeer(remedy)
+        length = -1
       }
     }
   }
@@ -180,6 +191,9 @@ export class Network {
     const { swarm, feed } = this
     const { out } = this.#context
     const touch = (): void => this.#touch()
+    feed.on('download', () => {
+      this.#broken = 0
+    })
     this.#context.signal.addEventListener('abort', this.#look)
     feed.on('download', touch)
     feed.on('peer-open', touch)
@@ -193,6 +207,9 @@ export class Network {
     // What cannot be stored ends the connection that it came on; no other one would be of any use.
     swarm.on('disconnection', (_connection, reason) => {
       if (DDatabaseError.is(reason) && STORAGE_CODES.has(reason.code)) this.#fatal ??= explain(reason)
+      if (reason === null) return
+      this.#broken++
+      this.#reason = reason
     })
     this.#joined = swarm.join(feed)
     for (const address of this.#addresses) {
@@ -225,6 +242,12 @@ export class Network {
       'network',
       `Who answers at ${this.#addresses.join(', ')} does not have this feed; check the key.`
     )
+  }
+
+  #onlyBreaks(remedy: Remedy): Failure {
+    const { message } = this.#reason!
+    const sentence = `The connections to peers break again and again (${message}).`
+    return new Failure('network', withRemedy(sentence, remedy), this.#reason)
   }
 
   #nothingComes(remedy: Remedy): Failure {

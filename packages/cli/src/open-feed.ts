@@ -2,6 +2,8 @@ import { access, readdir } from 'node:fs/promises'
 import { Feed, type FeedOptions } from 'ddatabase'
 import { Failure } from './exit.ts'
 import { about, explain } from './explain.ts'
+import type { Output } from './output.ts'
+import { tellTrouble } from './trouble.ts'
 
 const FEED_FILES: ReadonlySet<string> = new Set([
   'key',
@@ -29,7 +31,7 @@ export async function contentOf(folder: string): Promise<FolderContent> {
 }
 
 /** Opens the feed that is in a folder; never makes one. Fails with exit code 3 if there is none. */
-export async function openFeed(folder: string, options: FeedOptions = {}): Promise<Feed> {
+export async function openFeed(out: Output, folder: string, options: FeedOptions = {}): Promise<Feed> {
   const content = await contentOf(folder)
   if (content !== 'feed') {
     const what = content === 'other' ? 'is no feed' : (await exists(folder)) ? 'is empty' : 'does not exist'
@@ -38,11 +40,12 @@ export async function openFeed(folder: string, options: FeedOptions = {}): Promi
       `The folder ${folder} ${what}; make a feed with \`ddatabase create\` or \`ddatabase clone\`, or check the path.`
     )
   }
-  return open(folder, null, { createIfMissing: false, ...options })
+  return open(out, folder, null, { createIfMissing: false, ...options })
 }
 
 /** Opens a feed, or makes one in a folder that is empty or absent. Fails with exit code 3 if the folder holds else. */
 export async function openOrMakeFeed(
+  out: Output,
   folder: string,
   key: Uint8Array | null,
   options: FeedOptions = {}
@@ -53,11 +56,17 @@ export async function openOrMakeFeed(
       `The folder ${folder} holds other files; name one that is empty or does not exist.`
     )
   }
-  return open(folder, key, options)
+  return open(out, folder, key, options)
 }
 
-async function open(folder: string, key: Uint8Array | null, options: FeedOptions): Promise<Feed> {
+async function open(
+  out: Output,
+  folder: string,
+  key: Uint8Array | null,
+  options: FeedOptions
+): Promise<Feed> {
   const feed = new Feed(folder, key, options)
+  tellTrouble(feed, folder, out)
   try {
     await feed.ready()
     return feed

@@ -50,7 +50,9 @@ export class Output {
     this.colors = pc.createColors(wantsColor(streams.stdout, options.color))
     this.noteColors = pc.createColors(wantsColor(streams.stderr, options.color))
     // Whoever reads along may go at any time. What that means is decided where something is written.
-    for (const stream of [streams.stdout, streams.stderr]) stream.on('error', () => {})
+    for (const stream of [streams.stdout, streams.stderr]) {
+      if (stream.listenerCount('error') === 0) stream.on('error', () => {})
+    }
   }
 
   /** Bytes of a result, exactly. Waits for a slow reader. Errors: a `Failure` of kind `pipe` if the reader is gone. */

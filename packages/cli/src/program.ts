@@ -133,6 +133,10 @@ export async function interpret(
 }
 
 function sentence(message: string): string {
-  const line = restoreText(message).trim().split('\n').join(' ')
-  return /[.?!]$/.test(line) ? line : `${line}; see ddatabase --help.`
+  const line = restoreText(message)
+    .trim()
+    .split('\n')
+    .join(' ')
+    .replace(/^Did you mean (\w+)\?$/, 'There is no such command; did you mean $1?')
+  return /[.?]$/.test(line) ? line : `${line}; see ddatabase --help.`
 }

@@ -33,7 +33,7 @@ export async function reading<T>(
 ): Promise<T> {
   const { feed: word } = args
   if (!isKey(word)) {
-    return using(await openFeed(word, { sparse: true }), word, (feed) =>
+    return using(await openFeed(context.out, word, { sparse: true }), word, (feed) =>
       work({ feed, remote: false, patiently: (waiting) => waiting })
     )
   }

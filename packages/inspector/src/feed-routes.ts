@@ -121,7 +121,7 @@ export function feedRoutes(watches: readonly FeedWatch[]): Hono<Variables> {
   })
 
   routes.post('/audit', (context) => {
-    context.var.watch.startAudit()
+    context.var.watch.startAudit(context.req.query('repair') === '1')
     return context.json(context.var.watch.detail().audit, 202)
   })
 

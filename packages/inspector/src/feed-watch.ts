@@ -129,23 +129,16 @@ export class FeedWatch {
     }
   }
 
-  /** Begins an audit, unless one is running. */
-  startAudit(): void {
+  /** Begins an audit, unless one is running. What it finds comes as events, too. */
+  startAudit(repair: boolean): void {
     if (this.#audit?.running) return
-    this.#audit = new AuditJob(this.feed, (start, end) => {
-      this.damaged.add(start, end)
-      this.revision++
-      this.#warn(
-        'damage',
-        `An audit found blocks damaged: ${range(start, end)}. They are not given out any more.`
-      )
-    })
+    this.#audit = new AuditJob(this.feed, repair)
     this.#audit.done.then(() => {
       this.revision++
     })
   }
 
-  /** Ends an audit before it has changed anything. */
+  /** Ends an audit early. */
   cancelAudit(): void {
     this.#audit?.cancel()
   }

@@ -55,13 +55,19 @@ export interface PeerSummary {
 /** An audit, running or done. */
 export interface AuditState {
   state: 'running' | 'done' | 'failed' | 'cancelled'
-  /** Blocks looked at, of `total`; null if that is not known. */
-  checked: number | null
+  /** Blocks looked at, of `total`. */
+  checked: number
   total: number
+  /** Blocks that are as they were signed, and those that were not and are not here any more. */
   valid: number
   invalid: number
-  /** Why it failed, or what else it found. */
-  note: string | null
+  /** Places where something did not hold, and how many of them were mended. */
+  damaged: number
+  repaired: number
+  /** The first of those places, in words. */
+  places: string[]
+  /** Why it failed. */
+  error: string | null
 }
 
 /** The feed that the page looks at. */

@@ -54,11 +54,12 @@ export async function startServer(options: ServerOptions): Promise<InspectorServ
     context.json({ code: 'NOT_FOUND', message: 'There is nothing here' } satisfies Failure, 404)
   )
   app.get('/launch/:secret', (context) => {
-    const known = launch
-    launch = null
-    if (known === null || Date.now() > known.until || !sameToken(context.req.param('secret'), known.secret)) {
-      return context.json({ code: 'TOKEN', message: 'This address was used already' } satisfies Failure, 403)
+    const given = context.req.param('secret')
+    if (launch === null || Date.now() > launch.until || !sameToken(given, launch.secret)) {
+      const text: Failure = { code: 'TOKEN', message: 'This address does not work any more' }
+      return context.json(text, 403)
     }
+    launch = null
     return context.redirect(`/${token}/`, 303)
   })
 

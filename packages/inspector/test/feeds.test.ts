@@ -6,6 +6,7 @@ import RandomAccessMemory from 'random-access-memory'
 import test, { type Test } from 'tape'
 import { temporaryFolder } from '../../../test/helpers/folders.ts'
 import { within } from '../../../test/helpers/watchdog.ts'
+import { AuditJob } from '../src/audit-job.ts'
 import type {
   AuditState,
   BlockRow,
@@ -461,6 +462,25 @@ test('feeds: an audit can be cancelled, and one runs at a time', async (t) => {
   await state('POST')
   const again = await followed(url, ({ audit }) => audit !== null && audit.state !== 'running')
   t.deepEqual([again.audit!.state, again.audit!.valid, again.audit!.checked], ['done', 500, 500])
+})
+
+test('feeds: an audit tells how far it is', async (t) => {
+  const feed = await memoryFeed(
+    t,
+    Array.from({ length: 300 }, () => Buffer.alloc(50_000, 1))
+  )
+  const job = new AuditJob(feed, true)
+  const seen = new Set<number>()
+  while (job.running) {
+    seen.add(job.report().checked)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await job.done
+  t.ok(
+    [...seen].some((checked) => checked > 0 && checked < 300),
+    `looked at ${[...seen].join(', ')}`
+  )
+  t.equal(job.report().checked, 300)
 })
 
 test('feeds: peers, what each has, wants and owes, and blocks on their way', async (t) => {

@@ -1,10 +1,16 @@
 /** Who may ask: names, origins, tokens, and what every answer says to the browser. */
+
+import { readFile, writeFile } from 'node:fs/promises'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
+import path from 'node:path'
 import ddatabase, { type Feed } from 'ddatabase'
 import RandomAccessMemory from 'random-access-memory'
 import test, { type Test } from 'tape'
+import { temporaryFolder } from '../../../test/helpers/folders.ts'
+import { within } from '../../../test/helpers/watchdog.ts'
 import { inspect, inspectWith } from '../src/inspect.ts'
+import { openCommand } from '../src/open-browser.ts'
 import { openWindow } from './helpers/open-window.ts'
 import { request, send } from './helpers/requests.ts'
 
@@ -240,6 +246,45 @@ test('guard: random tokens, ports in use, and closing', async (t) => {
   await ended
   t.equal(feed.closed, false, 'the feed stays open')
   t.equal(await feed.append(Buffer.from('more')), 2)
+})
+
+test('guard: the browser is started with an address that works once', async (t) => {
+  const folder = await temporaryFolder(t)
+  const [command] = openCommand(process.platform, '')
+  const noted = path.join(folder, 'noted')
+  await writeFile(
+    path.join(folder, command),
+    `#!/bin/sh\nprintf %s "$1" > "${noted}.part" && mv "${noted}.part" "${noted}"\n`,
+    { mode: 0o755 }
+  )
+  const before = process.env.PATH
+  process.env.PATH = `${folder}${path.delimiter}${before}`
+  t.teardown(() => {
+    process.env.PATH = before
+  })
+  const { url } = await openWindow(t, await author(t), { open: true })
+  const launched = await within(
+    (async () => {
+      for (;;) {
+        const text = await readFile(noted, 'utf8').catch(() => null)
+        if (text !== null) return text
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+    })(),
+    'the browser'
+  )
+  t.notOk(
+    launched.includes(new URL(url).pathname.split('/')[1]!),
+    'the arguments of programs are no place for the token'
+  )
+  const first = await request(launched)
+  t.equal(first.status, 303)
+  t.equal(new URL(first.headers.location!, launched).href, url)
+  t.equal((await request(launched)).status, 403, 'a second time it does not work')
+
+  process.env.PATH = path.join(folder, 'nothing')
+  const other = await openWindow(t, await author(t), { open: true })
+  t.equal((await request(other.url)).status, 200, 'no browser is no failure')
 })
 
 test('guard: a package that was not built says so', async (t) => {

@@ -133,12 +133,12 @@ export class Discovery {
   async close(milliseconds: number): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    const deadline = Date.now() + milliseconds
     this.#queue.clear()
     const topics = [...this.#topics.values()]
     this.#topics.clear()
     const swarm = await this.#starting?.catch(() => null)
     if (milliseconds > 0) {
-      // Searches that are under way end here and do not take places of the queue.
       const queue = new JobQueue(Math.min(LEAVING, this.#host.settings.parallel))
       await untilTimeout(
         Promise.all(topics.map((topic) => queue.add(0, () => this.#end(topic)))),
@@ -146,8 +146,17 @@ export class Discovery {
       )
       queue.clear()
     }
-    for (const topic of topics) this.#release(topic)
-    await swarm?.destroy({ force: true }).catch(() => {})
+    if (swarm) await this.#leaveNetwork(swarm, Math.max(0, deadline - Date.now()))
+    // Their timers would keep the process running. On a node that is no more this takes no time.
+    await Promise.all(topics.map((topic) => this.#end(topic)))
+  }
+
+  async #leaveNetwork(swarm: Hyperswarm, milliseconds: number): Promise<void> {
+    // A node that serves says goodbye to those that know its address, who may not answer.
+    const left = swarm.destroy({ force: true }).catch(() => {})
+    await untilTimeout(left, milliseconds)
+    await swarm.dht.destroy({ force: true }).catch(() => {})
+    await left
   }
 
   #search(topic: Topic): Promise<void> {

@@ -42,6 +42,7 @@ export interface HyperDht extends EventEmitter {
   readonly online: boolean
   /** The other nodes that are known. */
   readonly nodes: { readonly length: number }
+  destroy(options: { force: boolean }): Promise<void>
 }
 
 /** How Hyperswarm is started. */

@@ -16,14 +16,22 @@ export type Bootstrap = { host: string; port: number }[]
 /** A swarm on loopback that is closed at the end of the test; without Hyperswarm unless `bootstrap` is given. */
 export function makeSwarm(t: Test, options: SwarmOptions = {}): Swarm {
   const swarm = new Swarm({ dht: options.bootstrap !== undefined, host: LOOPBACK, ...options })
+  const swarms = swarmsOf.get(t) ?? []
+  swarmsOf.set(t, [...swarms, swarm])
   t.teardown(() => swarm.close())
   return swarm
 }
 
+// Swarms have to leave a network before it goes.
+const swarmsOf = new WeakMap<Test, Swarm[]>()
+
 /** A network of nodes on loopback. */
 export async function makeNetwork(t: Test, size = 10): Promise<Bootstrap> {
   const network = await createTestnet(size, { host: LOOPBACK })
-  t.teardown(() => network.destroy())
+  t.teardown(async () => {
+    await Promise.all((swarmsOf.get(t) ?? []).map((swarm) => swarm.close()))
+    await network.destroy()
+  })
   return network.bootstrap
 }
 

@@ -55,7 +55,7 @@ export const append = command({
     const encode = encoder(encoding ?? (json ? 'json' : 'utf-8'))
     // Before the feed is opened: a wrong value changes nothing.
     const given = values.map((value, i) => encode(Buffer.from(value), `Value ${i + 1}`))
-    await using(await openFeed(dir, { sparse: true }), dir, async (feed) => {
+    await using(await openFeed(context.out, dir, { sparse: true }), dir, async (feed) => {
       if (!feed.writable) throw new Failure('feed', readOnly(dir))
       const first = feed.length
       try {

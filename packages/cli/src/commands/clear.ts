@@ -27,7 +27,7 @@ export const clear = command({
       }),
   async run({ dir, range, force }, { out }) {
     const { start, end } = parseRange(range)
-    await using(await openFeed(dir, { sparse: true }), dir, async (feed) => {
+    await using(await openFeed(out, dir, { sparse: true }), dir, async (feed) => {
       const last = Math.min(end ?? feed.length, feed.length)
       if (start >= last) {
         throw new Failure(

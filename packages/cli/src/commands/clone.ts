@@ -33,7 +33,7 @@ export const clone = command({
     const wanted = wantedOf(args)
     const key = parseKey(args.key)
     const isNew = (await contentOf(dir)) !== 'feed'
-    const feed = await openOrMakeFeed(dir, key, { sparse: true })
+    const feed = await openOrMakeFeed(context.out, dir, key, { sparse: true })
     try {
       await using(feed, dir, async () => {
         if (feed.writable) {

@@ -16,7 +16,7 @@ export const create = command({
     if ((await contentOf(dir)) === 'feed') {
       throw new Failure('feed', `There is a feed in ${dir} already; append to it, or name another folder.`)
     }
-    await using(await openOrMakeFeed(dir, null), dir, async (feed) => {
+    await using(await openOrMakeFeed(out, dir, null), dir, async (feed) => {
       await feed.flush()
       const key = hex(feed.key)
       out.note(`A new feed in ${dir}. Its key, for those who may read it:`)

@@ -40,8 +40,8 @@ export const importFiles = command({
     }
     const isNew = (await contentOf(dir)) !== 'feed'
     const feed = isNew
-      ? await openOrMakeFeed(dir, null, { sparse: true })
-      : await openFeed(dir, { sparse: true })
+      ? await openOrMakeFeed(out, dir, null, { sparse: true })
+      : await openFeed(out, dir, { sparse: true })
     await using(feed, dir, async () => {
       if (!feed.writable) {
         throw new Failure(

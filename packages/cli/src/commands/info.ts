@@ -14,7 +14,7 @@ export const info = command({
   ],
   options: (parser) => feedFolder(parser),
   async run({ dir }, { out }) {
-    await using(await openFeed(dir, { sparse: true }), dir, async (feed) => {
+    await using(await openFeed(out, dir, { sparse: true }), dir, async (feed) => {
       const { length, byteLength, writable, live, recovery } = feed
       const present = feed.downloaded()
       const files = (await manifestOf(feed))?.entries.length ?? null

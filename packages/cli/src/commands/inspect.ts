@@ -48,7 +48,7 @@ export const inspect = command({
       return
     }
     const online = args.online || args.connect !== undefined
-    await using(await openFeed(args.feed, { sparse: true }), args.feed, (feed) =>
+    await using(await openFeed(context.out, args.feed, { sparse: true }), args.feed, (feed) =>
       online ? Network.join(feed, args, context).during(() => show(feed, args.feed)) : show(feed, args.feed)
     )
   }

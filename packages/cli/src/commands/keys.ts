@@ -30,14 +30,14 @@ export const keys = command({
       const secretKey = parseSecret(await about(file ?? 'the standard input', () => readText(file, stdin)))
       // The second half of the secret key is the public one.
       const key = secretKey.subarray(32)
-      await using(await openOrMakeFeed(dir, key, { secretKey, sparse: true }), dir, async (feed) => {
+      await using(await openOrMakeFeed(out, dir, key, { secretKey, sparse: true }), dir, async (feed) => {
         await feed.flush()
         const words = `The feed in ${dir} can be appended to, with ${feed.length} blocks here. Fetch what peers have before you append.`
         await out.result(words, { dir, key: hex(feed.key), writable: feed.writable, length: feed.length })
       })
       return
     }
-    await using(await openFeed(dir, { sparse: true }), dir, async (feed) => {
+    await using(await openFeed(out, dir, { sparse: true }), dir, async (feed) => {
       const [key, discoveryKey] = [hex(feed.key), hex(feed.discoveryKey)]
       if (action === 'show') {
         const rows = [

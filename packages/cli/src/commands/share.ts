@@ -43,7 +43,7 @@ export const share = command({
     const port = parsePort(args.port, '--port')
     const wsPort = parsePort(args.wsPort, '--ws-port')
     const options = toSwarmOptions(args)
-    await using(await openFeed(dir, { sparse: true }), dir, async (feed) => {
+    await using(await openFeed(context.out, dir, { sparse: true }), dir, async (feed) => {
       const swarm = new Swarm(options)
       try {
         await about(`port ${port}`, () => swarm.listen({ port }))

@@ -16,7 +16,7 @@ export const sync = command({
     const { dir } = args
     const wanted = wantedOf(args)
     // Of an author's feed as well: blocks may have been cleared, or a longer history be with others.
-    await using(await openFeed(dir, { sparse: true, downloading: true }), dir, (feed) =>
+    await using(await openFeed(context.out, dir, { sparse: true, downloading: true }), dir, (feed) =>
       copy(feed, dir, wanted, args, context)
     )
   }

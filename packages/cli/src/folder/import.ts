@@ -157,7 +157,7 @@ class Import {
         const batch = await readBlocks(handle, offset, Math.min(found.size - offset, BATCH_BYTES), shown)
         const whole = await this.#put(batch)
         // What an earlier run had appended of this file is of other content: it is appended from its start.
-        if (!whole) return this.#again(handle, found, entry, restart)
+        if (!whole) return await this.#again(handle, found, entry, restart)
       }
       await checkUnchanged(handle, found)
       return entry

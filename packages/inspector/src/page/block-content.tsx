@@ -8,7 +8,7 @@ import { Card, Problem, State } from './parts.tsx'
 import { linkTo, type Route } from './route.ts'
 import { imageType, jsonOf, type Kind, kindOf, textOf } from './sniff.ts'
 
-/** What is shown of a large block at once, in bytes, and as much more each time. */
+/** What is shown of a large block at once, in bytes of text. */
 const SHOWN = 64 * 1024
 /** The ways to show a block, in the order of their buttons. */
 const KINDS: Kind[] = ['text', 'json', 'hex', 'image']
@@ -89,25 +89,23 @@ function Absent({ base, state }: { base: string; state: BlockState }) {
 }
 
 function Shown({ content, kind, block }: { content: Uint8Array; kind: Kind; block: number }) {
-  const [limit, setLimit] = useState(SHOWN)
-  const part = content.subarray(0, limit)
+  const [steps, setSteps] = useState(1)
+  // A byte takes more room as digits than as a letter.
+  const limit = (kind === 'hex' ? SHOWN / 4 : SHOWN) * steps
+  if (kind === 'image') return <Picture content={content} block={block} />
   return (
     <>
-      {kind === 'image' ? (
-        <Picture content={content} block={block} />
-      ) : (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what is scrolled with the pointer is scrolled with keys
-        <section class="scroll shown" tabIndex={0} aria-label={`Block ${block} as ${NAMES[kind]}`}>
-          {kind === 'hex' ? (
-            <HexTable content={part} />
-          ) : (
-            <Text content={content} limit={limit} json={kind === 'json'} />
-          )}
-        </section>
-      )}
-      {kind !== 'image' && content.byteLength > limit && (
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what is scrolled with the pointer is scrolled with keys */}
+      <section class="scroll shown" tabIndex={0} aria-label={`Block ${block} as ${NAMES[kind]}`}>
+        {kind === 'hex' ? (
+          <HexTable content={content} limit={limit} />
+        ) : (
+          <Text content={content} limit={limit} json={kind === 'json'} />
+        )}
+      </section>
+      {content.byteLength > limit && (
         <p class="actions">
-          <button type="button" onClick={() => setLimit(limit * 4)}>
+          <button type="button" onClick={() => setSteps(steps * 4)}>
             Show more
           </button>
           <span class="soft">
@@ -123,17 +121,17 @@ function Shown({ content, kind, block }: { content: Uint8Array; kind: Kind; bloc
 function Text({ content, limit, json }: { content: Uint8Array; limit: number; json: boolean }) {
   const text = useMemo(() => {
     if (!json) return new TextDecoder().decode(content.subarray(0, limit))
-    return jsonOf(textOf(content))?.slice(0, limit) ?? null
+    const indented = jsonOf(textOf(content))
+    return content.byteLength > limit ? (indented?.slice(0, limit) ?? null) : indented
   }, [content, limit, json])
   return text === null ? <p>This block is no JSON.</p> : <pre>{text}</pre>
 }
 
-function HexTable({ content }: { content: Uint8Array }) {
-  const lines = useMemo(() => hexDump(content, SHOWN / 4), [content])
+function HexTable({ content, limit }: { content: Uint8Array; limit: number }) {
+  const lines = useMemo(() => hexDump(content, limit), [content, limit])
   return (
     <pre class="hex-dump">
       {lines.map(({ offset, hex, text }) => `${offset}  ${hex.padEnd(47)}  ${text}\n`)}
-      {content.byteLength > SHOWN / 4 ? `… ${bytes(content.byteLength - SHOWN / 4)} more\n` : ''}
     </pre>
   )
 }

@@ -262,12 +262,5 @@ function TreeNode(props: {
     </g>
   )
   if (node.block === null || !props.exists) return drawn
-  return (
-    <a
-      href={linkTo({ ...route, block: node.block })}
-      aria-label={`Block ${node.block}, leaf ${node.index}, ${kind}`}
-    >
-      {drawn}
-    </a>
-  )
+  return <a href={linkTo({ ...route, block: node.block })}>{drawn}</a>
 }

@@ -207,25 +207,34 @@ function* partsOf(file: File, path: string) {
 
 function Audit({ route, feed, detail }: ViewProps) {
   const [error, setError] = useState<string | null>(null)
+  const [repair, setRepair] = useState(false)
   const { audit } = detail
   const path = `feeds/${route.feed}/audit`
-  const tell = (method: 'POST' | 'DELETE') => () => {
+  const tell = (method: 'POST' | 'DELETE', query = '') => {
     setError(null)
-    send(method, path).catch((failure: unknown) => setError(wordsOf(failure)))
+    send(method, path + query).catch((failure: unknown) => setError(wordsOf(failure)))
   }
   const running = audit?.state === 'running'
   return (
     <Card title="Audit">
       <p class="soft">
-        Compares each of the {count(feed.present, 'block')} that are here with its signed hash. Those that do
-        not match are forgotten, so that a peer can give them back.
+        Compares each of the {count(feed.present, 'block')} that are here, and the tree, with what was signed.
+        Blocks that do not match are not given out any more; a peer can give them back.
       </p>
       <p class="actions">
-        <button type="button" onClick={tell('POST')} disabled={running}>
+        <button type="button" onClick={() => tell('POST', repair ? '?repair=1' : '')} disabled={running}>
           Start audit
         </button>
+        <label>
+          <input
+            type="checkbox"
+            checked={repair}
+            onChange={(event) => setRepair(event.currentTarget.checked)}
+          />{' '}
+          and mend what the files themselves can mend
+        </label>
         {running && (
-          <button type="button" onClick={tell('DELETE')}>
+          <button type="button" onClick={() => tell('DELETE')}>
             Cancel
           </button>
         )}
@@ -237,29 +246,30 @@ function Audit({ route, feed, detail }: ViewProps) {
 }
 
 function AuditOutcome({ audit }: { audit: AuditState }) {
+  const found = `${count(audit.valid, 'block')} as signed, ${number(audit.invalid)} not`
+  const mended =
+    audit.damaged === 0 ? '' : `; ${count(audit.damaged, 'fault')}, ${number(audit.repaired)} mended`
   const words = {
-    running:
-      audit.checked === null
-        ? `Looking at ${count(audit.total, 'block')} …`
-        : `${number(audit.checked)} of ${count(audit.total, 'block')} looked at`,
-    done: `${count(audit.valid, 'block')} as signed, ${number(audit.invalid)} not`,
+    running: `${number(audit.checked)} of ${count(audit.total, 'block')} looked at`,
+    done: found + mended,
     failed: 'The audit failed',
-    cancelled: 'The audit was cancelled; nothing was changed'
+    cancelled: 'The audit was cancelled'
   }[audit.state]
   return (
     <>
       <Progress
-        value={
-          audit.state === 'done'
-            ? 1
-            : audit.state === 'running' && audit.checked === null
-              ? null
-              : (audit.checked ?? 0)
-        }
+        value={audit.state === 'done' ? 1 : audit.checked}
         max={audit.state === 'done' ? 1 : audit.total}
         label={words}
       />
-      {audit.note && <Problem>{audit.note}</Problem>}
+      {audit.error && <Problem>{audit.error}</Problem>}
+      {audit.places.length > 0 && (
+        <ul class="places">
+          {audit.places.map((place) => (
+            <li key={place}>{place}</li>
+          ))}
+        </ul>
+      )}
       <p class="hidden" role="status">
         {audit.state === 'running' ? '' : words}
       </p>

@@ -1,0 +1,427 @@
+/** `import` and `export`: what goes in comes out, and nothing else is touched. */
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import {
+  appendFile,
+  chmod,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  symlink,
+  utimes,
+  writeFile
+} from 'node:fs/promises'
+import path from 'node:path'
+import { Feed } from 'ddatabase'
+import test, { type Test } from 'tape'
+import { type Entry, encodeManifest } from '../src/folder/manifest.ts'
+import { unsafeEntries } from '../src/folder/paths.ts'
+import { begin, fails, json, run, someFile, spawned, temporaryFolder } from './helpers.ts'
+
+const POSIX = process.platform !== 'win32'
+
+/** A folder with all that an import knows. */
+async function someFolder(t: Test): Promise<string> {
+  const folder = path.join(await temporaryFolder(t), 'a folder')
+  await mkdir(path.join(folder, 'sub', 'empty'), { recursive: true })
+  await writeFile(path.join(folder, 'text.txt'), 'some text')
+  await writeFile(path.join(folder, 'zero'), '')
+  await writeFile(path.join(folder, 'sub', 'big'), randomBytes(200_000))
+  await writeFile(path.join(folder, 'sub', 'ünï cödé\\x'), 'x')
+  if (POSIX) await symlink('../text.txt', path.join(folder, 'sub', 'link'))
+  await chmod(path.join(folder, 'text.txt'), 0o640)
+  await utimes(path.join(folder, 'sub', 'big'), 981173106.789, 981173106.789)
+  await utimes(path.join(folder, 'sub'), 981173107, 981173107)
+  await chmod(path.join(folder, 'sub', 'empty'), 0o555)
+  return folder
+}
+
+/** What is in a folder, in a form that can be compared. */
+async function contents(folder: string): Promise<Record<string, unknown>> {
+  const found: Record<string, unknown> = {}
+  for (const name of (await readdir(folder, { recursive: true })).sort()) {
+    const place = path.join(folder, name)
+    const stats = await lstat(place)
+    const mode = (stats.mode & 0o777).toString(8)
+    const time = Math.round(stats.mtimeMs)
+    if (stats.isSymbolicLink()) found[name] = ['link', await readlink(place)]
+    else if (stats.isDirectory()) found[name] = ['folder', mode, time]
+    else found[name] = ['file', mode, time, (await readFile(place)).toString('base64')]
+  }
+  return found
+}
+
+/** A feed whose last block is this manifest. */
+async function feedWith(
+  t: Test,
+  entries: readonly Partial<Entry>[],
+  blocks: readonly string[] = ['evil']
+): Promise<string> {
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  const feed = new Feed(dir)
+  const whole = entries.map((entry) => ({
+    path: 'x',
+    type: 'file',
+    mode: 0o644,
+    mtime: 0,
+    size: 0,
+    block: 0,
+    blocks: 0,
+    ...entry
+  }))
+  await feed.append([
+    ...blocks.map((block) => Buffer.from(block)),
+    ...encodeManifest('folder', whole as Entry[])
+  ])
+  await feed.close()
+  return dir
+}
+
+const FILE: Partial<Entry> = { type: 'file', size: 4, block: 0, blocks: 1 }
+
+test('a folder goes in and comes out: names, modes, times, links', async (t) => {
+  const folder = await someFolder(t)
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  const imported = await json(t, ['import', folder, dir])
+  t.same(
+    [imported.files, imported.unchanged, imported.length],
+    [4, 0, 7],
+    'four files in six blocks, and the manifest'
+  )
+  const target = path.join(await temporaryFolder(t), 'deep', 'target')
+  t.equal((await json(t, ['export', dir, target])).files, 4)
+  t.same(await contents(target), await contents(folder), 'the same')
+  t.equal((await json(t, ['export', dir, target])).unchanged, 4, 'again: nothing is written')
+  t.same(await contents(target), await contents(folder), 'still the same')
+  t.match((await run(t, ['info', dir])).out, /^holds a folder +[67] entries$/m, 'info knows')
+
+  await appendFile(path.join(target, 'text.txt'), '!')
+  await fails(
+    t,
+    ['export', dir, target],
+    4,
+    /text\.txt is there and differs, nothing was written; --overwrite/
+  )
+  t.equal((await json(t, ['export', dir, target, '--overwrite'])).files, 1, '--overwrite')
+  t.same(await contents(target), await contents(folder), 'as it was')
+  for (const left of await readdir(target, { recursive: true }))
+    t.notOk(left.includes('part'), `${left} is no rest`)
+})
+
+test('a folder that has changed: only what has changed is appended', async (t) => {
+  const folder = await someFolder(t)
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  const first = await json(t, ['import', folder, dir])
+  const same = await json(t, ['import', folder, dir])
+  t.same([same.changed, same.length, same.key], [false, first.length, first.key], 'nothing new')
+  await writeFile(path.join(folder, 'text.txt'), 'other text')
+  await writeFile(path.join(folder, 'new'), 'new')
+  await rm(path.join(folder, 'zero'))
+  const next = await json(t, ['import', folder, dir])
+  t.same([next.unchanged, next.blocks, next.length], [2, 3, first.length + 3], 'two files and a manifest')
+  const target = await temporaryFolder(t)
+  await json(t, ['export', dir, target])
+  t.same(await contents(target), await contents(folder), 'the newest state')
+  t.equal((await json(t, ['import', folder, dir, '--full'])).unchanged, 0, '--full')
+})
+
+test('one file goes in and comes out', async (t) => {
+  const { file, bytes } = await someFile(t, 150_000)
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  t.equal((await json(t, ['import', file, dir])).length, 4, 'three blocks and the manifest')
+  const target = await temporaryFolder(t)
+  await json(t, ['export', dir, target])
+  t.same(await readFile(path.join(target, 'some file')), bytes, 'into a folder, under its name')
+  await json(t, ['export', dir, path.join(target, 'other name')])
+  t.same(await readFile(path.join(target, 'other name')), bytes, 'under another name')
+  await fails(t, ['export', dir, path.join(target, 'other name')], 4, /exists already; --overwrite/)
+  t.equal((await json(t, ['export', dir, path.join(target, 'other name'), '--overwrite'])).bytes, 150_000)
+})
+
+test('a feed that was not imported comes out as its bytes', async (t) => {
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  await json(t, ['create', dir])
+  await json(t, ['append', dir, '--encoding', 'utf-8', 'one', 'two'])
+  const file = path.join(await temporaryFolder(t), 'out')
+  await json(t, ['export', dir, file])
+  t.equal(await readFile(file, 'utf8'), 'onetwo')
+  await fails(t, ['export', dir, path.dirname(file)], 4, /is a folder, and this feed does not say/)
+})
+
+test('many files: the manifest takes several blocks', async (t) => {
+  const folder = await temporaryFolder(t)
+  const name = 'n'.repeat(200)
+  for (let i = 0; i < 5000; i++) await writeFile(path.join(folder, `${name}${i}`), '')
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  const imported = await json(t, ['import', folder, dir])
+  t.equal(imported.length, 3, 'two parts and the manifest')
+  t.equal((await json(t, ['info', dir])).folderEntries, 5000, 'all of them')
+  t.equal((await json(t, ['import', folder, dir])).changed, false, 'nothing has changed')
+  const target = await temporaryFolder(t)
+  await json(t, ['export', dir, target])
+  t.equal((await readdir(target)).length, 5000, 'exported')
+})
+
+const HOSTILE: Record<string, { entries: Partial<Entry>[]; reason: RegExp }> = {
+  'a path that goes up': { entries: [{ ...FILE, path: '../outside' }], reason: /it leads out of the folder/ },
+  'a path that goes up later': {
+    entries: [{ ...FILE, path: 'a/../../outside' }],
+    reason: /it leads out of the folder/
+  },
+  'an absolute path': { entries: [{ ...FILE, path: '/outside' }], reason: /it is an absolute path/ },
+  'an empty name': { entries: [{ ...FILE, path: 'a//b' }], reason: /no path that an import makes/ },
+  'a dot': { entries: [{ ...FILE, path: './a' }], reason: /no path that an import makes/ },
+  'a zero byte': { entries: [{ ...FILE, path: 'a\0b' }], reason: /zero byte/ },
+  'a file below a link of the manifest': {
+    entries: [
+      { path: 'l', type: 'symlink', target: '.' },
+      { ...FILE, path: 'l/outside' }
+    ],
+    reason: /l is no folder/
+  },
+  'a link and a file of one name': {
+    entries: [
+      { path: 'l', type: 'symlink', target: '../..' },
+      { ...FILE, path: 'l' }
+    ],
+    reason: /named twice/
+  },
+  'a link that goes up': { entries: [{ path: 'l', type: 'symlink', target: '..' }], reason: /leads out/ },
+  'a link that goes up and comes back': {
+    entries: [{ path: 'l', type: 'symlink', target: '../target/x' }],
+    reason: /leads out/
+  },
+  'an absolute link': {
+    entries: [{ path: 'l', type: 'symlink', target: '/etc/passwd' }],
+    reason: /leads out/
+  },
+  'a link that goes up by way of another': {
+    entries: [
+      { path: 'd', type: 'directory' },
+      { path: 'd/e', type: 'directory' },
+      { path: 'd/e/l', type: 'symlink', target: '..' },
+      { path: 'm', type: 'symlink', target: 'd/e/l/../..' }
+    ],
+    reason: /m is refused because it is a link that leads out/
+  },
+  'links in a circle': {
+    entries: [
+      { path: 'l', type: 'symlink', target: 'm' },
+      { path: 'm', type: 'symlink', target: 'l' }
+    ],
+    reason: /leads out/
+  }
+}
+
+for (const [name, { entries, reason }] of Object.entries(HOSTILE)) {
+  test(`export refuses ${name}`, async (t) => {
+    const dir = await feedWith(t, [...entries, { ...FILE, path: 'good' }])
+    const around = await temporaryFolder(t)
+    const target = path.join(around, 'target')
+    await fails(t, ['export', dir, target], 4, reason)
+    t.same(await readdir(around), [], 'nothing was written')
+    const { skipped } = await json(t, ['export', dir, target, '--skip-unsafe'])
+    t.ok(skipped.length > 0, '--skip-unsafe leaves it out')
+    t.same(await readdir(around), ['target'], 'nothing beside the target')
+    t.equal(await readFile(path.join(target, 'good'), 'utf8'), 'evil', 'and writes the others')
+  })
+}
+
+test('export refuses what is no manifest that an import makes', async (t) => {
+  const wrong: Partial<Entry>[] = [
+    { ...FILE, type: 'device' as 'file' },
+    { ...FILE, mode: 0o4755 },
+    { ...FILE, block: 1 },
+    { ...FILE, blocks: 2 },
+    { ...FILE, block: -1 },
+    { ...FILE, size: 0.5 },
+    { ...FILE, mtime: null as unknown as number },
+    { ...FILE, path: 7 as unknown as string },
+    { type: 'symlink', path: 'l' },
+    { type: 'directory', path: 'd', blocks: 1 }
+  ]
+  for (const entry of wrong) {
+    const target = path.join(await temporaryFolder(t), 'target')
+    await fails(
+      t,
+      ['export', await feedWith(t, [entry]), target],
+      6,
+      /manifest of the folder in this feed makes no sense/
+    )
+  }
+  const target = await temporaryFolder(t)
+  await fails(
+    t,
+    ['export', await feedWith(t, [{ ...FILE, path: 'f', size: 3 }]), target],
+    6,
+    /manifest says 3 bytes/
+  )
+  t.same(await readdir(target), [], 'nothing is left')
+})
+
+test('unsafe names on Windows', (t) => {
+  const entry = (name: string, target?: string): Entry =>
+    ({
+      path: name,
+      type: target === undefined ? 'file' : 'symlink',
+      mode: 0,
+      mtime: 0,
+      size: 0,
+      block: 0,
+      blocks: 0,
+      target
+    }) as Entry
+  for (const name of ['a\\..\\b', 'C:x', 'a:stream']) {
+    t.equal(unsafeEntries([entry(name)], true).length, 1, name)
+    t.equal(unsafeEntries([entry(name)], false).length, 0, `${name} elsewhere`)
+  }
+  t.equal(unsafeEntries([entry('l', '..\\x')], true).length, 1, 'a link')
+  t.end()
+})
+
+if (POSIX) {
+  test('export does not write through links that are there', async (t) => {
+    const dir = await feedWith(t, [
+      { path: 'd', type: 'directory', mode: 0o755 },
+      { ...FILE, path: 'd/f' }
+    ])
+    const [target, outside] = [await temporaryFolder(t), await temporaryFolder(t)]
+    await symlink(outside, path.join(target, 'd'))
+    await fails(t, ['export', dir, target], 4, /is a link, which may lead out|is in the way/)
+    await fails(t, ['export', dir, target, '--overwrite'], 4, /is a link, which may lead out|is in the way/)
+    t.same(await readdir(outside), [], 'nothing there')
+
+    const file = await feedWith(t, [{ ...FILE, path: 'f' }])
+    const [other, victim] = [await temporaryFolder(t), path.join(outside, 'victim')]
+    await writeFile(victim, 'mine')
+    await symlink(victim, path.join(other, 'f'))
+    await json(t, ['export', file, other, '--overwrite'])
+    t.equal(await readFile(victim, 'utf8'), 'mine', 'a link is replaced, not followed')
+    t.equal(await readFile(path.join(other, 'f'), 'utf8'), 'evil')
+  })
+
+  test('import: links that lead out, and things that cannot be imported', async (t) => {
+    const folder = await someFolder(t)
+    const dir = path.join(await temporaryFolder(t), 'feed')
+    await symlink('/etc/passwd', path.join(folder, 'out'))
+    const { error } = await run(t, ['import', folder, dir])
+    t.match(error, /^warning: the link out leads out of the folder; an export will refuse it\.$/m)
+    const target = await temporaryFolder(t)
+    await fails(t, ['export', dir, target], 4, /^error: out is refused because/)
+    t.same((await json(t, ['export', dir, target, '--skip-unsafe'])).skipped, ['out'])
+
+    execFileSync('mkfifo', [path.join(folder, 'pipe')])
+    const other = path.join(await temporaryFolder(t), 'feed')
+    await fails(
+      t,
+      ['import', folder, other],
+      4,
+      /^error: pipe cannot be imported because it is a device, a pipe or a socket/
+    )
+    t.same(await readdir(path.dirname(other)), [], 'nothing was made')
+    t.same(
+      (await json(t, ['import', folder, other, '--skip-unreadable'])).skipped,
+      ['pipe'],
+      '--skip-unreadable'
+    )
+    await fails(t, ['import', path.join(folder, 'none'), other], 4, /does not exist/)
+  })
+
+  test('import: files that may not be read', async (t) => {
+    // Not below the temporary folder of the test, which only this user may enter.
+    const around = await mkdtemp(path.join(path.dirname(await temporaryFolder(t)), 'ddatabase-test-'))
+    t.teardown(async () => {
+      await chmod(path.join(around, 'folder', 'closed'), 0o700).catch(() => {})
+      await rm(around, { recursive: true, force: true })
+    })
+    await chmod(around, 0o777)
+    const folder = path.join(around, 'folder')
+    await mkdir(path.join(folder, 'closed'), { recursive: true })
+    for (const name of ['a', 'secret', 'closed/b']) await writeFile(path.join(folder, name), name)
+    await chmod(path.join(folder, 'secret'), 0)
+    await chmod(path.join(folder, 'closed'), 0)
+    const dir = path.join(around, 'feed')
+    // Nothing is closed to the superuser, who therefore runs it as somebody else.
+    const nobody = process.getuid?.() === 0 ? { uid: 65534 } : {}
+    const options = { ...nobody, env: { TMPDIR: around, HOME: around } }
+    const refused = await spawned(t, ['import', folder, dir], options)
+    t.equal(refused.code, 4, refused.error)
+    t.match(
+      refused.error,
+      /^error: closed cannot be imported because access is denied, and 1 more, so nothing was; --skip-unreadable/
+    )
+    t.notOk((await readdir(around)).includes('feed'), 'nothing was made')
+    const skipping = await spawned(t, ['import', folder, dir, '--skip-unreadable', '--json'], options)
+    t.equal(skipping.code, 0, skipping.error)
+    t.same(JSON.parse(skipping.out).skipped, ['closed', 'secret'], 'left out')
+    t.equal(
+      skipping.error.match(/^warning: .* is left out because access is denied\.$/gm)?.length,
+      2,
+      'and told'
+    )
+  })
+}
+
+test('import: Ctrl-C and kill, then the same command again', async (t) => {
+  const folder = await temporaryFolder(t)
+  for (const name of ['a', 'b', 'c']) await writeFile(path.join(folder, name), randomBytes(30_000_000))
+  for (const signal of POSIX ? (['SIGINT', 'SIGKILL'] as const) : (['SIGKILL'] as const)) {
+    const dir = path.join(await temporaryFolder(t), 'feed')
+    const running = begin(t, ['import', folder, dir])
+    await running.says(/importing [1-9]0%/)
+    running.child.kill(signal)
+    const { code, error } = await running.ended
+    if (signal === 'SIGINT') {
+      t.equal(code, 130, 'exit code')
+      t.match(
+        error,
+        /^error: Interrupted; what was imported so far is kept, and the same command goes on after it\.$/m
+      )
+    }
+    const { length } = await json(t, ['info', dir])
+    t.ok(length > 0 && length < 1375, `${signal}: ${length} blocks were stored`)
+    t.equal((await run(t, ['audit', dir])).code, 0, 'all of them whole')
+    const again = await json(t, ['import', folder, dir])
+    t.same([again.resumed, again.length], [length, 1375], 'found again, and nothing twice')
+    t.notOk((await readdir(dir)).includes('import.json'), 'finished')
+  }
+})
+
+test('import: what was changed after an interruption is appended anew', async (t) => {
+  const folder = await temporaryFolder(t)
+  await writeFile(path.join(folder, 'a'), randomBytes(300_000))
+  await writeFile(path.join(folder, 'b'), randomBytes(300_000))
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  await json(t, ['create', dir])
+  // As if it had been interrupted in b.
+  const feed = new Feed(dir)
+  const bytes = Buffer.concat([await readFile(path.join(folder, 'a')), Buffer.alloc(0)])
+  await feed.append(Array.from({ length: 5 }, (_, i) => bytes.subarray(65536 * i, 65536 * (i + 1))))
+  await feed.append(Buffer.from('the beginning of what b was'))
+  await feed.close()
+  await writeFile(path.join(dir, 'import.json'), '{"first":0}\n')
+  const { resumed } = await json(t, ['import', folder, dir])
+  t.equal(resumed, 5, 'a was found')
+  const target = await temporaryFolder(t)
+  await json(t, ['export', dir, target])
+  for (const name of ['a', 'b']) {
+    t.same(await readFile(path.join(target, name)), await readFile(path.join(folder, name)), name)
+  }
+})
+
+test('export: blocks that are not here', async (t) => {
+  const folder = await someFolder(t)
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  await json(t, ['import', folder, dir])
+  await json(t, ['clear', dir, '0..2', '--force'])
+  const target = await temporaryFolder(t)
+  await fails(t, ['export', dir, target], 8, /are not here; fetch them with `ddatabase sync`/)
+  t.notOk(
+    (await readdir(target, { recursive: true })).some((name) => name.includes('part')),
+    'nothing half written'
+  )
+})

@@ -1,0 +1,292 @@
+/** share, clone, sync, peers and reading by key: over TCP and WebSockets, and what goes wrong there. */
+import { readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import path from 'node:path'
+import test, { type Test } from 'tape'
+import { begin, fails, json, run, shared, someFeed, someFile, temporaryFolder } from './helpers.ts'
+
+const KEY = /[0-9a-f]{64}/
+
+/** A shared feed of random bytes in blocks of 64 KiB. */
+async function someShared(
+  t: Test,
+  size: number
+): Promise<{ dir: string; key: string; address: string; only: string[]; stop(): Promise<string> }> {
+  const { file } = await someFile(t, size)
+  const { dir, key } = await someFeed(t, [])
+  await json(t, ['append', dir, '--file', file])
+  const { address, running } = await shared(t, dir)
+  const stop = async (): Promise<string> => {
+    running.child.kill('SIGINT')
+    const { code, out, error } = await running.ended
+    t.equal(code, 0, `share ends well: ${error}`)
+    return out + error
+  }
+  return { dir, key, address, only: ['--connect', address, '--no-swarm'], stop }
+}
+
+test('share and clone: the line that is printed is the line that works', async (t) => {
+  const { dir, key } = await someFeed(t)
+  const running = begin(t, ['share', dir, '--host', '127.0.0.1', '--no-swarm'])
+  const [line] = await running.says(/^ddatabase clone .* --no-swarm$/m)
+  t.match(line, KEY, 'it has the key')
+  const folder = await temporaryFolder(t)
+  const words = line
+    .split(' ')
+    .slice(1)
+    .map((word) => (word === './copy' ? path.join(folder, 'copy') : word))
+  const { code, out, error } = await run(t, words)
+  t.equal(code, 0, error)
+  t.match(out, /^all of 3 blocks in .*copy: 3 blocks fetched and checked, 10 bytes in /, 'told')
+  t.equal((await run(t, ['cat', path.join(folder, 'copy')])).out, 'zero\none\ntwo\n', 'the same blocks')
+  t.equal((await json(t, ['info', path.join(folder, 'copy')])).key, key)
+  running.child.kill('SIGINT')
+  const ended = await running.ended
+  t.match(ended.error, /^3 blocks given to others, 10 bytes\.$/m, 'share tells what it gave')
+  t.notOk(ended.error.includes('error:'), 'without an error')
+})
+
+test('clone: --range and --sparse; sync fetches the rest', async (t) => {
+  const { key, only, stop } = await someShared(t, 640_000)
+  const dir = path.join(await temporaryFolder(t), 'copy')
+  const sparse = await json(t, ['clone', key, dir, '--sparse', ...only])
+  t.same([sparse.length, sparse.byteLength, sparse.present], [10, 640_000, 0], 'only its length')
+  t.equal((await json(t, ['info', dir])).length, 10, 'which stays')
+  const range = await json(t, ['sync', dir, '--range', '2..5', ...only])
+  t.same([range.present, range.fetchedBlocks], [3, 3], 'three blocks')
+  await fails(t, ['sync', dir, '--range', '9..12', ...only], 8, /has 10 blocks, so there is no block 11/)
+  const all = await json(t, ['sync', dir, ...only])
+  t.same([all.complete, all.fetchedBlocks], [true, 7], 'the rest, and nothing twice')
+  t.same(await json(t, ['audit', dir]), {
+    dir,
+    valid: 10,
+    invalid: 0,
+    length: 10,
+    damage: [],
+    repaired: [],
+    forks: 0
+  })
+  t.equal((await json(t, ['sync', dir, ...only])).fetchedBlocks, 0, 'nothing is missing')
+  await stop()
+})
+
+test('clone goes on where it was, and a damaged copy is made whole', async (t) => {
+  const { dir: source, key, only, stop } = await someShared(t, 40_000_000)
+  const dir = path.join(await temporaryFolder(t), 'copy')
+  const killed = begin(t, ['clone', key, dir, ...only])
+  await killed.says(/fetching [1-9]0%/)
+  killed.child.kill('SIGKILL')
+  await killed.ended
+  const { present } = await json(t, ['info', dir])
+  t.ok(present > 0 && present < 611, `${present} blocks were here when it was killed`)
+  if (process.platform !== 'win32') {
+    const interrupted = begin(t, ['sync', dir, ...only])
+    await interrupted.says(/fetching [1-9]0%/)
+    interrupted.child.kill('SIGINT')
+    const { code, error } = await interrupted.ended
+    t.equal(code, 130, 'Ctrl-C: exit code')
+    t.match(error, /^error: Interrupted; `ddatabase sync .*` goes on with what is here\.$/m)
+  }
+  const before = (await json(t, ['info', dir])).present
+  const { fetchedBlocks, complete } = await json(t, ['clone', key, dir, ...only])
+  t.same([fetchedBlocks, complete], [611 - before, true], 'only what was missing')
+
+  const data = await readFile(path.join(dir, 'data'))
+  data[70_000]! ^= 1
+  data[20_000_000]! ^= 1
+  await writeFile(path.join(dir, 'data'), data)
+  const audited = await run(t, ['audit', dir])
+  t.equal(audited.code, 6, 'damage is found')
+  t.match(audited.out, /^609 blocks valid, 2 invalid, of 611/)
+  t.equal((await json(t, ['sync', dir, ...only])).fetchedBlocks, 2, 'and fetched again')
+  t.equal((await run(t, ['audit', dir])).code, 0, 'whole')
+  await stop()
+  t.ok(
+    (await readFile(path.join(dir, 'data'))).equals(await readFile(path.join(source, 'data'))),
+    'the same bytes'
+  )
+})
+
+test('clone --live follows, until Ctrl-C', async (t) => {
+  const { dir, key } = await someFeed(t)
+  const first = await shared(t, dir, ['--no-swarm', '--port', '0'])
+  const copy = path.join(await temporaryFolder(t), 'copy')
+  const port = first.address.split(':')[1]!
+  const following = begin(t, ['clone', key, copy, '--live', '--connect', first.address, '--no-swarm'])
+  await following.says(/Following the feed/)
+  // The author goes, appends, and is back: the connection is made anew.
+  first.running.child.kill('SIGINT')
+  await first.running.ended
+  await json(t, ['append', dir, '--encoding', 'utf-8', 'three'])
+  const { running } = await shared(t, dir, ['--no-swarm', '--port', port])
+  await following.says(/Block 3 has come, 5 bytes/)
+  following.child.kill('SIGINT')
+  t.equal((await following.ended).code, 0, 'Ctrl-C is its ordinary end')
+  await running.says(/it was given 1 block, 5 bytes/)
+  t.equal((await run(t, ['get', copy, '3'])).out, 'three\n', 'it came')
+})
+
+test('reading by key: cat, get, seek, export, peers', async (t) => {
+  const { dir, key } = await someFeed(t)
+  const { address } = await shared(t, dir)
+  const only = ['--connect', address, '--no-swarm']
+  t.equal((await run(t, ['cat', key, ...only])).out, 'zero\none\ntwo\n', 'cat')
+  t.equal((await run(t, ['get', key, '1', '--raw', ...only])).out, 'one', 'get')
+  t.same(await json(t, ['seek', key, '5', ...only]), { byte: 5, index: 1, offset: 1 }, 'seek')
+  const file = path.join(await temporaryFolder(t), 'out')
+  await json(t, ['export', key, file, ...only])
+  t.equal(await readFile(file, 'utf8'), 'zeroonetwo', 'export')
+  const { peers } = await json(t, ['peers', dir, '--wait', '0.2', ...only])
+  t.equal(peers.length, 1, 'one peer of a folder that is in use')
+  t.same([peers[0].address, peers[0].kind, peers[0].length], [address, 'tcp', 3])
+  t.match(
+    (await run(t, ['peers', key, '--wait', '0.2', ...only])).out,
+    /^ADDRESS +KIND +HAS +PEER\n127\.0\.0\.1:\d+ +tcp +3 blocks +[0-9a-f]{16}\n$/
+  )
+  await fails(t, ['get', key, '3', ...only], 8, /has 3 blocks, so there is no block 3/)
+})
+
+test('cat KEY --follow prints what is appended elsewhere', async (t) => {
+  const { dir, key } = await someFeed(t)
+  const first = await shared(t, dir)
+  const [, port] = first.address.split(':')
+  const cat = begin(t, ['cat', key, '--tail', '1', '--follow', '--connect', first.address, '--no-swarm'])
+  await cat.says(/^two$/m)
+  first.running.child.kill('SIGINT')
+  await first.running.ended
+  await json(t, ['append', dir, '--encoding', 'utf-8', 'three'])
+  await shared(t, dir, ['--no-swarm', '--port', port!])
+  await cat.says(/^three$/m)
+  cat.child.kill('SIGINT')
+  const { code, out } = await cat.ended
+  t.same([code, out], [0, 'two\nthree\n'], 'Ctrl-C is its ordinary end')
+})
+
+test('WebSockets', async (t) => {
+  const { dir, key } = await someFeed(t)
+  const running = begin(t, ['share', dir, '--host', '127.0.0.1', '--no-swarm', '--ws', '--json'])
+  const [line] = await running.says(/^\{"event":"sharing".*$/m)
+  const { listening } = JSON.parse(line)
+  const { address } = listening.find(({ websocket }: { websocket: boolean }) => websocket)
+  t.match(address, /^ws:\/\/127\.0\.0\.1:\d+$/)
+  const copy = path.join(await temporaryFolder(t), 'copy')
+  const { complete } = await json(t, ['clone', key, copy, '--connect', address, '--no-swarm'])
+  t.ok(complete, 'cloned')
+  running.child.kill('SIGINT')
+  const { out } = await running.ended
+  const events = out
+    .trim()
+    .split('\n')
+    .map((text) => JSON.parse(text))
+  t.same(
+    events.map(({ event }) => event),
+    ['sharing', 'peer', 'peer-remove', 'end'],
+    'events in JSON'
+  )
+  t.equal(events.at(-1).uploadedBlocks, 3)
+})
+
+test('what goes wrong between peers', async (t) => {
+  const { dir, key } = await someFeed(t)
+  const { address } = await shared(t, dir)
+  const [, port] = address.split(':')
+  const folder = await temporaryFolder(t)
+  const copy = path.join(folder, 'copy')
+  const other = `${key[0] === '0' ? '1' : '0'}${key.slice(1)}`
+  await fails(
+    t,
+    ['clone', other, copy, '--connect', address, '--no-swarm'],
+    5,
+    /does not have this feed; check the key/
+  )
+  t.same(await readdir(folder), [], 'nothing is in the way of the right key')
+  await fails(t, ['clone', key.slice(1), copy], 2, /is no key: a key has 64/)
+  await fails(t, ['clone', key, copy, '--no-swarm'], 2, /add --connect host:port/)
+  await fails(t, ['clone', key, copy, '--connect', 'nonsense', '--no-swarm'], 2, /is no address/)
+  await fails(t, ['clone', key, copy, '--connect', address, '--timeout', 'x'], 2, /--timeout should be/)
+  await fails(t, ['clone', key, copy, '--bootstrap', 'x'], 2, /is no node of a swarm/)
+
+  const { dir: second } = await someFeed(t)
+  await fails(
+    t,
+    ['share', second, '--host', '127.0.0.1', '--no-swarm', '--port', port!],
+    5,
+    /port is in use by another program; choose another one with --port/
+  )
+  await fails(t, ['share', second, '--port', '70000'], 2, /--port should be a port/)
+
+  const closed = createServer()
+  await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve))
+  const free = (closed.address() as { port: number }).port
+  await new Promise((resolve) => closed.close(resolve))
+  const nobody = ['--connect', `127.0.0.1:${free}`, '--no-swarm']
+  await fails(t, ['clone', key, copy, ...nobody], 5, /Nothing listens at 127\.0\.0\.1:\d+; check the address/)
+  await fails(t, ['cat', key, ...nobody], 5, /Nothing listens at/)
+  t.same(await readdir(folder), [], 'nothing is left')
+
+  await json(t, ['clone', key, copy, '--connect', address, '--no-swarm'])
+  await fails(
+    t,
+    ['clone', other, copy, '--connect', address, '--no-swarm'],
+    3,
+    /holds a feed with another key/
+  )
+  await fails(t, ['append', copy, 'x'], 3, /is a copy: only where its secret key is/)
+  await fails(
+    t,
+    ['clone', key, second, '--connect', address, '--no-swarm'],
+    3,
+    /holds a feed with another key/
+  )
+})
+
+test('peers that do not have the rest are not waited for for ever', async (t) => {
+  const { dir, key } = await someFeed(t)
+  const copy = path.join(await temporaryFolder(t), 'copy')
+  {
+    const { address, running } = await shared(t, dir)
+    await json(t, ['clone', key, copy, '--range', '1', '--connect', address, '--no-swarm'])
+    running.child.kill('SIGINT')
+    await running.ended
+  }
+  const { address } = await shared(t, copy)
+  const second = path.join(await temporaryFolder(t), 'second')
+  const only = ['--connect', address, '--no-swarm', '--timeout', '1']
+  await fails(
+    t,
+    ['clone', key, second, ...only],
+    5,
+    /connected peer does not have the rest, .*; `ddatabase sync .*` goes on with what is here/
+  )
+  t.equal((await json(t, ['info', second])).present, 1, 'what it had is here')
+})
+
+if (process.platform === 'linux') {
+  test('a full disk: nothing is lost, and it goes on when there is space', async (t) => {
+    // The device that is always full, in the place of the file with the blocks.
+    const { dir, key } = await someFeed(t)
+    const before = await readFile(path.join(dir, 'data'))
+    const full = path.join(await temporaryFolder(t), 'full')
+    const { address } = await shared(t, dir)
+    const only = ['--connect', address, '--no-swarm']
+    await json(t, ['clone', key, full, '--sparse', ...only])
+    await rm(path.join(full, 'data'), { force: true })
+    await symlink('/dev/full', path.join(full, 'data'))
+    await fails(
+      t,
+      ['sync', full, ...only],
+      7,
+      /There is no space left for .*; make some and run it again, it goes on where it was/
+    )
+    await rm(path.join(full, 'data'))
+    t.equal((await json(t, ['sync', full, ...only])).fetchedBlocks, 3, 'all of it, afterwards')
+    t.same(await readFile(path.join(full, 'data')), before, 'the same bytes')
+
+    const { dir: own } = await someFeed(t, [])
+    await rm(path.join(own, 'data'), { force: true })
+    await symlink('/dev/full', path.join(own, 'data'))
+    await fails(t, ['append', own, 'x'], 7, /There is no space left/)
+    await rm(path.join(own, 'data'))
+    t.equal((await json(t, ['append', own, '"x"'])).first, 0, 'the feed is whole')
+  })
+}

@@ -1,0 +1,108 @@
+/** `audit` with options: every fault with its place, mending, progress, abort. */
+import test from 'tape'
+import { failure } from '../feed/feeds.ts'
+import { answers, BLOCKS, expected, flip, offsetOf, opened, slotOf, storedAuthor, storedCopy } from './stored.ts'
+
+test('audit: nothing is wrong', async (t) => {
+  for (const files of [await storedAuthor(), await storedCopy(await storedAuthor(), [1, 5, 36])]) {
+    const before = files.toHex()
+    const feed = await opened(files)
+    const valid = feed.downloaded()
+    t.deepEqual(await feed.audit(), { valid, invalid: 0 }, 'without options')
+    const none = { damage: [], repaired: [], forks: [] }
+    t.deepEqual(await feed.audit({}), { valid, invalid: 0, ...none }, 'with options')
+    t.deepEqual(await feed.audit({ repair: true }), { valid, invalid: 0, ...none }, 'with repair')
+    await feed.close()
+    t.deepEqual(files.toHex(), before, 'nothing was written')
+  }
+})
+
+test('audit: each fault with its place', async (t) => {
+  const base = await storedAuthor()
+  const feed = await opened(base)
+  flip(base, 'data', offsetOf(12))
+  flip(base, 'tree', slotOf(6))
+  flip(base, 'signatures', 32 + 64 * 11 + 5)
+  flip(base, 'signatures', 32 + 64 * 36 + 5)
+  flip(base, 'bitfield', 32 + 1024)
+  flip(base, 'tree', 3)
+  flip(base, 'key', 0)
+  const { valid, invalid, damage, repaired } = await feed.audit({})
+  t.deepEqual([valid, invalid, repaired], [BLOCKS.length - 1, 1, []])
+  const places = damage.map(({ file, start, end }) => `${file} ${start} ${end}`).sort()
+  t.deepEqual(places, [
+    'bitfield 0 8192',
+    'data 12 13',
+    'key 0 37',
+    'signatures 11 12',
+    'signatures 36 37',
+    'tree 0 37',
+    'tree 3 4'
+  ])
+  t.equal(feed.has(12), false, 'the block is not here any more')
+  const mended = await feed.audit({ repair: true })
+  t.deepEqual([mended.valid, mended.invalid], [BLOCKS.length - 1, 0])
+  t.deepEqual(
+    mended.repaired.map(({ file, start, end }) => `${file} ${start} ${end}`).sort(),
+    places.filter((place) => !/key|data/.test(place)),
+    'all but the key, and the block'
+  )
+  const after = await feed.audit({})
+  t.deepEqual(
+    after.damage.map(({ file }) => file),
+    ['key'],
+    'and then they hold'
+  )
+  await feed.close()
+  base.put('key', (await opened(await storedAuthor())).key && feed.key)
+  const again = await opened(base)
+  t.deepEqual((await again.audit({})).damage, [])
+  t.deepEqual(await answers(again, { wait: false }), expected({ 12: 'ERR_BLOCK_NOT_DOWNLOADED' }))
+  await again.close()
+})
+
+test('audit: a copy without its last signature cannot sign', async (t) => {
+  const files = await storedCopy(await storedAuthor())
+  const feed = await opened(files)
+  files.put('signatures', files.read('signatures')!.subarray(0, 32))
+  const { damage, repaired } = await feed.audit({ repair: true })
+  t.deepEqual(damage, [
+    { file: 'signatures', problem: 'the signature of the end is missing', start: 36, end: 37 }
+  ])
+  t.deepEqual(repaired, [])
+  await feed.close()
+})
+
+test('audit: progress', async (t) => {
+  const feed = await opened(await storedAuthor())
+  const seen: number[] = []
+  let last = null as { blocks: number; totalBlocks: number; bytes: number; totalBytes: number | null } | null
+  await feed.audit({
+    onprogress: (progress) => {
+      seen.push(progress.blocks)
+      last = progress
+    }
+  })
+  t.ok(seen.length > 0 && seen.every((blocks, i) => i === 0 || blocks > seen[i - 1]!), 'it only grows')
+  t.equal(last?.blocks, BLOCKS.length)
+  t.deepEqual([last?.totalBlocks, last?.bytes, last?.totalBytes], [37, feed.byteLength, feed.byteLength])
+  t.equal((await failure(feed.audit({ onprogress: 1 as never }))).code, 'ERR_INVALID_ARG_TYPE')
+  await feed.close()
+})
+
+test('audit: aborted', async (t) => {
+  const feed = await opened(await storedAuthor())
+  const controller = new AbortController()
+  const audit = failure(feed.audit({ signal: controller.signal, repair: true, onprogress: () => controller.abort() }))
+  t.equal((await audit).code, 'ERR_REQUEST_CANCELLED')
+  await feed.close()
+})
+
+test('audit: of a feed that is being closed, and of one that is appended to', async (t) => {
+  const feed = await opened(await storedAuthor())
+  const [report] = await Promise.all([feed.audit({}), feed.append(['a', 'b', 'c']), feed.clear(3)])
+  t.deepEqual([report.invalid, report.damage], [0, []])
+  const audit = failure(feed.audit({}))
+  await feed.close()
+  t.equal((await audit).code, 'ERR_FEED_CLOSED')
+})

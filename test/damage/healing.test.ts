@@ -1,0 +1,108 @@
+/** Damaged feeds among peers: what is lost is fetched again, and nothing false is uploaded. */
+import test from 'tape'
+import ddatabase, { type Feed } from '../../src/index.ts'
+import { failure, memory } from '../feed/feeds.ts'
+import { within } from '../helpers/watchdog.ts'
+import { answers, BLOCKS, expected, flip, offsetOf, opened, slotOf, storedAuthor, storedCopy } from './stored.ts'
+
+/** Connects two feeds; answers what ends the connection and waits for it. */
+function connected(a: Feed, b: Feed): () => Promise<void> {
+  const [one, other] = [a.replicate(true, { live: true }), b.replicate(false, { live: true })]
+  const errors: unknown[] = []
+  for (const stream of [one, other]) stream.on('error', (error) => errors.push(error))
+  one.pipe(other as never).pipe(one as never)
+  return async () => {
+    const closed = Promise.all(
+      [one, other].map((stream) => new Promise((resolve) => stream.on('close', resolve)))
+    )
+    one.destroy()
+    await within(closed, 'close')
+    if (errors.length > 0) throw errors[0]
+  }
+}
+
+test('healing: a copy fetches what was damaged', async (t) => {
+  const author = await storedAuthor()
+  const files = await storedCopy(author)
+  for (const block of [3, 12, 13, 36]) flip(files, 'data', offsetOf(block))
+  flip(files, 'tree', slotOf(24))
+  const feed = await opened(files, { sparse: true })
+  const source = await opened(author)
+  const cut = connected(source, feed)
+  t.deepEqual(await answers(feed, { timeout: 5000 }), expected())
+  await cut()
+  t.deepEqual((await feed.audit({})).damage, [])
+  await Promise.all([feed.close(), source.close()])
+})
+
+test('healing: a full copy does so by itself', async (t) => {
+  const author = await storedAuthor()
+  const files = await storedCopy(author)
+  flip(files, 'data', offsetOf(12))
+  const feed = await opened(files)
+  const source = await opened(author)
+  const cut = connected(source, feed)
+  const fetched = new Promise((resolve) => feed.on('download', resolve))
+  const { damage } = await feed.audit({})
+  t.deepEqual(damage.map(({ start }) => start), [12])
+  t.equal(await within(fetched, 'download'), 12)
+  await cut()
+  t.equal(String(await feed.get(12)), String(BLOCKS[12]))
+  await Promise.all([feed.close(), source.close()])
+})
+
+test('healing: an author that downloads gets its block back', async (t) => {
+  const files = await storedAuthor()
+  const copy = await opened(await storedCopy(files))
+  flip(files, 'data', offsetOf(12))
+  const feed = await opened(files, { downloading: true })
+  const cut = connected(copy, feed)
+  t.equal(String(await feed.get(12, { timeout: 5000 })), String(BLOCKS[12]))
+  await cut()
+  await Promise.all([feed.close(), copy.close()])
+})
+
+test('healing: a peer that leaves ends the wait for a damaged block', async (t) => {
+  const files = await storedCopy(await storedAuthor())
+  flip(files, 'data', offsetOf(12))
+  const feed = await opened(files, { sparse: true })
+  t.equal((await failure(feed.get(12))).code, 'ERR_BLOCK_DAMAGED', 'there is none')
+  const silent = await opened(await storedAuthor(), { uploading: false })
+  await Promise.all([feed.close(), silent.close()])
+})
+
+test('healing: nothing false is uploaded', async (t) => {
+  const files = await storedAuthor()
+  flip(files, 'data', offsetOf(12))
+  flip(files, 'data', offsetOf(20))
+  for (const treeIndex of [6, 7, 15, 40, 41]) flip(files, 'tree', slotOf(treeIndex) + 4)
+  const damaged = await opened(files)
+  const copy = ddatabase(memory(), damaged.key, { sparse: true })
+  await copy.ready()
+  const cut = connected(damaged, copy)
+  await within(copy.update({ ifAvailable: true }), 'update')
+  const read = await answers(copy, { ifAvailable: true, timeout: 5000 })
+  for (const [block, answer] of read.entries()) {
+    t.ok(answer === String(BLOCKS[block]) || answer.startsWith('ERR_'), `block ${block}: ${answer}`)
+  }
+  const lost = read.filter((answer) => answer.startsWith('ERR_')).length
+  t.ok(lost >= 2 && lost <= 4, `${lost} blocks are not to be had`)
+  await cut()
+  await Promise.all([damaged.close(), copy.close()])
+})
+
+test('healing: what comes from a peer is not refused because of a node that is damaged here', async (t) => {
+  const author = await storedAuthor()
+  const files = await storedCopy(author, [0, 5, 36])
+  const source = await opened(author)
+  for (const treeIndex of [2, 5, 11, 23, 15]) {
+    const damaged = files.clone()
+    flip(damaged, 'tree', slotOf(treeIndex) + 4)
+    const feed = await opened(damaged, { sparse: true })
+    const cut = connected(source, feed)
+    t.deepEqual(await answers(feed, { timeout: 5000 }), expected(), `node ${treeIndex}`)
+    await cut()
+    await feed.close()
+  }
+  await source.close()
+})
