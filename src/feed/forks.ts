@@ -67,9 +67,8 @@ export class Forks {
    * Compares what a remote sent with what is here; stores nothing of it.
    * @param claim - a block, or its hash, with its proof
    * @param remoteLength - how many blocks the remote says it has, for proofs that leave out what we have
-   * @returns length of the history that the proof belongs to, 0 if the proof does not show it
-   * Errors: `ERR_FORK`; `ERR_PROOF_CHECKSUM` if it is another history and our side of the proof is missing;
-   * `ERR_PROOF_MALFORMED`, `ERR_STORAGE`, `ERR_VERIFYING`, `ERR_FEED_CLOSED`.
+   * @returns length of the history that the proof belongs to; 0 if the proof does not show it, or it cannot be compared
+   * Errors: `ERR_FORK`, `ERR_PROOF_MALFORMED`, `ERR_STORAGE`, `ERR_VERIFYING`, `ERR_FEED_CLOSED`.
    */
   async examine(core: Core, claim: Claim, remoteLength: number): Promise<number> {
     checkClaim(claim)
@@ -86,8 +85,8 @@ export class Forks {
       await this.#found(proof, shown)
       throw new DDatabaseError('ERR_FORK')
     }
-    if (different.length > 0) throw new DDatabaseError('ERR_PROOF_CHECKSUM')
-    return shown.head.length
+    // What is different and cannot be proven is damaged here, perhaps: peers are what mends it.
+    return different.length > 0 ? 0 : shown.head.length
   }
 
   async #found(proof: ForkProof, shown: Shown): Promise<void> {

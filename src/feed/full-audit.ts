@@ -28,7 +28,7 @@ export interface AuditOptions {
    * more, nothing is changed.
    */
   repair?: boolean | undefined
-  /** Told between one piece of the feed and the next how far the audit is: blocks, and bytes of blocks, looked at. */
+  /** Told between one piece of the feed and the next how far the audit is: blocks looked at, and bytes of those that hold. */
   onprogress?: ((progress: AuditProgress) => void) | null | undefined
 }
 
@@ -90,6 +90,8 @@ class Audit {
   private readonly options: AuditOptions
   private readonly report: FullAuditReport
   private readonly rate = new Rate()
+  // Of the blocks that hold.
+  private bytes = 0
 
   constructor(core: Core, source: AuditSource, options: AuditOptions) {
     this.core = core
@@ -100,6 +102,7 @@ class Audit {
 
   async run(): Promise<FullAuditReport> {
     throwIfEnded(this.source)
+    this.core.storage.tree.refresh()
     await this.keys()
     await this.core.change(() => this.headers())
     await this.bits()
@@ -194,23 +197,21 @@ class Audit {
 
   private async blocks(): Promise<void> {
     const { core } = this
-    let bytes = 0
     for (let start = 0; start < core.length; ) {
       const page = Math.floor(start / PAGE_BLOCKS)
       const pageEnd = Math.min(core.length, (page + 1) * PAGE_BLOCKS)
       // Nothing is known of these blocks.
-      const piece = core.pages.read(page) === null ? { end: pageEnd, bytes: 0 } : this.piece(start, pageEnd)
-      await this.range(start, piece.end)
-      bytes += piece.bytes
-      start = piece.end
-      this.tell(start, bytes)
+      const end = core.pages.read(page) === null ? pageEnd : this.pieceEnd(start, pageEnd)
+      await this.range(start, end)
+      start = end
+      this.tell(start)
       await this.pause()
     }
-    if (core.length === 0) this.tell(0, 0)
+    if (core.length === 0) this.tell(0)
   }
 
   /** Some blocks from `start` on. A size that is not known, or damaged, only makes the piece another one. */
-  private piece(start: number, limit: number): { end: number; bytes: number } {
+  private pieceEnd(start: number, limit: number): number {
     const last = Math.min(limit, start + PIECE_BLOCKS)
     const { bits, storage } = this.core
     let bytes = 0
@@ -222,13 +223,13 @@ class Audit {
       }
       end++
     } while (end < last && bytes < PIECE_BYTES)
-    return { end, bytes }
+    return end
   }
 
-  private tell(blocks: number, bytes: number): void {
+  private tell(blocks: number): void {
     const { core, options } = this
     if (!options.onprogress) return
-    const counted = { blocks, totalBlocks: core.length, bytes, totalBytes: core.byteLength }
+    const counted = { blocks, totalBlocks: core.length, bytes: this.bytes, totalBytes: core.byteLength }
     options.onprogress(this.rate.of(counted, performance.now()))
   }
 
@@ -237,6 +238,7 @@ class Audit {
     const seen = await checkRange(core, start, end, { compares: true }).catch(() => null)
     if (seen !== null && isWhole(seen)) {
       this.report.valid += seen.valid
+      this.bytes += seen.bytes
       return
     }
     // The feed may have changed meanwhile: what counts is seen while nothing changes.
@@ -263,6 +265,7 @@ class Audit {
     }
     throwIfEnded(this.source)
     report.valid += checked.valid
+    this.bytes += checked.bytes
     report.invalid += checked.invalid.length
     const mended = new Set(checked.mended)
     for (const damage of checked.damage) this.found(damage, this.repairs && mended.has(damage))
@@ -280,6 +283,7 @@ class Audit {
     const { core } = this
     const { signatures } = core.storage
     if (core.signatureHolds === null || !core.live) return
+    await core.change(() => signatures.refresh())
     for (let start = 0; start < Math.min(core.length, signatures.slots); start += SLOTS_AT_A_TIME) {
       const slots = await signatures.copy(start, Math.min(core.length, start + SLOTS_AT_A_TIME))
       for (let i = 0; (i + 1) * SIGNATURE_SIZE <= slots.byteLength; i++) {

@@ -24,6 +24,8 @@ export interface RangeCheck {
   nodes: TreeNode[]
   /** Blocks of the range that are here and hold. */
   valid: number
+  /** Their bytes. */
+  bytes: number
   /** Blocks of the range, ascending, that have a bit and do not hold. */
   invalid: number[]
   /** All that was found, in the order of the blocks. */
@@ -51,6 +53,7 @@ export async function checkRange(
   const found = bitsOf(core.pages)
   const { tree, data } = core.storage
   let valid = 0
+  let size = 0
   const blocks: Damage[] = []
   const check = new TreeCheck(
     {
@@ -68,8 +71,10 @@ export async function checkRange(
       trusts: async (node) => core.verified === null || core.verified.wasRoot(core, node),
       compared: (block, bytes, holds) => {
         how.compared?.(block, bytes, holds)
-        if (holds) valid++
-        else if (core.bits.get(block)) blocks.push(dataDamage(block, bytes === null))
+        if (holds) {
+          valid++
+          size += bytes!.byteLength
+        } else if (core.bits.get(block)) blocks.push(dataDamage(block, bytes === null))
       }
     },
     stage
@@ -88,7 +93,7 @@ export async function checkRange(
     mended.push({ file: 'bitfield', problem: 'bits of nodes do not hold', start, end })
   }
   const damage = [...mended, ...check.damage, ...blocks].sort((a, b) => a.start - b.start)
-  return { stage, nodes, valid, invalid, damage, mended }
+  return { stage, nodes, valid, bytes: size, invalid, damage, mended }
 }
 
 const NOTHING = new Bitfield(new Pages(PAGE_SIZE))

@@ -86,7 +86,12 @@ export async function recover(source: RecoverySource): Promise<Recovered> {
     damage: [
       source.bitsLost
         ? { file: 'bitfield', problem: 'the file is lost', start: 0, end: 0 }
-        : { file: 'tree', problem: 'roots are missing', start: 0, end: source.core.tree.blocks() }
+        : (recovering.unsigned ?? {
+            file: 'tree',
+            problem: 'roots are missing',
+            start: 0,
+            end: source.core.tree.blocks()
+          })
     ]
   })
 }
@@ -133,6 +138,8 @@ interface Base {
 }
 
 class Recovering {
+  /** Set if the end that the bits tell is not signed. */
+  unsigned: Damage | null = null
   readonly #source: RecoverySource
   readonly #core: Core
   readonly #heads: StoredHeads
@@ -211,7 +218,6 @@ class Recovering {
   /** Trusts the bits, but looks whether the end they tell is one that was signed. Null if roots are missing. */
   async fromBits(): Promise<Recovered | null> {
     let length = this.#core.tree.blocks()
-    const told = length
     let roots = await this.#heads.rootsOf(length)
     if (roots === null && length > 0) {
       // A process that died while appending may have left bits ahead of the tree by one block, which is given up.
@@ -220,7 +226,10 @@ class Recovering {
     }
     if (roots === null) return null
     const end = await this.#signedEnd(length, roots)
-    if (end === null) return null
+    if (end === null) {
+      this.unsigned = endDamage(length)
+      return null
+    }
     const base: Base = {
       length: end.length,
       roots: end.roots,
@@ -231,16 +240,10 @@ class Recovering {
       noticed: end.length < length || end.signature !== null ? [endDamage(length)] : [],
       signature: end.signature,
       firm: false,
-      claimed: await this.#claimed(end.length, told),
+      claimed: end.length < length ? length : 0,
       checkpoint: null
     }
     return this.#from(base, end)
-  }
-
-  /** The length that the bits tell if it is greater than the one that holds, and signed. */
-  async #claimed(length: number, told: number): Promise<number> {
-    if (told <= length || this.#source.verify === null) return 0
-    return (await this.#core.storage.signatures.get(told - 1)) === null ? 0 : told
   }
 
   /**

@@ -47,6 +47,9 @@ interface Placed {
 // Nodes between two turns of the event loop.
 const NODES_PER_TURN = 4096
 
+// Each subtree of so many nodes is followed by a turn.
+const TURN_NODES = 1024
+
 // Most bytes that are read ahead where blocks are looked at one after the other.
 const WINDOW = 256 * 1024
 
@@ -276,6 +279,25 @@ export class TreeCheck {
       [left !== null && right !== null ? { ...left, size: parent.size - right.size } : null, right],
       [left, left !== null && right !== null ? { ...right, size: parent.size - left.size } : null]
     ]
+    const healed = this.#fitting(parent, left, right, pairs)
+    if (healed !== null || leaves) return healed
+    // More than one level is damaged: all of it from the leaves up.
+    const deepLeft = await this.#deep(flat.leftChild(parent.index))
+    const deepRight = await this.#deep(flat.rightChild(parent.index))
+    return this.#fitting(parent, left, right, [
+      [deepLeft, right],
+      [left, deepRight],
+      [deepLeft, deepRight]
+    ])
+  }
+
+  /** The first pair that gives the parent; those of it that are not stored are noted. */
+  #fitting(
+    parent: TreeNode,
+    left: TreeNode | null,
+    right: TreeNode | null,
+    pairs: readonly (readonly [TreeNode | null, TreeNode | null])[]
+  ): [TreeNode, TreeNode] | null {
     for (const [one, other] of pairs) {
       if (one === null || other === null || one.size < 0 || other.size < 0) continue
       if (!areChildren(parent, one, other)) continue
@@ -284,6 +306,16 @@ export class TreeCheck {
       return [one, other]
     }
     return null
+  }
+
+  /** A parent as the leaves below it give it; null if one of them is missing. */
+  async #deep(treeIndex: number): Promise<TreeNode | null> {
+    if (treeIndex % 2 === 0) return this.#node(treeIndex)
+    const left = await this.#deep(flat.leftChild(treeIndex))
+    const right = left === null ? null : await this.#deep(flat.rightChild(treeIndex))
+    if (left === null || right === null) return null
+    if (treeIndex % TURN_NODES === TURN_NODES - 1) await nextTurn()
+    return { index: treeIndex, hash: parentHash(left, right), size: left.size + right.size }
   }
 
   /** A parent as its children give it; of those that are missing, as theirs give them. */

@@ -153,6 +153,8 @@ export class Downloader implements ArrivalsOwner {
       const now = performance.now()
       this.answerTime.took(now - request.sent)
       this.lastAnswer = now
+      // A copy that cannot connect the block to our parent proves it by an older head: the nodes foreseen do not come.
+      if (request.nodes % 2 === 1 && message.signature !== null) this.foreseen.broke()
     }
     if (value !== null) {
       const { byteLength } = value

@@ -13,6 +13,9 @@ const PAUSE = 1000
 const LINGER = 1000
 const DELIVERY = 100
 
+// Milliseconds that an end is put off for a remote that has not said what it has, or not told its head.
+const PATIENCE = 5000
+
 // How often a block is tried again that proves a longer history, which somebody makes longer all the time.
 const TRIES = 8
 
@@ -59,6 +62,7 @@ export class HeadCheck {
   // What this side waits with before it ends.
   private ending: (() => void) | null = null
   private endingTimer: Timer | null = null
+  private impatient = false
   private growing: Promise<void> | null = null
   // Nothing of the remote is stored before that.
   private suspended: Promise<void> | null = null
@@ -145,6 +149,7 @@ export class HeadCheck {
   heard(): void {
     this.claimed = Math.max(this.claimed, this.peer.remoteLength)
     this.look()
+    this.endIfIdle()
   }
 
   /** The remote has nothing any more. */
@@ -264,6 +269,7 @@ export class HeadCheck {
   private async grow(claim: Claim): Promise<boolean> {
     const { peer } = this
     for (let tries = 0; tries < TRIES; tries++) {
+      if (!this.mayAsk) return false
       const index = this.continuation()
       // It has nothing to show it with, which is no reason to do without what it has.
       if (index === -1) {
@@ -309,7 +315,7 @@ export class HeadCheck {
     const { content } = this.peer.source
     const { roots, length } = content
     const last = roots[roots.length - 1]
-    if (!this.mayAsk || last === undefined) return -1
+    if (last === undefined) return -1
     // Blocks below the sibling of the last root.
     const span = 2 ** depthOf(last.index)
     return this.peer.remoteBitfield.next(length, Math.min(length + span, this.peer.remoteLength))
@@ -358,22 +364,28 @@ export class HeadCheck {
   // ---- the end ----
 
   /**
-   * Lets this side end: at once, or when the remote has been compared, but no later than after the timeout of the stream.
+   * Lets this side end: at once, or when the remote has been compared, but not much later.
    * @returns whether `end` is called later
    */
   postpones(end: () => void): boolean {
-    const { peer } = this
-    const { timeout } = peer.stream.stream
-    const unknown = this.window !== -1 && !this.looked && peer.inflightWants > 0
-    if (timeout === null || peer.closed || !(unknown || this.looking)) return false
+    if (this.impatient || this.peer.closed || !this.isBusy) return false
     this.ending = end
-    this.endingTimer ??= new Timer(timeout.ms, () => this.endNow())
+    this.endingTimer ??= new Timer(PATIENCE, () => {
+      this.impatient = true
+      this.endNow()
+    })
     return true
   }
 
+  /** Whether the remote may still be found to have another history. */
+  private get isBusy(): boolean {
+    if (this.looking) return true
+    return !this.looked && this.peer.inflightWants > 0 && this.window !== -1
+  }
+
   /** Ends, if that was postponed and there is nothing to wait for any more. */
-  endIfIdle(): void {
-    if (this.ending !== null && !this.looking) this.endNow()
+  private endIfIdle(): void {
+    if (this.ending !== null && !this.isBusy) this.endNow()
   }
 
   private endNow(): void {

@@ -287,6 +287,9 @@ export class Peer implements ChannelHandlers {
     if (!this.silent) this.source.ifAvailable.continue()
     this.silent = false
     this.sendWants()
+    // Also who fetches nothing has to know whether the remote has the same history.
+    const { window } = this.check
+    if (window !== -1 && !this.downloading) this.wants.block(window)
     this.expectAnswers()
     this.source.emit('peer-open', this)
   }
@@ -447,12 +450,7 @@ export class Peer implements ChannelHandlers {
 
   /** Asks for all windows that something is wished from, and for the first one. @internal */
   sendWants(): void {
-    if (!this.mayWant()) {
-      // Also who fetches nothing has to know whether the remote has the same history.
-      const { window } = this.check
-      if (window !== -1 && !this.downloading) this.wants.block(window)
-      return
-    }
+    if (!this.mayWant()) return
     const { wants, source } = this
     wants.blocked = false
     for (const block of source.wishedBlocks()) {

@@ -57,6 +57,11 @@ export class PageCache {
     this.#used[slot] = false
   }
 
+  /** Forgets all pages. */
+  clear(): void {
+    for (const page of [...this.#slots.keys()]) this.delete(page)
+  }
+
   #grow(): number {
     const slot = this.#pages.length
     if ((slot + 1) * this.#pageBytes > this.memory.byteLength) {

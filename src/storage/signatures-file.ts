@@ -40,6 +40,11 @@ export class SignaturesFile {
     return this.end === null ? 0 : Math.max(0, Math.floor((this.end - signaturePosition(0)) / SIGNATURE_SIZE))
   }
 
+  /** Looks at the size of the file anew: somebody may have changed it. Rejects with the storage's error. */
+  async refresh(): Promise<void> {
+    this.end = (await this.file.size()) ?? this.end
+  }
+
   /** The signature in the slot of `block`, null if the slot is empty or beyond the end. */
   async get(block: number): Promise<Uint8Array | null> {
     const slots = await this.read(block, 1)

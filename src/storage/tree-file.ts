@@ -141,6 +141,13 @@ export class TreeFile {
     return true
   }
 
+  /** Forgets what was read: from now on the file itself is looked at. (A cache of the application's stays as it is.) */
+  refresh(): void {
+    this.epoch++
+    this.page = -1
+    this.pages?.clear()
+  }
+
   /** Writes consecutive slots, `slots` being a multiple of 40 bytes, starting with `treeIndex`. */
   async write(treeIndex: number, slots: Uint8Array): Promise<void> {
     const position = treePosition(treeIndex)

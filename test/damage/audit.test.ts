@@ -1,7 +1,17 @@
 /** `audit` with options: every fault with its place, mending, progress, abort. */
 import test from 'tape'
 import { failure } from '../feed/feeds.ts'
-import { answers, BLOCKS, expected, flip, offsetOf, opened, slotOf, storedAuthor, storedCopy } from './stored.ts'
+import {
+  answers,
+  BLOCKS,
+  expected,
+  flip,
+  offsetOf,
+  opened,
+  slotOf,
+  storedAuthor,
+  storedCopy
+} from './stored.ts'
 
 test('audit: nothing is wrong', async (t) => {
   for (const files of [await storedAuthor(), await storedCopy(await storedAuthor(), [1, 5, 36])]) {
@@ -44,8 +54,8 @@ test('audit: each fault with its place', async (t) => {
   t.deepEqual([mended.valid, mended.invalid], [BLOCKS.length - 1, 0])
   t.deepEqual(
     mended.repaired.map(({ file, start, end }) => `${file} ${start} ${end}`).sort(),
-    places.filter((place) => !/key|data/.test(place)),
-    'all but the key, and the block'
+    places.filter((place) => !/key|data|bitfield/.test(place)),
+    'all but the key; the bits were written with that of the block'
   )
   const after = await feed.audit({})
   t.deepEqual(
@@ -54,7 +64,7 @@ test('audit: each fault with its place', async (t) => {
     'and then they hold'
   )
   await feed.close()
-  base.put('key', (await opened(await storedAuthor())).key && feed.key)
+  base.put('key', feed.key)
   const again = await opened(base)
   t.deepEqual((await again.audit({})).damage, [])
   t.deepEqual(await answers(again, { wait: false }), expected({ 12: 'ERR_BLOCK_NOT_DOWNLOADED' }))
@@ -93,7 +103,9 @@ test('audit: progress', async (t) => {
 test('audit: aborted', async (t) => {
   const feed = await opened(await storedAuthor())
   const controller = new AbortController()
-  const audit = failure(feed.audit({ signal: controller.signal, repair: true, onprogress: () => controller.abort() }))
+  const audit = failure(
+    feed.audit({ signal: controller.signal, repair: true, onprogress: () => controller.abort() })
+  )
   t.equal((await audit).code, 'ERR_REQUEST_CANCELLED')
   await feed.close()
 })

@@ -1,5 +1,8 @@
 /** Forks that happen, or are found, while peers are connected. */
+import { readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
 import test from 'tape'
+import { temporaryFolder } from '../helpers/folders.ts'
 import { complete, connect, texts, until } from '../helpers/replication-feeds.ts'
 import { OURS, replicating } from '../helpers/replication-subjects.ts'
 import {
@@ -137,6 +140,34 @@ test('forks: where only the frames of the published packages are wanted, nothing
   // Whether it can be told from a false signature depends on what came first.
   t.ok(error?.code === 'ERR_FORK' || error?.code === 'ERR_PROOF_SIGNATURE', String(error?.code))
   await checkIs(t, copy, [...COMMON, ...branch('a', 4, 3)])
+  await author.close()
+})
+
+test('forks: damage here is no fork, and honest peers are not refused for it', async (t) => {
+  const author = new Author(t, OURS)
+  const writer = await author.device(texts(8))
+  const folder = await temporaryFolder(t)
+  const first = OURS.open(folder, author.key)
+  await first.ready()
+  await fetched(writer, first)
+  await first.close()
+  const file = path.join(folder, 'tree')
+  for (const treeIndex of [12, 13, 11]) {
+    const tree = await readFile(file)
+    const at = 32 + 40 * treeIndex
+    tree[at] = tree[at]! ^ 1
+    await writeFile(file, tree)
+    const copy = OURS.open(folder, author.key)
+    await copy.ready()
+    const forks = forksOf(copy)
+    const connection = meet(copy, writer)
+    await until(() => replicating(copy).remoteLength === 8, 'the Have')
+    await quiet()
+    t.notOk(connection.a.destroying, `node ${treeIndex}`)
+    t.deepEqual(forks, [])
+    await connection.cut()
+    await copy.close()
+  }
   await author.close()
 })
 

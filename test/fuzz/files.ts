@@ -231,7 +231,8 @@ class Run {
     if (below !== undefined) {
       this.#wrong(`appended at ${length}, where the signature of ${below} can be seen`)
     }
-    const blocks = [...this.#stored.blocks.slice(0, length), NEXT]
+    // Files of a backup may bring the history back that was there before a truncation.
+    const blocks = [...this.#stored.appended.slice(0, length).map(([first]) => first!), NEXT]
     this.#right[length] = [...(this.#right[length] ?? []), NEXT]
     this.#length = Math.max(this.#length, length + 1)
     const signature = await this.#ask('signature', () => feed.call('signature', length))

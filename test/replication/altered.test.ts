@@ -257,8 +257,13 @@ function through(from: AnyStream, to: AnyStream, change: (piece: Buffer, before:
     passed += chunk.byteLength
     if (!to.destroying) to.write(piece)
   })
-  from.on('end', () => to.end())
-  from.on('close', () => to.destroy())
+  let ended = false
+  from.on('end', () => {
+    ended = true
+    to.end()
+  })
+  // What has ended well is still to be looked at by the other side.
+  from.on('close', () => ended || to.destroy())
 }
 
 test('altered: replication with extension messages, at random places', async (t) => {

@@ -16,6 +16,28 @@ function local(blocks: readonly number[]): PageAccess {
   return pages
 }
 
+test('remote blocks: the last one before a place', (t) => {
+  const blocks = new RemoteBlocks(() => EMPTY)
+  t.equal(blocks.last(WINDOW), -1, 'nothing')
+  for (const block of [3, PAGE - 1, WINDOW - 1, WINDOW + 5]) blocks.setRange(block, block + 1, true)
+  blocks.setRange(2 * WINDOW, 3 * WINDOW, true)
+  for (const [end, last] of [
+    [0, -1],
+    [3, -1],
+    [4, 3],
+    [PAGE, PAGE - 1],
+    [WINDOW - 1, PAGE - 1],
+    [WINDOW, WINDOW - 1],
+    [WINDOW + 5, WINDOW - 1],
+    [2 * WINDOW, WINDOW + 5],
+    [2 * WINDOW + 1, 2 * WINDOW],
+    [9 * WINDOW, 3 * WINDOW - 1]
+  ] as const) {
+    t.equal(blocks.last(end), last, `before ${end}`)
+  }
+  t.end()
+})
+
 test('remote blocks: as a set of numbers would say', (t) => {
   const random = new SeededRandom(11)
   const corners = [0, 8, PAGE, 2 * PAGE, 3 * PAGE, WINDOW - PAGE, WINDOW, WINDOW + PAGE, 3 * WINDOW]

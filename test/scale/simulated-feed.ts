@@ -34,6 +34,8 @@ export class SimulatedFeed {
   readonly block: Uint8Array
   /** Public key. */
   readonly key: Uint8Array
+  /** The key that signed it. */
+  readonly secretKey: Uint8Array
   /** Bytes that were read, by file name. */
   readonly read: Record<string, number> = {}
   // The node of each depth, with a tree index that means nothing.
@@ -47,6 +49,7 @@ export class SimulatedFeed {
     this.block = block
     const { publicKey, secretKey } = keyPair(b4a.alloc(32, 7))
     this.key = publicKey
+    this.secretKey = secretKey
     this.#depths.push({ index: 0, hash: leafHash(block), size: block.byteLength })
     for (let depth = 1; 2 ** depth <= length; depth++) {
       const child = this.#depths[depth - 1]!
@@ -95,6 +98,14 @@ export class SimulatedFeed {
   node(index: number): TreeNode | null {
     if (flat.rightSpan(index) >= 2 * this.length) return null
     return { ...this.#depths[flat.depth(index)]!, index }
+  }
+
+  /** All of a file. */
+  file(name: string): Uint8Array {
+    const { size, content } = this.#files[name]!
+    const target = b4a.alloc(size)
+    content(target, 0)
+    return target
   }
 
   /** To be given to a feed as its storage. */

@@ -22,6 +22,9 @@ export interface OutputOptions {
 /** The functions that colour a text, or leave it alone. */
 export type Colors = ReturnType<typeof pc.createColors>
 
+// There is more than one output on the streams of a process.
+const WATCHED = new WeakSet<WriteStream>()
+
 /**
  * What a run tells. Results go to the standard output; notes, warnings, progress and errors to the standard error, so
  * that a pipe gets nothing but results.
@@ -51,7 +54,8 @@ export class Output {
     this.noteColors = pc.createColors(wantsColor(streams.stderr, options.color))
     // Whoever reads along may go at any time. What that means is decided where something is written.
     for (const stream of [streams.stdout, streams.stderr]) {
-      if (stream.listenerCount('error') === 0) stream.on('error', () => {})
+      if (!WATCHED.has(stream)) stream.on('error', () => {})
+      WATCHED.add(stream)
     }
   }
 

@@ -131,8 +131,8 @@ test('page: bytes and figures as text', async (t) => {
     '1.0 GB',
     '9.0 PB'
   ])
-  t.equal(percent(1999, 2000), '99.9 %', 'never 100 before it is')
-  t.equal(percent(2000, 2000), '100.0 %')
+  t.equal(percent(1999, 2000), '99.9\u00a0%', 'never 100 before it is')
+  t.equal(percent(2000, 2000), '100.0\u00a0%')
   t.equal(percent(0, 0), '–')
   t.equal(count(1, 'peer'), '1 peer')
   t.equal(count(1234, 'peer'), '1,234 peers')

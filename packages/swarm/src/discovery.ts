@@ -59,6 +59,7 @@ export class Discovery {
   #starting: Promise<Hyperswarm> | null = null
   #swarm: Hyperswarm | null = null
   #connects: Promise<void> | null = null
+  #unreached = false
   #closed = false
 
   constructor(host: DiscoveryHost) {
@@ -182,10 +183,17 @@ export class Discovery {
       this.#host.warn(new SwarmError('ERR_DHT', { cause }))
     }
     topic.search = null
+    this.#noteReach()
     if (topic.removed) return
     joined.searched(server && reached)
     // The connections that follow from it do not take a place of the queue.
     void this.#conclude(topic)
+  }
+
+  // A node that began to serve while it reached nobody would tell its address no sooner than after five minutes.
+  #noteReach(): void {
+    if (this.#unreached && this.online) this.#swarm?.server.refresh()
+    this.#unreached = !this.online
   }
 
   async #conclude(topic: Topic): Promise<void> {
@@ -193,18 +201,18 @@ export class Discovery {
     topic.firstOver()
     if (topic.removed || this.#closed) return
     this.#host.searched(topic.joined)
-    if (topic.joined.peers === 0) this.#searchLater(topic)
+    this.#searchLater(topic)
   }
 
   #searchLater(topic: Topic): void {
     if (topic.removed || this.#closed || topic.timer !== null || topic.search !== null) return
-    if (!topic.joined.client) return
+    if (!isWanting(topic.joined)) return
     const { min, max } = this.#host.settings.searchDelay
     const delay = Math.min(max, min * 2 ** topic.vain++)
     topic.timer = setTimeout(
       () => {
         topic.timer = null
-        if (topic.joined.peers === 0) void this.#search(topic)
+        if (isWanting(topic.joined)) void this.#search(topic)
       },
       delay * (0.75 + Math.random() / 2)
     )
@@ -259,4 +267,9 @@ export class Discovery {
     topic.timer = null
     topic.firstOver()
   }
+}
+
+/** Whether a feed is still to be announced, or has nobody to get it from. */
+function isWanting({ client, peers, server, announced }: JoinedFeed): boolean {
+  return (client && peers === 0) || (server && !announced)
 }

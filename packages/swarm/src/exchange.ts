@@ -87,7 +87,8 @@ export class Exchange {
   removed(joined: JoinedFeed, peer: Peer): void {
     this.#open.delete(peer)
     if (!this.#unanswered.delete(peer) || this.connection.stream.destroying) return
-    this.#host.refused(joined, this.connection)
+    // A feed that is being closed leaves its peers, too.
+    if (joined.feed.readable) this.#host.refused(joined, this.connection)
     this.#askNext()
   }
 
@@ -102,7 +103,7 @@ export class Exchange {
   #attach(joined: JoinedFeed): void {
     const { feed } = joined
     const { stream } = this.connection
-    if (feed.closed || stream.destroying || this.#peerOf(joined) !== undefined) return
+    if (!feed.readable || stream.destroying || this.#peerOf(joined) !== undefined) return
     feed.replicate(stream, { live: true })
     const peer = this.#peerOf(joined)
     if (peer === undefined) return

@@ -5,6 +5,8 @@ import type { BootstrapNode } from './options.ts'
 /** What is used of Hyperswarm, which has no types of its own. */
 export interface Hyperswarm extends EventEmitter {
   readonly dht: HyperDht
+  /** Tells the network where this node can be reached. */
+  readonly server: { refresh(): void }
   join(topic: Uint8Array, options: TopicOptions): TopicSession
   flush(): Promise<boolean>
   destroy(options: { force: boolean }): Promise<void>

@@ -8,8 +8,8 @@ export interface SwarmFeed {
   readonly key: Uint8Array | null
   /** What peers find the feed by. */
   readonly discoveryKey: Uint8Array | null
-  /** Whether the feed was closed. */
-  readonly closed: boolean
+  /** Whether the feed is neither closed nor being closed. */
+  readonly readable: boolean
   /** Whether this is the author's feed. */
   readonly writable: boolean
   /** Whether blocks are fetched only when asked for. */

@@ -26,8 +26,8 @@ export function makeSwarm(t: Test, options: SwarmOptions = {}): Swarm {
 const swarmsOf = new WeakMap<Test, Swarm[]>()
 
 /** A network of nodes on loopback. */
-export async function makeNetwork(t: Test, size = 10): Promise<Bootstrap> {
-  const network = await createTestnet(size, { host: LOOPBACK })
+export async function makeNetwork(t: Test, size = 10, port = 0): Promise<Bootstrap> {
+  const network = await createTestnet(size, { host: LOOPBACK, port })
   t.teardown(async () => {
     await Promise.all((swarmsOf.get(t) ?? []).map((swarm) => swarm.close()))
     await network.destroy()

@@ -1,5 +1,5 @@
 /** Peers that find each other, on a network of ten nodes on loopback. */
-import { createServer } from 'node:net'
+import { createSocket } from 'node:dgram'
 import test from 'tape'
 import { rejection, within } from '../../../test/helpers/watchdog.ts'
 import { copyOf, LOOPBACK, makeFeed, makeNetwork, makeSwarm, next, until } from './helpers.ts'
@@ -119,20 +119,26 @@ test('hyperswarm: with TCP beside it there is one connection', async (t) => {
   t.equal(one.connections[0]!.kind, other.connections[0]!.kind)
 })
 
-test('hyperswarm: a network that is not there', async (t) => {
-  const blocker = createServer()
-  await new Promise<void>((resolve) => blocker.listen(0, LOOPBACK, resolve))
-  const { port } = blocker.address() as { port: number }
-  t.teardown(() => new Promise((resolve) => blocker.close(resolve)))
-  const swarm = makeSwarm(t, { bootstrap: [{ host: LOOPBACK, port }], ...EAGER })
+test('hyperswarm: a network that is not there, and comes', async (t) => {
+  const socket = createSocket('udp4').bind(0, LOOPBACK)
+  await new Promise((resolve) => socket.once('listening', resolve))
+  const { port } = socket.address()
+  await new Promise<void>((resolve) => socket.close(() => resolve()))
+
+  const bootstrap = [{ host: LOOPBACK, port }]
+  const [writer, reader] = [makeSwarm(t, { bootstrap, ...EAGER }), makeSwarm(t, { bootstrap, ...EAGER })]
   const feed = await makeFeed(t)
-  const lonely = next(swarm, 'no-peers')
-  const joined = swarm.join(feed)
-  await within(swarm.flush(), 'flush', 60_000)
+  const copy = copyOf(t, feed)
+  const lonely = next(reader, 'no-peers')
+  const joined = writer.join(feed, { client: false })
+  reader.join(copy, { server: false })
+  await within(Promise.all([writer.flush(), reader.flush()]), 'flush', 60_000)
   await lonely
-  t.notOk(swarm.stats.online, 'and that can be seen')
-  t.equal(joined.peers, 0)
-  await within(swarm.close(), 'close')
+  t.deepEqual([writer.stats.online, joined.announced, joined.looked], [false, false, true])
+
+  await makeNetwork(t, 10, port)
+  t.equal(await within(copy.get(0), 'a block', 60_000), 'zero')
+  t.deepEqual([writer.stats.online, joined.announced], [true, true])
 })
 
 test('hyperswarm: peers that are as many as allowed', async (t) => {

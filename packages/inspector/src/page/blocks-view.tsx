@@ -6,8 +6,9 @@ import { BlockContent } from './block-content.tsx'
 import { fromHex, preview } from './bytes.ts'
 import { bytes, number } from './format.ts'
 import { useFollowed } from './hooks.ts'
+import { go } from './navigation.ts'
 import { BlockPicker, Card, Problem, State } from './parts.tsx'
-import { go, linkTo } from './route.ts'
+import { linkTo } from './route.ts'
 import { Search } from './search.tsx'
 
 /** Blocks on one page of the list. */

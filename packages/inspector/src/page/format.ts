@@ -21,7 +21,7 @@ export function bytes(value: number): string {
 /** A share as a percentage that says 100 only if nothing is missing. */
 export function percent(part: number, whole: number): string {
   if (whole === 0) return '–'
-  return `${(Math.floor((part / whole) * 1000) / 10).toFixed(1)} %`
+  return `${(Math.floor((part / whole) * 1000) / 10).toFixed(1)}\u00a0%`
 }
 
 /** A number and its noun: `1 block`, `2 blocks`. */

@@ -7,8 +7,9 @@ import { count, number } from './format.ts'
 import { useFollowed, useWidth } from './hooks.ts'
 import { drawCells, drawStrip, type Grid } from './map-canvas.ts'
 import { aroundBlock, moved, type Place, wholeFeed } from './map-window.ts'
+import { go } from './navigation.ts'
 import { BlockPicker, Card, Legend, Problem } from './parts.tsx'
-import { go, linkTo } from './route.ts'
+import { linkTo } from './route.ts'
 import { useColours } from './theme.ts'
 
 /** Edge of a cell and height of the map, in CSS pixels. */

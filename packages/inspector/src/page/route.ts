@@ -1,5 +1,3 @@
-import { useEffect, useState } from 'preact/hooks'
-
 /** The views of a feed, in the order of their keys. */
 export const VIEWS = ['overview', 'map', 'tree', 'blocks', 'peers', 'write'] as const
 
@@ -27,20 +25,4 @@ export function parseRoute(hash: string): Route {
 /** The address of a route, for links. */
 export function linkTo({ feed, view, block }: Route): string {
   return `#/${feed}/${view}${block === null ? '' : `/${block}`}`
-}
-
-/** Goes there. */
-export function go(route: Route): void {
-  location.hash = linkTo(route)
-}
-
-/** The route, now and whenever it changes. */
-export function useRoute(): Route {
-  const [route, setRoute] = useState(() => parseRoute(location.hash))
-  useEffect(() => {
-    const changed = () => setRoute(parseRoute(location.hash))
-    addEventListener('hashchange', changed)
-    return () => removeEventListener('hashchange', changed)
-  }, [])
-  return route
 }

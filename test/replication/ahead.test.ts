@@ -1,0 +1,146 @@
+/** Requests that are sent ahead: what their digests leave out, and what happens if an answer before them is given up. */
+import test from 'tape'
+import { MemoryBits, TreeSet } from '../../src/merkle/tree-set.ts'
+import { Foreseen } from '../../src/replication/foreseen.ts'
+import type { InflightRequest } from '../../src/replication/requests.ts'
+import { Bench, blocksOf, complete, connect, texts, until } from '../helpers/replication-feeds.ts'
+import { type AnyChannel, OURS, replicating } from '../helpers/replication-subjects.ts'
+
+const BLOCKS = 300
+
+/** A tree of 64 blocks that is here, and one of which only the root is known. */
+function trees() {
+  const holder = new TreeSet(new MemoryBits())
+  for (let block = 0; block < 64; block++) holder.set(2 * block)
+  const bits = new MemoryBits()
+  const tree = new TreeSet(bits)
+  tree.set(63)
+  return { holder, known: { tree, pages: { treeBytes: 16 } as never } }
+}
+
+test('ahead: neighbours that are asked for together bring each node once', (t) => {
+  for (const [ahead, expected] of [
+    [true, 63],
+    [false, 64 * 6]
+  ] as const) {
+    const { holder, known } = trees()
+    const foreseen = new Foreseen(known, () => ahead, [])
+    const remote = new TreeSet(new MemoryBits())
+    let nodes = 0
+    for (let block = 0; block < 64; block++) {
+      const digest = foreseen.digest(block)
+      nodes += holder.proof(2 * block, { digest, tree: remote })!.nodes.length
+      foreseen.asked(block, digest)
+    }
+    t.equal(nodes, expected, ahead ? 'ahead' : 'without')
+  }
+  t.end()
+})
+
+test('ahead: after an answer that was given up nothing is claimed that is not here', (t) => {
+  const { known } = trees()
+  const foreseen = new Foreseen(known, () => true, [])
+  const honest = known.tree.digest(2)
+  foreseen.asked(0, foreseen.digest(0))
+  t.equal(foreseen.digest(1), 1, 'the sibling comes with the first block')
+  foreseen.broke()
+  t.equal(foreseen.breaks, 1)
+  t.equal(foreseen.digest(1), 0, 'the remote is told to forget')
+  t.equal(foreseen.digest(1), honest, 'then it is told what is here')
+  foreseen.broke()
+  t.equal(foreseen.digest(1), honest, 'nothing was claimed, so nothing is taken back')
+  t.end()
+})
+
+test('ahead: what is remembered is renewed from the requests under way', (t) => {
+  const { known } = trees()
+  const inflight: InflightRequest[] = []
+  const foreseen = new Foreseen(known, () => true, inflight)
+  const nodes = foreseen.digest(0)
+  inflight.push({ index: 0, bytes: 0, hash: false, nodes, sent: 0, arrived: false, overdue: false, breaks: 0 })
+  foreseen.asked(0, nodes)
+  // Blocks that are never stored here, and not under way any more.
+  for (let i = 0; i < 5000; i++) foreseen.asked(2 + (i % 30), 3)
+  t.equal(foreseen.digest(1), 1, 'the request is still under way')
+  t.end()
+})
+
+/** Nodes and full digests on the connections of a feed from now on. */
+function watch(feed: object) {
+  const seen = { nodes: 0, blocks: 0, digests: [] as number[] }
+  replicating(feed as never).on('peer-open', (peer: { stream: AnyChannel }) => {
+    const { stream } = peer
+    const { data } = stream
+    stream.data = (message: { nodes: unknown[]; value: unknown }) => {
+      seen.nodes += message.nodes.length
+      seen.blocks++
+      return data.call(stream, message as never)
+    }
+    const { request } = stream
+    stream.request = (message: { nodes: number }) => {
+      seen.digests.push(message.nodes)
+      return request.call(stream, message as never)
+    }
+  })
+  return seen
+}
+
+for (const authenticated of [true, false]) {
+  test(`ahead: a copy gets few nodes twice, authenticated: ${authenticated}`, async (t) => {
+    const bench = new Bench(t, OURS)
+    const writer = await bench.writer(texts(BLOCKS))
+    const replica = await bench.replica(writer)
+    const seen = watch(writer)
+    const { ends } = connect(writer, replica, { authenticated })
+    t.deepEqual(await ends, [null, null])
+    t.deepEqual(await blocksOf(replica), texts(BLOCKS))
+    t.ok(seen.nodes < 2 * BLOCKS, `${seen.nodes} nodes for ${BLOCKS} blocks`)
+    await bench.close()
+  })
+}
+
+test('ahead: downloads that are cancelled on the way and begun again', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(BLOCKS))
+  const replica = await bench.sparse(writer)
+  const seen = watch(replica)
+  const { cut } = connect(writer, replica, { live: true })
+  // The first block brings the roots; from then on much is asked for at a time.
+  await replica.get(BLOCKS - 1)
+  const all = replicating(replica)
+  for (let round = 0; round < 8; round++) {
+    const before = replica.downloaded()
+    const download = all.download({ start: 0, end: BLOCKS })
+    Promise.resolve(download).catch(() => {})
+    await until(() => replica.downloaded() > before || replica.downloaded() === BLOCKS, 'some blocks')
+    all.undownload(download)
+  }
+  all.download({ start: 0, end: BLOCKS })
+  await complete(replica, BLOCKS)
+  t.deepEqual(await blocksOf(replica), texts(BLOCKS))
+  t.equal(all.peers.length, 1, 'the connection has not ended')
+  t.ok(seen.digests.includes(0), 'the writer was told to forget')
+  await cut()
+  await bench.close()
+})
+
+test('ahead: of what comes at once, everything before the first wrong block is stored, and nothing behind it', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(10))
+  const replica = await bench.sparse(writer, { allowPush: true })
+  const stored: number[] = []
+  replicating(replica).on('download', (index: number) => stored.push(index))
+  const proofs = []
+  for (let i = 0; i < 10; i++) proofs.push(await replicating(writer).proof(i))
+  replicating(writer).on('peer-open', (peer: { stream: AnyChannel }) => {
+    for (const [index, { nodes, signature }] of proofs.entries()) {
+      const value = Buffer.from(index === 5 ? 'something else' : texts(1, index)[0]!)
+      peer.stream.data({ index, value, nodes, signature })
+    }
+  })
+  const { ends } = connect(writer, replica, { live: true })
+  t.equal((await ends)[1]?.code, 'ERR_PROOF_CHECKSUM')
+  t.deepEqual(stored, [0, 1, 2, 3, 4])
+  t.equal(replica.downloaded(), 5)
+  await bench.close()
+})
