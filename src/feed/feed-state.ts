@@ -282,13 +282,13 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     this.files = opened.files
     this.canWrite = opened.writable
     if (!this.downloadingSet) this.downloading = !opened.writable
+    opened.core.forks = this.histories.list
+    if (this.args.options.overwrite === true) await this.histories.destroy()
+    else await this.histories.load()
     this.recovery = opened.recovery
     this.selections.check(opened.core)
     if (this.recovery !== null) this.notify('recovered', this.recovery)
     if (opened.core.behind > 0) this.notify('behind', opened.core.behind)
-    if (this.args.options.overwrite === true) await this.histories.destroy()
-    else await this.histories.load()
-    opened.core.forks = this.histories.list
     queueMicrotask(() => this.begin())
   }
 

@@ -75,7 +75,7 @@ export interface FeedOptions<T = Uint8Array> extends CacheOptions {
   eagerUpdate?: boolean | undefined
   /** Name of an encoding or a codec. Default binary. */
   valueEncoding?: ValueEncoding<T> | null | undefined
-  /** Parallel requests per peer. Default 16. */
+  /** Parallel requests per peer. Default 16, and up to 256 of small blocks; with a smaller number no more than that. */
   maxRequests?: number | undefined
   /**
    * Bytes a second that all peers together are sent: blocks with their proofs. Default: no limit. It can be changed by the property of

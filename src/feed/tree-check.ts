@@ -274,10 +274,7 @@ export class TreeCheck {
     const pairs: [TreeNode | null, TreeNode | null][] = [
       [newLeft, right],
       [left, newRight],
-      [newLeft, newRight],
-      // Only a size is wrong, and no data tells which one: as it is of a pair that came as hashes.
-      [left !== null && right !== null ? { ...left, size: parent.size - right.size } : null, right],
-      [left, left !== null && right !== null ? { ...right, size: parent.size - left.size } : null]
+      [newLeft, newRight]
     ]
     const healed = this.#fitting(parent, left, right, pairs)
     if (healed !== null || leaves) return healed

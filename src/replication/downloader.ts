@@ -5,7 +5,14 @@ import type { DataMessage } from './messages.ts'
 import type { Peer } from './peer.ts'
 import { answerSize, DownloadMeter } from './rate-limit.ts'
 import type { Replicator } from './replicator.ts'
-import { AnswerTime, BlockQueue, type InflightRequest, sendRequest, URGENT_REQUESTS, USUAL_REQUESTS } from './requests.ts'
+import {
+  AnswerTime,
+  BlockQueue,
+  type InflightRequest,
+  sendRequest,
+  URGENT_REQUESTS,
+  USUAL_REQUESTS
+} from './requests.ts'
 import { Timer } from './timer.ts'
 
 // The bytes for which there may be more requests under way than `maxRequests`, and how many at most.

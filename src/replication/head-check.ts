@@ -37,6 +37,8 @@ const OURS: ReadonlySet<unknown> = new Set([
 /** A request that is none of the downloader's. */
 interface Question {
   readonly index: number
+  /** Only an answer with a signature is one. */
+  readonly signed: boolean
   readonly answer: Deferred<DataMessage | null>
 }
 
@@ -285,7 +287,11 @@ export class HeadCheck {
         .finally(() => {
           this.growing = null
         })
-      if ((await this.withinReason(this.growing.then(() => true))) === null) return false
+      const grown = this.growing.then(() => true)
+      // What came is given up, and asked for again, only if somebody else could be faster.
+      const limit = Math.max(PAUSE, peer.downloader.answerTime.expected)
+      if (peer.isOnlyOneWith(claim.block)) await grown
+      else if ((await this.within(limit, grown)) === null) return false
       try {
         await this.putNow(claim)
         return true
@@ -298,9 +304,12 @@ export class HeadCheck {
 
   private async askToContinue(index: number): Promise<void> {
     const { timeout } = this.peer.stream.stream
-    const question = this.ask(index)
-    const message = await (timeout === null ? question : this.within(timeout.ms, question))
-    if (message === null) throw new DDatabaseError('ERR_REQUEST_TIMEOUT')
+    const answer = this.ask(index, true).then((message) => ({ message }))
+    const answered = await (timeout === null ? answer : this.within(timeout.ms, answer))
+    if (answered === null) throw new DDatabaseError('ERR_REQUEST_TIMEOUT')
+    const { message } = answered
+    // It does not upload any more.
+    if (message === null) return
     const claim = claimOf(message)
     await this.putNow(claim).catch(async (error) => {
       // It has become longer meanwhile: whoever waits for this tries again.
@@ -323,9 +332,13 @@ export class HeadCheck {
 
   // ---- asking ----
 
-  /** Asks for the hash of a block, with everything that proves it. Null: there is no answer. */
-  private ask(index: number): Promise<DataMessage | null> {
-    const question = { index, answer: deferred<DataMessage | null>() }
+  /**
+   * Asks for the hash of a block, with everything that proves it. Null: there is no answer.
+   * @param signed - the proof has to reach roots, so a hash without a signature answers something else: a request for the block,
+   * which has been cleared
+   */
+  private ask(index: number, signed = false): Promise<DataMessage | null> {
+    const question = { index, signed, answer: deferred<DataMessage | null>() }
     this.questions.push(question)
     this.peer.stream.request({ index, bytes: 0, hash: true, nodes: 0 })
     return question.answer.promise
@@ -333,7 +346,10 @@ export class HeadCheck {
 
   /** Takes what is an answer to a question of this side. */
   take(message: DataMessage): boolean {
-    const at = this.questions.findIndex(({ index }) => index === message.index)
+    const answers = message.signature !== null
+    const at = this.questions.findIndex(
+      ({ index, signed }) => index === message.index && (answers || !signed)
+    )
     if (at === -1) return false
     this.questions.splice(at, 1)[0]!.answer.resolve(message)
     return true

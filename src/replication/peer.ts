@@ -499,6 +499,13 @@ export class Peer implements ChannelHandlers {
     this.replicator.endDownloads()
   }
 
+  /** Whether nobody else could be asked for a block. @internal */
+  isOnlyOneWith(index: number): boolean {
+    return !this.replicator.peers.some(
+      (peer) => peer !== this && peer.mayAsk && peer.remoteBitfield.has(index)
+    )
+  }
+
   /** It was found to have another history: what it was asked for is asked of others. @internal */
   stopDownloading(): void {
     this.downloader.drop()

@@ -50,18 +50,12 @@ async function untilStill(count: () => number): Promise<void> {
 test('backpressure: a read stream that nobody reads stops reading', async (t) => {
   const counting = new CountingStorage()
   const feed = await writer(counting.storage)
-  for (const [name, open] of [
-    ['a stream', () => feed.createReadStream()],
-    ['a stream of the web', () => feed.toWebReadable()]
-  ] as const) {
-    counting.read = 0
-    const stream = open()
-    if ('once' in stream) stream.once('readable', () => {})
-    await untilStill(() => counting.read)
-    t.ok(counting.read < BOUND, `${name}: ${counting.read} bytes were read ahead`)
-    if ('destroy' in stream) stream.destroy()
-    else await stream.cancel()
-  }
+  counting.read = 0
+  const stream = feed.createReadStream()
+  stream.once('readable', () => {})
+  await untilStill(() => counting.read)
+  t.ok(counting.read > 0 && counting.read < BOUND, `${counting.read} bytes were read ahead`)
+  stream.destroy()
   await feed.close()
 })
 
@@ -90,10 +84,11 @@ test('backpressure: a peer that does not read holds little of what it asked for'
   // The connection takes a few blocks, and nothing after that.
   here.pipe(
     new Writable({
-      write(chunk: Uint8Array, callback: () => void) {
+      write(data, callback) {
+        const chunk = data as Uint8Array
         passed += chunk.byteLength
         there.write(chunk)
-        if (passed < 4 * BLOCK.byteLength) callback()
+        if (passed < 4 * BLOCK.byteLength) callback(null)
       }
     })
   )

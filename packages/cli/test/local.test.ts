@@ -2,7 +2,7 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test from 'tape'
-import { fails, json, run, shared, someFeed, someFile, spawned, temporaryFolder } from './helpers.ts'
+import { begin, fails, json, run, shared, someFeed, someFile, spawned, temporaryFolder } from './helpers.ts'
 
 test('create: a feed, its key, and nothing secret', async (t) => {
   const dir = path.join(await temporaryFolder(t), 'deep', 'log')
@@ -201,6 +201,17 @@ test('a feed that is in use', async (t) => {
   running.child.kill('SIGINT')
   t.equal((await running.ended).code, 0, 'share ends well with Ctrl-C')
   t.equal((await json(t, ['append', dir, '"x"'])).first, 3, 'free again')
+})
+
+test('inspect: a page for this machine only, until Ctrl-C', async (t) => {
+  const { dir } = await someFeed(t)
+  const running = begin(t, ['inspect', dir, '--no-open'])
+  const [, url] = await running.says(/^(http:\/\/127\.0\.0\.1:\d+\/\S+)$/m)
+  t.equal((await fetch(url!)).status, 200, 'the page')
+  t.notEqual((await fetch(new URL('/', url))).status, 200, 'nothing without the token')
+  running.child.kill('SIGINT')
+  t.equal((await running.ended).code, 0, 'Ctrl-C is its ordinary end')
+  t.equal((await json(t, ['info', dir])).length, 3, 'the feed is free again')
 })
 
 test('--quiet, --debug, --json: what is said', async (t) => {

@@ -459,7 +459,7 @@ test('views: keys, themes, and the way back', async (t) => {
   await page.locator('button', { hasText: /^Keys$/ }).click()
   await page.locator('dialog input').click()
   await page.locator('dialog button', { hasText: 'Close' }).click()
-  t.equal(await page.locator('dialog').count(), 0)
+  await page.locator('dialog').waitFor({ state: 'detached' })
   t.deepEqual(complaints, [])
   await page.close()
 })

@@ -40,7 +40,8 @@ export class Dialer {
     const { signal } = options
     const onabort = (): void => this.#end(signal?.reason)
     signal?.addEventListener('abort', onabort, { once: true })
-    this.first = this.#begin().finally(() => signal?.removeEventListener('abort', onabort))
+    this.#stop.signal.addEventListener('abort', () => signal?.removeEventListener('abort', onabort))
+    this.first = this.#begin()
     this.first.then(
       (connection) => this.#keep(connection),
       () => this.#end()

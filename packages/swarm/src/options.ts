@@ -105,7 +105,10 @@ export interface ConnectOptions {
    * it takes. `always`: the first one, too, is tried until it succeeds. `never`: only once.
    */
   reconnect?: 'lost' | 'always' | 'never' | undefined
-  /** Gives up: the call is rejected with the signal's reason, and nothing is dialled any more. */
+  /**
+   * Nothing is dialled any more: a call that waits is rejected with the signal's reason, and a connection that is there stays
+   * until it is lost.
+   */
   signal?: AbortSignal | undefined
 }
 

@@ -323,6 +323,21 @@ test('reconnect: never', async (t) => {
   t.equal(client.stats.total.opened, 2)
 })
 
+test('a signal that comes when there is a connection', async (t) => {
+  const [server, client] = [makeSwarm(t), makeSwarm(t, FAST)]
+  const { address } = await server.listen()
+  const stop = new AbortController()
+  const connection = await client.connect(address, { signal: stop.signal })
+  await until(() => server.connections.length === 1, 'the connection')
+  stop.abort()
+  t.equal(client.connections.length, 1, 'it stays')
+  server.connections[0]!.destroy(new Error('a bad moment'))
+  await connection.closed
+  t.ok(await client.connect(address), 'the address is not dialled by anybody else')
+  await until(() => server.stats.total.opened === 2, 'the second connection')
+  t.equal(client.stats.total.opened, 2)
+})
+
 test('closing: in good order, at once, twice', async (t) => {
   const [one, other] = [makeSwarm(t), makeSwarm(t)]
   const feed = await makeFeed(t)

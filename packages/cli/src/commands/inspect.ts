@@ -1,5 +1,4 @@
 import type { Feed } from 'ddatabase'
-import { inspect as openWindow } from 'ddatabase-inspector'
 import { command } from '../command.ts'
 import type { Context } from '../context.ts'
 import { explain } from '../explain.ts'
@@ -61,6 +60,8 @@ async function window(
   open: boolean,
   { out, signal }: Context
 ): Promise<void> {
+  // A web server: no other command has to load it.
+  const { inspect: openWindow } = await import('ddatabase-inspector')
   const inspector = await openWindow({ feed, name }, { port, open }).catch((error: unknown) => {
     throw explain(error, `port ${port}`)
   })
