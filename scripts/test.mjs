@@ -5,7 +5,7 @@
  *     node scripts/test.mjs                  all tests
  *     node scripts/test.mjs test/feed ...    those in some folders
  */
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, dirname, join, relative } from 'node:path'
@@ -15,6 +15,16 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const tape = join(root, 'node_modules', 'tape', 'bin', 'tape')
 // Those that take longest go first, so that none of them is left to run alone at the end.
 const LONGEST = ['model', 'crash', 'interop', 'feed', 'fuzz', 'faults', 'replication', 'swarm', 'cli']
+
+// The page of the inspector is the one thing that is tested as it was built.
+execFileSync(
+  process.execPath,
+  ['--import', 'tsx', join('packages', 'inspector', 'scripts', 'build-page.ts')],
+  {
+    cwd: root,
+    stdio: 'inherit'
+  }
+)
 
 const wanted = process.argv.slice(2).map((folder) => relative(root, folder))
 const folders = foldersIn([

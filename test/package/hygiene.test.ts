@@ -14,7 +14,7 @@ interface Manifest {
 interface Lock {
   packages: Record<
     string,
-    { name?: string; version: string; resolved?: string; integrity?: string; dev?: boolean }
+    { name?: string; version: string; resolved?: string; link?: true; integrity?: string; dev?: boolean }
   >
 }
 
@@ -53,8 +53,10 @@ test('hygiene: the lock file belongs to the manifest and names no host', async (
   const { '': root, ...packages } = lock.packages
   t.equal(root?.version, manifest.version, 'version')
   t.equal(root?.name, manifest.name, 'name')
-  for (const [path, { resolved }] of Object.entries(packages)) {
-    if (resolved !== undefined) t.fail(`${path} is resolved to ${resolved}`)
+  for (const [path, { resolved, link }] of Object.entries(packages)) {
+    // Links are to the packages around this one, in the same repository.
+    if (link === true) t.match(resolved ?? '', /^(packages\/[a-z]+)?$/, `${path} is in the repository`)
+    else if (resolved !== undefined) t.fail(`${path} is resolved to ${resolved}`)
   }
 })
 
