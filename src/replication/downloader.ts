@@ -19,7 +19,7 @@ import { Timer } from './timer.ts'
 const WINDOW_BYTES = 256 * 1024
 const MOST_REQUESTS = 256
 
-// Errors of a proof that may lack nodes because an answer before it was given up.
+// Errors of a proof that may lack nodes which answers before it were expected to bring.
 const LACKING: ReadonlySet<unknown> = new Set([
   'ERR_PROOF_CHECKSUM',
   'ERR_PROOF_MALFORMED',
@@ -94,8 +94,7 @@ export class Downloader implements ArrivalsOwner {
   request(index: number, bytes: number, hash: boolean): void {
     const nodes = this.replicator.digest(this.peer, index)
     const sent = performance.now()
-    const { breaks } = this.foreseen
-    const request = { index, bytes, hash, nodes, sent, arrived: false, overdue: false, breaks }
+    const request = { index, bytes, hash, nodes, sent, arrived: false, overdue: false }
     this.inflight.push(request)
     this.meter.asked(request)
     if (bytes === 0) this.foreseen.asked(index, nodes)
@@ -223,9 +222,11 @@ export class Downloader implements ArrivalsOwner {
   lacking(arrival: Arrival, error: unknown): boolean {
     const { claim, request } = arrival
     const { foreseen, peer } = this
-    const blameless = request !== undefined && request.nodes > 0 && request.breaks !== foreseen.breaks
-    if (!blameless || peer.closed || !LACKING.has((error as { code?: unknown } | null)?.code)) return false
+    // What was said of nodes to come may have been wrong. With digest 0 nothing is left out, and there is no excuse.
+    const excused = request !== undefined && request.nodes > 0 && peer.authenticated
+    if (!excused || peer.closed || !LACKING.has((error as { code?: unknown } | null)?.code)) return false
     this.storeEnded(arrival)
+    foreseen.broke()
     this.end(request)
     if (this.replicator.reserved.take(claim.block)) {
       foreseen.forget()

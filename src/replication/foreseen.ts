@@ -21,8 +21,6 @@ export interface KnownTree {
  * Only remotes that forget (docs/protocol.md, "Digests ahead") are told of nodes that are not here yet.
  */
 export class Foreseen {
-  /** How often {@link broke} was called: what was asked with an earlier number may lack nodes. */
-  breaks = 0
   private readonly known: KnownTree
   private readonly ahead: () => boolean
   private readonly inflight: readonly InflightRequest[]
@@ -72,7 +70,6 @@ export class Foreseen {
 
   /** An answer does not come, or was not stored. */
   broke(): void {
-    this.breaks++
     this.retract ||= this.age > 0
     this.bits = new MemoryBits()
     this.age = 0

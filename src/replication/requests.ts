@@ -19,8 +19,6 @@ export interface InflightRequest {
   arrived: boolean
   /** It took so long that somebody else may be asked, too. */
   overdue: boolean
-  /** `Foreseen.breaks` when it was sent. */
-  readonly breaks: number
 }
 
 /**

@@ -330,6 +330,9 @@ export class ReplicationSimulation {
       for (const [index, exists] of union.entries())
         assert.equal(feed.has(index), exists, `${name}: block ${index}`)
     }
+    // What is cancelled while it is on its way was sent for nothing.
+    await settle(20)
+    await this.#network.quiet()
     for (const pending of this.#pending) {
       if (pending.over) continue
       const possible = pending.index !== null && pending.index < union.length && union[pending.index]!
