@@ -22,6 +22,8 @@ export interface CatchingUpHost {
 export class CatchingUp {
   readonly #host: CatchingUpHost
   #on = false
+  // The longest history that the application was told of.
+  #told = 0
 
   constructor(host: CatchingUpHost) {
     this.#host = host
@@ -34,13 +36,23 @@ export class CatchingUp {
     if (core === null || !host.writable || length <= core.length) return
     if (length > core.behind) {
       core.behind = length
-      host.behind(length)
+      this.#tell(length)
     }
     // Whoever hears the event may want to decide for itself.
     await nextTurn()
     if (this.#on || !host.writable || host.downloadingSet || core.behind <= core.length) return
     this.#on = true
     host.switchDownloading(true)
+  }
+
+  /** The feed became longer, to `length` blocks, by what a peer sent. */
+  lengthened(length: number): void {
+    if (this.#host.writable && length > this.#told) this.#tell(length)
+  }
+
+  #tell(length: number): void {
+    this.#told = length
+    this.#host.behind(length)
   }
 
   /** The longer history is given up. */

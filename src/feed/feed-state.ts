@@ -365,7 +365,10 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   }
 
   protected blocksStored(core: Core, blocks: readonly StoredBlock[], peer: Peer | null): void {
-    if (blocks.some(({ grew }) => grew)) this.replication.replicator.grew(peer)
+    if (blocks.some(({ grew }) => grew)) {
+      this.replication.replicator.grew(peer)
+      if (peer !== null) this.catchingUp.lengthened(core.length)
+    }
     let hashes = false
     for (const { block, value, isNew, grew } of blocks) {
       if (grew) this.notify('append')

@@ -183,6 +183,20 @@ export async function proveNode(core: Core, treeIndex: number): Promise<boolean>
   })
 }
 
+/**
+ * Looks for the way from the roots to a block that is here and whose leaf is not known.
+ * @returns whether the leaf is known now
+ * Errors: `ERR_STORAGE`, `ERR_FEED_CLOSED`
+ */
+export function restoreLeaf(core: Core, block: number): Promise<boolean> {
+  return core.change(async () => {
+    if (!core.tree.get(2 * block) && block < core.length && core.bits.get(block)) {
+      await settleRange(core, await checkRange(core, block, block + 1).catch(rethrow), block, block + 1)
+    }
+    return core.tree.get(2 * block)
+  })
+}
+
 /** Errors of a proof that a damaged node of one's own can be the cause of. */
 const DOUBTFUL: ReadonlySet<unknown> = new Set([
   'ERR_PROOF_CHECKSUM',

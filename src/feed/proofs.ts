@@ -8,7 +8,7 @@ import type { StoredSignature } from '../storage/signatures-file.ts'
 import { storageError } from '../storage/storage.ts'
 import type { Application } from './application.ts'
 import type { Core } from './core.ts'
-import { proveNode } from './healing.ts'
+import { proveNode, restoreLeaf } from './healing.ts'
 import type { Verified } from './verified.ts'
 
 /** Options of `proof`. */
@@ -42,7 +42,10 @@ export async function createProof(
         hash: options.hash === true,
         ...(options.tree && { tree: options.tree })
       })
-      if (selection === null) throw new DDatabaseError('ERR_NO_PROOF')
+      if (selection === null) {
+        if (verified !== null && core.bits.get(block) && (await restoreLeaf(core, block))) continue
+        throw new DDatabaseError('ERR_NO_PROOF')
+      }
       // What does not hold is mended, or not known any more: then another selection is made.
       if (verified !== null && !(await allProven(core, verified, selection.nodes))) continue
       const nodes = await requireNodes(core, selection.nodes)

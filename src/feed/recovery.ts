@@ -275,7 +275,9 @@ class Recovering {
       // Without a single signature it may be a static feed with a damaged root.
       const isStatic = (tried: readonly TreeNode[]) => this.#heads.isStatic(tried)
       const healed = signatures.slots > 0 ? null : await this.#heads.rootsOf(length, isStatic)
-      return healed === null ? end : { ...end, roots: healed }
+      if (healed !== null) return { ...end, roots: healed }
+      // Of a copy nothing else says whose roots these are: a tree of another feed looks the same.
+      return signatures.slots === 0 && sign === null ? null : end
     }
     const healed = await this.#heads.rootsOf(length, (tried) => this.#heads.holds(tried, length, slot))
     if (healed !== null) return { ...end, roots: healed }

@@ -199,6 +199,8 @@ export class HeadCheck {
   private get isDue(): boolean {
     const { content, writable } = this.peer.source
     if (Math.min(content.length, this.claimed) > this.compared) return true
+    // A writer that has nothing and fetches everything is told by what it gets.
+    if (content.length === 0 && this.peer.downloading && !this.peer.sparse) return false
     return writable && this.claimed > content.length && this.claimed > this.lookedAt
   }
 

@@ -100,11 +100,13 @@ export class Uploader {
       if (queue[0] !== run[i]) continue
       const { index, nodes: digest } = queue.shift()!
       const options = { digest, hash: false, tree: this.treeFor(digest) }
-      const proof = content.proofSync(index, options) ?? (await content.proof(index, options))
-      const paused = this.meter.pass(answerSize(value, proof.nodes))
+      const proof =
+        content.proofSync(index, options) ?? (await content.proof(index, options).catch(unprovenBy))
+      const paused = typeof proof === 'string' ? null : this.meter.pass(answerSize(value, proof.nodes))
       if (paused !== null) await paused
       if (!peer.uploading || peer.closed) return true
-      peer.sendBlock(index, value, proof)
+      if (typeof proof === 'string') this.tellUnproven(index, proof)
+      else peer.sendBlock(index, value, proof)
     }
     return true
   }
@@ -129,7 +131,8 @@ export class Uploader {
         digest = 0
       }
     }
-    if (!content.tree.get(2 * index)) {
+    // A block that was announced is answered in any case, also if its leaf is not known.
+    if (!content.tree.get(2 * index) && !content.bits.get(index)) {
       this.useless++
       if (this.useless > this.peer.limits.uselessRequests) {
         throw new DDatabaseError('ERR_LIMIT', { message: 'Too many requests for blocks that do not exist' })
@@ -148,14 +151,18 @@ export class Uploader {
     if (paused !== null) await paused
     if (!this.peer.uploading || this.peer.closed) return
     if (typeof proof === 'string') {
-      // Nothing here proves it any more: others may be asked. Without a signature of the end nothing can be proven.
-      if (proof === 'ERR_SIGNATURE_NOT_FOUND') this.peer.setUploading(false)
-      else this.peer.stream.unhave({ start: index })
+      this.tellUnproven(index, proof)
       return
     }
     if (value === null && !request.hash) this.peer.stream.unhave({ start: index })
     this.peer.sendBlock(index, value, proof)
     if (compares) this.peer.check.answered()
+  }
+
+  /** Nothing here proves a block any more: others may be asked. Without a signature of the end nothing can be proven. */
+  private tellUnproven(index: number, reason: ErrorCode): void {
+    if (reason === 'ERR_SIGNATURE_NOT_FOUND') this.peer.setUploading(false)
+    else this.peer.stream.unhave({ start: index })
   }
 }
 
