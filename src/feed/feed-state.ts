@@ -214,6 +214,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     return this.replication.uploadLimit.rate
   }
 
+  /** Sets the limit from now on. */
   set maxUploadRate(rate: number) {
     this.replication.uploadLimit.rate = checkRate(rate, 'maxUploadRate')
   }
@@ -223,6 +224,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     return this.replication.downloadLimit.rate
   }
 
+  /** Sets the limit from now on. */
   set maxDownloadRate(rate: number) {
     this.replication.downloadLimit.rate = checkRate(rate, 'maxDownloadRate')
   }

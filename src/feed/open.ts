@@ -276,6 +276,7 @@ class Opening {
       key,
       verify: key === null || !asks ? null : holds,
       sign: secretKey === null || crypto !== DEFAULT_CRYPTO ? null : (message) => sign(message, secretKey),
+      copy: key !== null && secretKey === null,
       repair: options.repair === true,
       bitsLost: found.bitsLost
     })

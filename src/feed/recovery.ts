@@ -247,18 +247,24 @@ class Recovering {
   }
 
   /**
-   * The end that the bits tell, if its signature holds or is missing (older versions truncate that way); else the next
-   * one below that was signed. Null if there is none nearby.
+   * The end that the bits tell, if its signature holds, or, of an author, is missing (older versions truncate that way); else
+   * the next one below that was signed. Null if there is none nearby.
    */
   async #signedEnd(length: number, roots: TreeNode[]): Promise<Candidate | null> {
     const end = await this.#endOf(length, roots)
-    if (end !== null) return end
+    if (end !== null && !(this.#source.copy && (await this.#isUnsigned(end)))) return end
     for await (const { index, signature } of this.#heads.slotsDown(length - 1, 0, TRIES)) {
       const lower = await this.#heads.rootsOf(index + 1)
       if (lower !== null && (await this.#heads.holds(lower, index + 1, signature)))
         return { length: index + 1, roots: lower, signature: null }
     }
     return null
+  }
+
+  /** Whether nothing says whose roots these are: those of a damaged tree, or of another feed's, look the same. */
+  async #isUnsigned({ length, roots }: Candidate): Promise<boolean> {
+    if (length === 0 || this.#source.verify === null || this.#heads.isStatic(roots)) return false
+    return (await this.#core.storage.signatures.get(length - 1)) === null
   }
 
   /**
@@ -275,9 +281,7 @@ class Recovering {
       // Without a single signature it may be a static feed with a damaged root.
       const isStatic = (tried: readonly TreeNode[]) => this.#heads.isStatic(tried)
       const healed = signatures.slots > 0 ? null : await this.#heads.rootsOf(length, isStatic)
-      if (healed !== null) return { ...end, roots: healed }
-      // Of a copy nothing else says whose roots these are: a tree of another feed looks the same.
-      return signatures.slots === 0 && sign === null ? null : end
+      return healed === null ? end : { ...end, roots: healed }
     }
     const healed = await this.#heads.rootsOf(length, (tried) => this.#heads.holds(tried, length, slot))
     if (healed !== null) return { ...end, roots: healed }

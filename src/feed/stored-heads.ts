@@ -29,6 +29,8 @@ export interface RecoverySource {
   verify: ((message: Uint8Array, signature: Uint8Array) => Promise<boolean>) | null
   /** Signs again what was signed before, if the secret key is here. The same input gives the same signature. */
   sign: ((message: Uint8Array) => Uint8Array) | null
+  /** Without the secret key: nothing is appended here. */
+  copy: boolean
   /** Give up what is damaged instead of refusing to open. */
   repair: boolean
   /** The bitfield is gone beside a tree. */

@@ -102,11 +102,21 @@ export class Replicator {
     return (
       this.peers.some((peer) => {
         if (!peer.mayAsk) return false
-        if (wish.kind === 'update') return peer.remoteLength >= wish.length
+        if (wish.kind === 'update') return this.canUpdate(peer, wish)
         if (wish.kind === 'block') return peer.remoteBitfield.get(wish.index)
         return this.canSeek(peer, wish)
       }) ||
       (wish.kind === 'update' && length >= wish.length)
+    )
+  }
+
+  /** Whether a peer claims enough blocks, and has not taken back all that would prove it. */
+  private canUpdate(peer: Peer, { length }: Extract<Wish, { kind: 'update' }>): boolean {
+    if (peer.remoteLength < length) return false
+    return (
+      peer.inflightWants > 0 ||
+      peer.inflightRequests.some(({ bytes, index }) => bytes === 0 && index >= length - 1) ||
+      peer.remoteBitfield.next(length - 1, peer.remoteLength) !== -1
     )
   }
 

@@ -198,6 +198,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     return this.uploadLimit.rate
   }
 
+  /** Sets the limit from now on. */
   set maxUploadRate(rate: number) {
     this.uploadLimit.rate = checkRate(rate, 'maxUploadRate')
   }
@@ -207,6 +208,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     return this.downloadLimit.rate
   }
 
+  /** Sets the limit from now on. */
   set maxDownloadRate(rate: number) {
     this.downloadLimit.rate = checkRate(rate, 'maxDownloadRate')
   }

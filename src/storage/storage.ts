@@ -44,6 +44,9 @@ const CLOSING_ORDER: readonly FileName[] = ['bitfield', 'tree', 'data', 'key', '
 // Above this many bytes a write or read goes through the thread pool: it would hold up the event loop for longer
 // than the trip costs.
 const SYNC_LIMIT = 128 * 1024
+// Blocks above this size are written through the thread pool: copying them into the page cache takes longer than the trip,
+// and the other processor can do it while the next ones are hashed.
+const SYNC_DATA_LIMIT = 32 * 1024
 // Bytes that may be read and written synchronously in one turn of the event loop, every call counting at least
 // SYNC_CALL: some two milliseconds of work.
 const SYNC_PER_TURN = 2 * 1024 * 1024
@@ -216,7 +219,12 @@ export class FeedStorage {
     if (size === 0 && this.dataExists) return
     this.dataExists = true
     this.written += size
-    if (this.maySync(size) && this.data.writeSync(offset, joinInto(scratch, blocks))) return
+    if (
+      size <= SYNC_DATA_LIMIT &&
+      this.maySync(size) &&
+      this.data.writeSync(offset, joinInto(scratch, blocks))
+    )
+      return
     let at = offset
     let piece: Uint8Array[] = []
     let pieceSize = 0
@@ -256,7 +264,7 @@ const LARGE_BLOCK = 64 * 1024
 const PIECE_SIZE = 1024 * 1024
 
 // Synchronous writes are done with it when they return.
-const scratch = b4a.allocUnsafeSlow(SYNC_LIMIT)
+const scratch = b4a.allocUnsafeSlow(SYNC_DATA_LIMIT)
 
 function joinInto(target: Uint8Array, blocks: readonly Uint8Array[]): Uint8Array {
   if (blocks.length === 1) return blocks[0]!

@@ -240,7 +240,11 @@ test('content that is missing', async (t) => {
   await feed.ready()
   assert.deepEqual(Buffer.from((await feed.get(1)) as Uint8Array), BLOCKS[1])
   t.equal(typeof (await rejection(feed.get(4), 'a block beyond the end of data')).code, 'string', 'get')
-  t.deepEqual({ ...(await feed.audit()) }, { valid: 2, invalid: 2 }, 'audit: reading has noticed the other one')
+  t.deepEqual(
+    { ...(await feed.audit()) },
+    { valid: 2, invalid: 2 },
+    'audit: reading has noticed the other one'
+  )
   t.deepEqual(
     [0, 1, 2, 3, 4].map((i) => feed.has(i)),
     [true, true, false, false, false],

@@ -6,7 +6,11 @@ fuzzTest({
   name: 'fuzz: damaged files',
   fuzz: fuzzFiles,
   // What once failed: a proof by an older head brought other nodes than were foreseen, signatures that were damaged were sent
-  // on, and nodes that were damaged made an honest peer look like a liar.
-  found: [209, 212, 301, 302, 363, 384, 1507],
+  // on, and nodes that were damaged made an honest peer look like a liar. Then: the roots of a copy were believed without a
+  // signature, and blocks were announced whose leaves were not known, so that requests for them had no answer.
+  found: [
+    209, 212, 301, 302, 363, 384, 1507, 130, 371, 1053, 1135, 1740, 2095, 2150, 2183, 2198, 2336, 2342, 2483,
+    2494
+  ],
   runs: 190
 })
