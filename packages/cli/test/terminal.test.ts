@@ -221,7 +221,7 @@ test('the bin file: linked before any build, and says so', async (t) => {
   })
   const code = await within(new Promise((resolve) => child.on('close', resolve)), 'the stub', 120_000)
   t.equal(code, 1, 'exit code')
-  t.match(error, /^ddatabase is not built yet: run `npm install`.*\n$/, 'one sentence')
+  t.match(error, /^ddatabase is not built: run `npm install .*\n$/, 'one sentence')
   t.ok((await readFile(bin, 'utf8')).startsWith('#!/usr/bin/env node\n'), 'can be run')
   t.ok(existsSync(bin), 'committed')
 })

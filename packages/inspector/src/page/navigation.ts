@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useLayoutEffect, useState } from 'preact/hooks'
 import { linkTo, parseRoute, type Route } from './route.ts'
 
 /** Goes there. */
@@ -9,9 +9,11 @@ export function go(route: Route): void {
 /** The route, now and whenever it changes. */
 export function useRoute(): Route {
   const [route, setRoute] = useState(() => parseRoute(location.hash))
-  useEffect(() => {
+  useLayoutEffect(() => {
     const changed = () => setRoute(parseRoute(location.hash))
     addEventListener('hashchange', changed)
+    // It may have changed before anybody listened.
+    changed()
     return () => removeEventListener('hashchange', changed)
   }, [])
   return route

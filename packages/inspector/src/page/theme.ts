@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks'
 
 const THEMES = ['auto', 'light', 'dark'] as const
 
@@ -12,7 +12,8 @@ export function useTheme(): [theme: Theme, next: () => void] {
   const [theme, setTheme] = useState<Theme>(
     () => THEMES.find((name) => name === localStorage.getItem(STORED)) ?? 'auto'
   )
-  useEffect(() => {
+  // Together with what the page says, not a moment later.
+  useLayoutEffect(() => {
     document.documentElement.dataset.theme = theme
     localStorage.setItem(STORED, theme)
     dispatchEvent(new Event('themechange'))
