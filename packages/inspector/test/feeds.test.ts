@@ -491,7 +491,7 @@ test('feeds: an audit tells how far it is', async (t) => {
 })
 
 test('feeds: peers, what each has, wants and owes, and blocks on their way', async (t) => {
-  const scene = await startScene({ blocks: 600, pause: 25, writing: false })
+  const scene = await startScene({ blocks: 600, pause: 150, writing: false })
   t.teardown(() => scene.close())
   const { url } = await openWindow(t, scene.copy)
   const owing = await followed(url, ({ peers }) =>
