@@ -214,8 +214,9 @@ export class Downloader implements ArrivalsOwner {
   /** @internal */
   dropped(arrival: Arrival): void {
     this.storeEnded(arrival)
-    if (arrival.request !== undefined) this.settle(arrival.request)
+    // Before anything else is asked for: what is asked for now is not to be freed.
     this.replicator.free(arrival.claim.block)
+    if (arrival.request !== undefined) this.settle(arrival.request)
   }
 
   /** @internal */

@@ -84,10 +84,11 @@ test('hyperbee: a remote read ends when its stream does, and others go on', asyn
   const waiting = remote.get('0399')
   await until(() => replicating(copy).peers.length === 0, 'the end of the connection')
   stream.destroy()
-  t.ok(await reading, 'the stream has ended without its blocks')
 
   const second = connect(feed, copy, { live: true })
   t.equal((await waiting)?.value, 'value 0399')
+  // hyperbee cannot take back the read that it is in, so its stream closes when that is answered.
+  t.match((await reading).message, /closed|destroyed|premature/i, 'the stream has ended without its blocks')
   await second.cut()
 })
 
