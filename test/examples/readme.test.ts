@@ -4,6 +4,7 @@
  * (test/browser/readme.chromium.ts runs them), commands must exist, and there is no other code.
  */
 import { execFile } from 'node:child_process'
+import { readdirSync } from 'node:fs'
 import { mkdtemp, symlink, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import path from 'node:path'
@@ -22,6 +23,13 @@ const COMPANIONS = ['hyperbee', 'ws']
 
 // The project that programs run in knows nothing of our tools.
 const LOADER = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+
+/** Commands of `npx ddatabase`. */
+const COMMANDS = new Set(
+  readdirSync(new URL('../../packages/cli/src/commands', import.meta.url)).map(
+    (file) => path.parse(file).name
+  )
+)
 
 /** Longer than any program takes: one that hangs fails. */
 const TIMEOUT = 60_000
@@ -102,7 +110,8 @@ test('readme: its commands exist', (t) => {
   for (const line of lines) {
     for (const command of line.replace(/ *#.*/, '').split(' && ')) {
       const [program, verb, name] = command.split(' ')
-      if (program === 'npx') t.equal(verb, 'esbuild', command)
+      if (program === 'npx' && verb === 'ddatabase') t.ok(COMMANDS.has(name), command)
+      else if (program === 'npx') t.equal(verb, 'esbuild', command)
       else if (verb === 'run' || verb === 'start' || verb === 'test') {
         t.ok((verb === 'run' ? name! : verb) in scripts, command)
       } else t.ok(program === 'npm' && ['install', 'pack'].includes(verb!), command)
