@@ -37,9 +37,12 @@ const queue = [...folders]
   .sort(([a], [b]) => rank(a) - rank(b))
 const total = { tests: 0, pass: 0, fail: 0 }
 const failed = []
+const notOk = []
 
 await Promise.all(Array.from({ length: workers }, work))
 
+// Once more where they are found.
+for (const text of notOk) console.log(text)
 for (const name of failed) console.log(`# failed: ${name}`)
 console.log(`\n1..${total.tests}\n# tests ${total.tests}\n# pass  ${total.pass}\n# fail  ${total.fail}`)
 process.exitCode = failed.length > 0 || total.tests === 0 ? 1 : 0
@@ -47,8 +50,11 @@ process.exitCode = failed.length > 0 || total.tests === 0 ? 1 : 0
 async function work() {
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
     const [folder, files] = next
+    const started = performance.now()
     const { output, status } = await run(files)
-    process.stdout.write(`# ==== ${folder}\n${output}`)
+    const seconds = Math.round((performance.now() - started) / 1000)
+    process.stdout.write(`# ==== ${folder}, ${seconds} s\n${output}`)
+    notOk.push(...failures(output).map((text) => `# ==== ${folder}\n${text}`))
     const counts = Object.fromEntries(Object.keys(total).map((word) => [word, count(output, word)]))
     for (const word of Object.keys(total)) total[word] += counts[word] ?? 0
     // A process that died has no summary, and perhaps no test that failed.
@@ -70,6 +76,17 @@ function run(files) {
       resolve({ output: Buffer.concat(parts).toString(), status: code ?? signal })
     })
   })
+}
+
+/** The assertions that failed, each with the test that it belongs to and what is known of it; not as TAP. */
+function failures(output) {
+  const found = []
+  let test = ''
+  for (const part of output.split(/\n(?=(?:ok|not ok|#) )/)) {
+    if (part.startsWith('# ')) test = part.split('\n', 1)[0]
+    if (part.startsWith('not ok')) found.push(`${test}\n${part}`.replaceAll(/^/gm, '# '))
+  }
+  return found
 }
 
 /** The number in the last summary line of that word. */

@@ -110,7 +110,7 @@ test('readme: its commands exist', (t) => {
   for (const line of lines) {
     for (const command of line.replace(/ *#.*/, '').split(' && ')) {
       const [program, verb, name] = command.split(' ')
-      if (program === 'npx' && verb === 'ddatabase') t.ok(COMMANDS.has(name), command)
+      if (program === 'npx' && verb === 'ddatabase') t.ok(COMMANDS.has(name!), command)
       else if (program === 'npx') t.equal(verb, 'esbuild', command)
       else if (verb === 'run' || verb === 'start' || verb === 'test') {
         t.ok((verb === 'run' ? name! : verb) in scripts, command)
