@@ -1,35 +1,20 @@
 import { Duplex } from 'node:stream'
+import type { Stream } from '@libp2p/interface'
 
-/** What is used of a stream of libp2p 3 (`Stream` of `@libp2p/interface`). */
-export interface Libp2pStream extends AsyncIterable<{ subarray(): Uint8Array }> {
-  /** Sends; false if the caller should wait for `onDrain` before more. */
-  send(bytes: Uint8Array): boolean
-  /** Resolves when more can be sent. */
-  onDrain(): Promise<void>
-  /** Ends the sending side. */
-  close(): Promise<void>
-  /** Ends both sides at once. */
-  abort(error: Error): void
-}
-
-/** A stream of libp2p as a duplex stream of Node.js, for `swarm.addConnection`. */
-export function libp2pDuplex(stream: Libp2pStream): Duplex {
-  const received = stream[Symbol.asyncIterator]()
-  let over = false
-
-  async function pull(duplex: Duplex): Promise<void> {
-    let wanted = true
-    while (wanted) {
-      const { done, value } = await received.next()
-      over = done === true
-      // Some chunks are lists of pieces, which `subarray` joins.
-      wanted = duplex.push(over ? null : value.subarray()) && !over
-    }
+/**
+ * A stream of libp2p as a duplex stream of Node.js, for `swarm.addConnection`. Neither side is read faster than the other one
+ * takes it: `for await` over a stream of libp2p, which is shorter, would hold in memory whatever comes.
+ */
+export function libp2pDuplex(stream: Stream): Duplex {
+  let waiting: ((error?: Error) => void) | null = null
+  const goOn = (error?: Error): void => {
+    const callback = waiting
+    waiting = null
+    callback?.(error)
   }
-
-  return new Duplex({
+  const duplex = new Duplex({
     read() {
-      pull(this).catch((error) => this.destroy(error))
+      if (stream.readStatus === 'paused') stream.resume()
     },
     write(chunk: Uint8Array, _encoding, callback) {
       let room: boolean
@@ -40,14 +25,26 @@ export function libp2pDuplex(stream: Libp2pStream): Duplex {
         return
       }
       if (room) callback()
-      else stream.onDrain().then(() => callback(), callback)
+      else waiting = callback
     },
     final(callback) {
       stream.close().then(() => callback(), callback)
     },
     destroy(error, callback) {
-      if (error !== null || !over) stream.abort(error ?? new Error('The connection was ended'))
+      // Does nothing if the stream is over.
+      stream.abort(error ?? new Error('The connection was ended'))
       callback(error)
     }
   })
+  stream.addEventListener('message', ({ data }) => {
+    // Some messages are lists of pieces, which `subarray` joins.
+    if (!duplex.push(data.subarray()) && stream.readStatus === 'readable') stream.pause()
+  })
+  stream.addEventListener('end', () => void duplex.push(null))
+  stream.addEventListener('drain', () => goOn())
+  stream.addEventListener('close', ({ error }) => {
+    goOn(error ?? new Error('The stream is closed'))
+    if (error !== undefined) duplex.destroy(error)
+  })
+  return duplex
 }

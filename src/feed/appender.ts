@@ -2,12 +2,13 @@ import { signable, treeHash } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
 import { MerkleBatch } from '../merkle/batch.ts'
 import type { TreeNode } from '../merkle/node.ts'
-import { storageError } from '../storage/storage.ts'
+import { type Commit, storageError } from '../storage/storage.ts'
 import { encodeNode } from '../storage/tree-file.ts'
 import type { Callback } from '../util/callback.ts'
 import type { Application } from './application.ts'
 import type { Core } from './core.ts'
 import { type Codec, encodeBlock } from './encoding.ts'
+import { RESTORABLE_SLOTS } from './maintenance.ts'
 
 /** What an append needs to know of its feed. */
 export interface AppendTarget {
@@ -134,12 +135,13 @@ export class Appender {
     const { application } = target
     target.checkWritable()
     let accepted = calls
-    if (core.behind > core.length) accepted = await this.despiteBehind(core, calls)
+    if (core.behind > core.length) accepted = this.despiteBehind(calls)
     if (application.hooked) accepted = await this.accepted(core, accepted)
     const blocks: Uint8Array[] = []
     for (const call of accepted) for (const block of call.blocks) blocks.push(block)
+    const forced = accepted.some(isForced)
     let start = core.length
-    if (blocks.length > 0) start = await this.store(core, blocks)
+    if (blocks.length > 0) start = await this.store(core, blocks, forced)
     else if (accepted.length > 0 && !target.indexing) await core.change(() => core.storage.createData())
     let seq = start
     for (const call of accepted) {
@@ -160,17 +162,13 @@ export class Appender {
   }
 
   /**
-   * The calls that are to be made although a longer history is signed that is not here, and those without blocks. The
-   * others are answered. Who insists gives that history up: its signatures are removed.
+   * The calls that are to be made although a longer history is signed that is not here: all if one of them insists, which gives
+   * that history up, else those without blocks. The others are answered.
    */
-  private async despiteBehind(core: Core, calls: readonly Call[]): Promise<Call[]> {
-    const forced = calls.some((call) => call.force && call.blocks.length > 0)
-    if (forced) {
-      await core.change(() => forgetLost(core))
-      this.target.gaveUp()
-    }
+  private despiteBehind(calls: readonly Call[]): readonly Call[] {
+    if (calls.some(isForced)) return calls
     return calls.filter((call) => {
-      const goes = core.behind <= core.length || call.blocks.length === 0
+      const goes = call.blocks.length === 0
       if (!goes) this.reply(call, new DDatabaseError('ERR_BEHIND'))
       return goes
     })
@@ -193,14 +191,14 @@ export class Appender {
   }
 
   /** Appends blocks that nobody objects to; the index of the first one. */
-  private async store(core: Core, blocks: readonly Uint8Array[]): Promise<number> {
+  private async store(core: Core, blocks: readonly Uint8Array[], forced: boolean): Promise<number> {
     const { application } = this.target
     if (!application.ownCrypto || !core.live) {
       return core.change(async () => {
         const batch = batchOf(core, blocks)
         const roots = batch.roots()
         const signature = core.live ? await this.signHead(roots, batch.length) : null
-        return this.write(core, blocks, batch, roots, signature)
+        return this.write(core, blocks, batch, roots, signature, forced)
       })
     }
     for (;;) {
@@ -211,7 +209,7 @@ export class Appender {
       const start = await core.change(async () => {
         // The signer has taken its time: a feed that has become another one takes another signature.
         if (core.roots !== before) return null
-        return this.write(core, blocks, batch, roots, signature)
+        return this.write(core, blocks, batch, roots, signature, forced)
       })
       if (start !== null) return start
     }
@@ -222,11 +220,13 @@ export class Appender {
     blocks: readonly Uint8Array[],
     batch: MerkleBatch,
     roots: TreeNode[],
-    signature: Uint8Array | null
+    signature: Uint8Array | null,
+    forced: boolean
   ): Promise<number> {
-    // The feed may have closed while the application was asked.
+    // The feed may have closed, or met a longer history, while the application was asked.
     this.target.checkWritable()
-    checkNotBehind(core)
+    const givesUp = core.behind > core.length
+    if (givesUp && !forced) throw new DDatabaseError('ERR_BEHIND')
     const start = core.length
     const slots = batch.reachingBack.map((node) => ({ treeIndex: node.index, bytes: encodeNode(node) }))
     slots.push({ treeIndex: 2 * start, bytes: batch.slots })
@@ -242,11 +242,16 @@ export class Appender {
         data: this.target.indexing ? [] : [{ offset: core.byteLength, blocks }],
         slots,
         signature: signature === null ? null : { block: batch.length - 1, signature },
-        synced: core.storage.durability.mode === 'disk'
+        synced: givesUp || core.storage.durability.mode === 'disk',
+        last: givesUp ? await lostSignatures(core, batch.length) : undefined
       },
       stage,
       { length: batch.length, byteLength: batch.byteLength, roots }
     )
+    if (givesUp) {
+      core.behind = 0
+      this.target.gaveUp()
+    }
     core.verified?.appended(start, batch.length, batch.reachingBack)
     this.target.appended(start, blocks.length)
     return start
@@ -258,20 +263,32 @@ export class Appender {
   }
 }
 
-function checkNotBehind(core: Core): void {
-  if (core.behind > core.length) throw new DDatabaseError('ERR_BEHIND')
+function isForced({ force, blocks }: Call): boolean {
+  return force && blocks.length > 0
 }
 
-async function forgetLost(core: Core): Promise<void> {
-  const { signatures, durability } = core.storage
+/**
+ * Removes the signatures of a history that is given up: all from the end of the feed on, but that of the batch which ends at `length`.
+ * The next opening would find them again.
+ */
+async function lostSignatures(core: Core, length: number): Promise<Commit['last']> {
+  const { signatures } = core.storage
+  const { length: start } = core
+  const end = signatures.slots
+  if (end <= start) return undefined
+  const from = Math.max(start, end - RESTORABLE_SLOTS)
   try {
-    // Or the next opening would find them again.
-    if (signatures.slots > core.length) await signatures.remove(core.length, signatures.slots)
-    await durability.all()
+    const copied = await signatures.copy(from, end)
+    return {
+      async run() {
+        if (end > length) await signatures.remove(length, end)
+        if (length - 1 > start) await signatures.remove(start, length - 1)
+      },
+      undo: () => signatures.restore(from, copied)
+    }
   } catch (error) {
     throw storageError(error)
   }
-  core.behind = 0
 }
 
 function batchOf(core: Core, blocks: readonly Uint8Array[]): MerkleBatch {

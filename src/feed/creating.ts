@@ -67,6 +67,8 @@ export class FileWriter {
     await file.del(0, Number.POSITIVE_INFINITY)
     // A storage that cannot delete: zeros count as no key.
     if (!file.deletes) await file.write(0, b4a.alloc(size))
+    // An empty file of that name would be one that was lost.
+    if (name === 'secret_key' && (await file.isEmptyFile())) await file.destroy()
   }
 
   /**
@@ -86,6 +88,8 @@ export class FileWriter {
     const newSecret = keeps && (generated || !same(secretKey, found.secretKey))
     try {
       if (newSecret) await this.file('secret_key').write(0, secretKey)
+      // Left by a creation that did not get as far as its key.
+      else if (found.key === null && found.secretKeyEmpty) await this.erase('secret_key', SECRET_KEY_SIZE)
       if (key !== null && !same(key, found.key)) {
         await this.file('key').write(0, key)
         await durability.sync(this.file('secret_key'), this.file('key'))

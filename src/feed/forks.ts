@@ -205,7 +205,7 @@ function theirHead({ tops, siblings, head }: Shown, node: TreeNode): SignedHead 
 /** Our side: a signed head that the node with this index belongs to, and the way up; null if it is not known any more. */
 async function ourHead(core: Core, index: number): Promise<SignedHead | null> {
   const selection = core.tree.proof(index, { hash: true })
-  if (selection === null || selection.verifiedBy === 0) return null
+  if (selection === null || selection.verifiedBy <= 0) return null
   const length = selection.verifiedBy / 2
   const found = await core.storage.tree.many(selection.nodes)
   const signature = await core.storage.signatures.get(length - 1)

@@ -167,9 +167,11 @@ async function truncate(
   return oldLength
 }
 
-// If the signatures beyond the new end cannot be removed, the truncation is undone, and as many slots as this are
-// put back; the last one covers all the others.
-const RESTORABLE_SLOTS = 4096
+/**
+ * If the signatures beyond a new end cannot be removed, what made that the end is undone, and as many slots as this are put back;
+ * the last one covers all the others.
+ */
+export const RESTORABLE_SLOTS = 4096
 
 function fail(error: unknown): never {
   throw storageError(error)

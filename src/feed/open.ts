@@ -132,6 +132,8 @@ class Opening {
 
     const key = found.key ?? identity.key
     const secretKey = found.secretKey ?? identity.secretKey
+    if (secretKey === null && found.secretKeyEmpty && found.key !== null)
+      throw new DDatabaseError('ERR_SECRET_KEY_DAMAGED')
     // With functions of the application's own, a secret key is whatever they take it for.
     if (secretKey !== null && key !== null && options.crypto === undefined) checkSecretKey(secretKey, key)
     const writable = secretKey !== null || key === null

@@ -46,6 +46,7 @@ export async function createProof(
         if (verified !== null && core.bits.get(block) && (await restoreLeaf(core, block))) continue
         throw new DDatabaseError('ERR_NO_PROOF')
       }
+      if (selection.verifiedBy < 0) throw new DDatabaseError('ERR_NO_PROOF')
       // What does not hold is mended, or not known any more: then another selection is made.
       if (verified !== null && !(await allProven(core, verified, selection.nodes))) continue
       const nodes = await requireNodes(core, selection.nodes)
@@ -82,7 +83,7 @@ async function allProven(core: Core, verified: Verified, treeIndexes: readonly n
 export function createProofSync(core: Core, block: number, options: ProofOptions): Proof | null {
   const { digest = 0, hash = false, tree } = options
   const selection = core.tree.proof(2 * block, { digest, hash, ...(tree && { tree }) })
-  if (selection === null || (core.live && selection.verifiedBy > 0)) return null
+  if (selection === null || selection.verifiedBy < 0 || (core.live && selection.verifiedBy > 0)) return null
   const nodes: TreeNode[] = []
   for (const treeIndex of selection.nodes) {
     const node = core.storage.tree.getSync(treeIndex)

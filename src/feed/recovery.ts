@@ -52,6 +52,9 @@ export interface Recovered {
 // How many signatures below the end are tried where there is no checkpoint.
 const TRIES = 64
 
+// Of so many signatures beyond the end it is tried whether a root is damaged: an older version leaves many when it truncates.
+const HEALED_TRIES = 8
+
 // So many bytes of a signature that was cut leave no doubt which one it was.
 const CERTAIN_BYTES = 8
 
@@ -65,16 +68,26 @@ const CERTAIN_BYTES = 8
  * Errors: `ERR_FEED_DAMAGED` with a list, `ERR_STORAGE`.
  */
 export async function recover(source: RecoverySource): Promise<Recovered> {
+  const { checkpoint, core, copy, repair } = source
   const recovering = new Recovering(source)
-  const { checkpoint, repair, bitsLost } = source
-  if (checkpoint !== null) {
-    const recovered = await recovering.fromCheckpoint(checkpoint)
-    if (recovered !== null) return recovered
-  } else if (repair) {
+  const fromCheckpoint = checkpoint === null ? null : await recovering.fromCheckpoint(checkpoint)
+  if (fromCheckpoint !== null) return fromCheckpoint
+  const recovered = await withoutCheckpoint(source, recovering)
+  // What the checkpoint and the bits agree on was here: an author does not go on below it unasked.
+  if (checkpoint === null || recovered.length >= checkpoint.length) return recovered
+  const { length, report } = recovered
+  if (core.tree.blocks() < checkpoint.length) return recovered
+  const lost = rootsDamage(length, checkpoint.length)
+  if (!copy && !repair) throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: [lost] })
+  return { ...recovered, report: report && { ...report, damage: [lost, ...report.damage] } }
+}
+
+async function withoutCheckpoint(source: RecoverySource, recovering: Recovering): Promise<Recovered> {
+  if (source.checkpoint === null && source.repair) {
     const recovered = await recovering.fromNothing()
     if (recovered.proven) return recovered
   }
-  if (!source.whole && !bitsLost) {
+  if (!source.whole && !source.bitsLost) {
     const recovered = await recovering.fromBits()
     if (recovered !== null) return recovered
   }
@@ -132,7 +145,7 @@ interface Base {
    * contradicts them is not believed, and one that cannot be checked tells nothing.
    */
   firm: boolean
-  /** Length that the bits tell, and whose signature is there and does not hold; 0 if there is none. */
+  /** Length that the bits tell, whose signature is there, and whose roots are not, or not those signed; 0 if there is none. */
   claimed: number
   checkpoint: Checkpoint | null
 }
@@ -158,7 +171,8 @@ class Recovering {
     if (shorter && (signatureSlots === null || signatures.slots < signatureSlots)) return null
     const roots = await this.#heads.rootsOf(
       length,
-      (tried) => length === 0 || b4a.equals(treeHash(tried), checkpoint.treeHash)
+      (tried) => length === 0 || b4a.equals(treeHash(tried), checkpoint.treeHash),
+      checkpoint.byteLength
     )
     if (roots === null) return null
     const difference = differenceOf(this.#core.pages, checkpoint.pages, length)
@@ -181,7 +195,9 @@ class Recovering {
       claimed: 0,
       checkpoint
     }
-    const same = difference.equal && signatures.slots === signatureSlots && this.#heads.healed.size === 0
+    // A signature beyond the end is looked at each time: it may be all that is left of a longer history.
+    const sameSlots = signatures.slots === signatureSlots && signatures.slots <= length
+    const same = difference.equal && sameSlots && this.#heads.healed.size === 0
     const { dataSize } = this.#source
     const whole = dataSize === null || checkpoint.dataBytes === null || dataSize >= checkpoint.dataBytes
     // What a checkpoint says was true once; that the feed is what its key has signed is for the signature to say.
@@ -217,7 +233,8 @@ class Recovering {
 
   /** Trusts the bits, but looks whether the end they tell is one that was signed. Null if roots are missing. */
   async fromBits(): Promise<Recovered | null> {
-    let length = this.#core.tree.blocks()
+    const told = this.#core.tree.blocks()
+    let length = told
     let roots = await this.#heads.rootsOf(length)
     if (roots === null && length > 0) {
       // A process that died while appending may have left bits ahead of the tree by one block, which is given up.
@@ -240,7 +257,7 @@ class Recovering {
       noticed: end.length < length || end.signature !== null ? [endDamage(length)] : [],
       signature: end.signature,
       firm: false,
-      claimed: end.length < length ? length : 0,
+      claimed: end.length < told && (await this.#core.storage.signatures.get(told - 1)) !== null ? told : 0,
       checkpoint: null
     }
     return this.#from(base, end)
@@ -251,14 +268,24 @@ class Recovering {
    * the next one below that was signed. Null if there is none nearby.
    */
   async #signedEnd(length: number, roots: TreeNode[]): Promise<Candidate | null> {
+    const { copy, repair } = this.#source
     const end = await this.#endOf(length, roots)
-    if (end !== null && !(this.#source.copy && (await this.#isUnsigned(end)))) return end
+    const unsigned = end !== null && (await this.#isUnsigned(end))
+    if (end !== null && !unsigned) return end
+    let lower: Candidate | null = null
+    let seen = false
     for await (const { index, signature } of this.#heads.slotsDown(length - 1, 0, TRIES)) {
-      const lower = await this.#heads.rootsOf(index + 1)
-      if (lower !== null && (await this.#heads.holds(lower, index + 1, signature)))
-        return { length: index + 1, roots: lower, signature: null }
+      seen = true
+      const tried = await this.#heads.rootsOf(index + 1)
+      if (tried === null || !(await this.#heads.holds(tried, index + 1, signature))) continue
+      lower = { length: index + 1, roots: tried, signature: null }
+      break
     }
-    return null
+    if (end === null || copy) return lower
+    // What an author appends next would sign these roots as well.
+    if ((lower !== null || !seen) && (await this.#heads.agree(end.roots))) return end
+    if (repair) return lower
+    throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: [rootsDamage(0, length)] })
   }
 
   /** Whether nothing says whose roots these are: those of a damaged tree, or of another feed's, look the same. */
@@ -355,16 +382,25 @@ class Recovering {
     const unproven = [base.claimed]
     let cut: Candidate | null = null
     let found: Found | null = null
+    let tries = HEALED_TRIES
     for await (const { index, signature } of this.#heads.slotsDown(
       slots,
       base.length,
       Number.POSITIVE_INFINITY
     )) {
       const length = index + 1
-      const roots = await this.#heads.rootsOf(length)
+      const roots = (await this.#heads.rootsOf(length)) ?? (await this.#repaired(length, signature))
       found = roots === null ? null : await this.#accept(base, { length, roots, signature })
+      // One root may be damaged, and the nodes below it not.
+      if (found === null && roots !== null && tries-- > 0) {
+        const healed = await this.#heads.rootsOf(length, (tried) =>
+          this.#heads.holds(tried, length, signature)
+        )
+        if (healed !== null) found = await this.#accept(base, { length, roots: healed, signature })
+      }
       if (found !== null) break
-      if (base.firm) unproven.push(length)
+      // Who truncates leaves the nodes.
+      if (base.firm || roots === null) unproven.push(length)
       if (cut === null && roots !== null) cut = this.#cutSignature({ length, roots, signature }, 1)
     }
     // With little left of a signature it could be another one, unless everything that it would sign is here.
@@ -382,6 +418,13 @@ class Recovering {
     }
     const { length } = found.head
     return { ...found, behind: Math.max(0, ...unproven.filter((seen) => seen > length)) }
+  }
+
+  /** Roots of which the last one is lost, and its block is not: with `repair`, if the signature says so. */
+  async #repaired(length: number, signature: Uint8Array): Promise<TreeNode[] | null> {
+    const { dataSize, repair } = this.#source
+    if (!repair || dataSize === null) return null
+    return this.#heads.rootsOf(length, (tried) => this.#heads.holds(tried, length, signature), dataSize)
   }
 
   /** A length with something in its signature slot, if that holds, or is what is left of a signature that would. */
@@ -425,7 +468,7 @@ class Recovering {
 
   /** @param lenient - false: only of a static feed */
   async #unsigned(base: Base, length: number, lenient = true): Promise<Found | null> {
-    const { key, repair, sign, verify } = this.#source
+    const { copy, key, repair, sign, verify } = this.#source
     if (length <= base.length) return null
     const roots = await this.#heads.rootsOf(length)
     if (roots === null) return null
@@ -434,7 +477,8 @@ class Recovering {
       const head = { length, roots, signature: null }
       return { head, ...(await this.#check(base, roots)), behind: 0, proven: isStatic && key !== null }
     }
-    if ((base.firm && !(repair && sign !== null)) || !lenient) return null
+    // Of a copy nothing but a signature says whose they are.
+    if (copy || (base.firm && !(repair && sign !== null)) || !lenient) return null
     const signature = sign === null ? null : sign(signable(treeHash(roots), length))
     return this.#complete(base, { length, roots, signature }, base.length)
   }
@@ -511,6 +555,10 @@ class Recovering {
     }
     base.damage.push({ file: 'data', problem: 'bytes are missing', start, end: length })
   }
+}
+
+function rootsDamage(start: number, end: number): Damage {
+  return { file: 'tree', problem: 'roots are missing or do not hold', start, end }
 }
 
 function endDamage(length: number): Damage {

@@ -22,6 +22,8 @@ export type FeedFiles = Record<FileName, StorageFile>
 export interface Found {
   key: Uint8Array | null
   secretKey: Uint8Array | null
+  /** There is a file for the secret key, as copies have none, and it is empty. */
+  secretKeyEmpty: boolean
   /** The bitfield. */
   pages: Pages
   missingHeaders: HeadedFile[]
@@ -80,12 +82,14 @@ export class StoredFiles {
       data: await this.file('data').size()
     }
     const headers = [sizes.bitfield, sizes.tree, sizes.signatures]
+    const secretKey = overwrite
+      ? null
+      : nonBlank(await readWhole(this.file('secret_key'), SECRET_KEY_SIZE, 'ERR_SECRET_KEY_DAMAGED'))
     return {
       // Once more, now that nobody else can be creating a feed here.
       key: overwrite ? null : await this.readKey(),
-      secretKey: overwrite
-        ? null
-        : nonBlank(await readWhole(this.file('secret_key'), SECRET_KEY_SIZE, 'ERR_SECRET_KEY_DAMAGED')),
+      secretKey,
+      secretKeyEmpty: secretKey === null && (await this.file('secret_key').isEmptyFile()),
       pages,
       missingHeaders,
       checkpoint: (await checkpoint)?.(slotsIn(sizes.tree)) ?? null,

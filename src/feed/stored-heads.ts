@@ -77,19 +77,26 @@ export class StoredHeads {
     return this.#source.verify!(signable(treeHash(roots), length), signature)
   }
 
-  /** Roots as they are stored, or as the nodes below them tell; null if one is missing, or if they do not fit. */
+  /**
+   * Roots as they are stored, or as the nodes below them tell; null if one is missing, or if they do not fit.
+   * @param byteLength - bytes of that many blocks, if they are known: then a last block's leaf may be told by its data. Only with `fits`
+   */
   async rootsOf(
     length: number,
-    fits: (roots: readonly TreeNode[]) => boolean | Promise<boolean> = () => true
+    fits: (roots: readonly TreeNode[]) => boolean | Promise<boolean> = () => true,
+    byteLength = Number.NaN
   ): Promise<TreeNode[] | null> {
     const { tree } = this.#core.storage
     const check = this.#check()
-    const below = (index: number) => check.below(index)
     const roots: TreeNode[] = []
+    let before = 0
     for (const index of flat.fullRoots(2 * length)) {
-      const node = this.healed.get(index) ?? (await tree.get(index)) ?? (await below(index))
+      const stored = this.healed.get(index) ?? (await tree.get(index))
+      const node =
+        stored ?? (await check.below(index)) ?? (await this.#lastLeaf(check, index, before, byteLength))
       if (node === null) return null
       roots.push(node)
+      before += node.size
     }
     if (!(await fits(roots))) {
       let offset = 0
@@ -108,6 +115,31 @@ export class StoredHeads {
       if ((await tree.get(root.index)) === null) this.healed.set(root.index, root)
     }
     return roots
+  }
+
+  /** Whether each root is what the nodes below it give, or its block, as far as these are here. */
+  async agree(roots: readonly TreeNode[]): Promise<boolean> {
+    const check = this.#check()
+    let offset = 0
+    for (const { index, hash, size } of roots) {
+      let other: TreeNode | null = null
+      if (index % 2 === 1) other = await check.below(index)
+      else if (this.#core.bits.get(index / 2)) other = await check.leafOf(index, offset, size)
+      if (other !== null && !(other.size === size && b4a.equals(other.hash, hash))) return false
+      offset += size
+    }
+    return true
+  }
+
+  /** A leaf that is the last root, as the end of the data gives it. */
+  async #lastLeaf(
+    check: TreeCheck,
+    index: number,
+    offset: number,
+    byteLength: number
+  ): Promise<TreeNode | null> {
+    const size = byteLength - offset
+    return index % 2 === 0 && size >= 0 && size <= MAX_BLOCK_SIZE ? check.leafOf(index, offset, size) : null
   }
 
   /** What a root may have been: as the nodes below it tell, or the data, up to their end if its size is damaged too. */

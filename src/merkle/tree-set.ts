@@ -10,7 +10,7 @@ import { type Cursor, setClimbing, siblingOf, type TreeBitStore } from '../util/
 export interface ProofSelection {
   /** Tree indexes in the order of the message: the requested hash if asked for, siblings bottom up, roots ascending. */
   readonly nodes: number[]
-  /** 2 · the length whose signature is needed, 0 if none is. */
+  /** 2 · the length whose signature is needed, 0 if none is, −1 if there is none: the set has a gap that it cannot have. */
   readonly verifiedBy: number
 }
 
@@ -160,7 +160,7 @@ export class TreeSet {
         for (const root of fullRoots(verifiedBy)) {
           if (root !== node.index && !remote?.has(root)) nodes.push(root)
         }
-        return { nodes, verifiedBy }
+        return { nodes, verifiedBy: this.has(node.index) ? verifiedBy : GAP }
       }
       if (!remote?.has(sibling)) nodes.push(sibling)
       node.parent()
@@ -191,6 +191,9 @@ export class TreeSet {
     }
   }
 }
+
+/** What a proof is verified by that ends below a node which is not known though both its children are: bits were damaged. */
+const GAP = -1
 
 /** Bits of a page of {@link MemoryBits}. */
 const MEMORY_PAGE_BITS = 2048

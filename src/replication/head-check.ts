@@ -220,9 +220,11 @@ export class HeadCheck {
     const common = Math.min(content.length, this.claimed)
     const message = await this.ask(index)
     if (message === null || this.peer.closed) return
+    const { length: before } = content
     const length = await content.examine(claimOf(message), this.claimed)
     this.compared = Math.max(this.compared, common)
-    if (length > content.length) await this.peer.source.longerSeen(length)
+    // What was appended meanwhile was not compared: the next look does.
+    if (length > content.length && content.length === before) await this.peer.source.longerSeen(length)
   }
 
   // ---- what is to be stored ----

@@ -171,6 +171,11 @@ class DirectoryFile extends RandomAccessFile {
     return this.#immediate() ? fs.fstatSync(this.fd).size : null
   }
 
+  /** Names of the open file: none after somebody has removed it, or its folder. Null if it is not open. */
+  get names(): number | null {
+    return this.opened && !this.closed ? fs.fstatSync(this.fd).nlink : null
+  }
+
   #immediate(): boolean {
     return this.#shared.sync && this.opened && !this.closed && !this.suspended && this._queued.length === 0
   }

@@ -73,11 +73,17 @@ export class Durability {
   #sync(file: StorageFile): Promise<void> {
     if (!file.unsynced) return this.#running.get(file) ?? Promise.resolve()
     file.unsynced = false
-    const running = file.sync().finally(() => {
+    const running = this.#syncNow(file).finally(() => {
       if (this.#running.get(file) === running) this.#running.delete(file)
     })
     this.#running.set(file, running)
     return running
+  }
+
+  async #syncNow(file: StorageFile): Promise<void> {
+    await file.sync()
+    // On the disk, but nobody will ever find it.
+    if (this.mode === 'disk' && file.removed) throw new Error('A file was removed while it was open')
   }
 
   #failed(cause: unknown): DDatabaseError {

@@ -44,6 +44,8 @@ export interface RandomAccess {
   sizeSync?(): number | null
   /** Extra of the directory storage: makes all finished writes survive a power failure. */
   sync?(callback: StorageCallback): void
+  /** Extra of the directory storage: how many names the file has, 0 after somebody has removed it; null if it is not open. */
+  readonly names?: number | null
 }
 
 /** Makes the storage of one file; called once per name and feed, `key` first (spec FORMAT §10). */
@@ -91,6 +93,7 @@ export class StorageFile {
   unsynced = true
   readonly #statable: boolean
   #openingFailed = false
+  #destroyed = false
   #closing: Promise<void> | null = null
 
   /** @throws TypeError `ERR_INVALID_ARG_TYPE` if `raw` has no `read` */
@@ -259,9 +262,20 @@ export class StorageFile {
     return typeof this.raw.sync === 'function'
   }
 
+  /** Whether what is stored will be gone with the closing of the storage, as far as that says. */
+  get removed(): boolean {
+    return this.raw.names === 0
+  }
+
+  /** Whether there is a file with nothing in it; false where that is the same as no file. */
+  async isEmptyFile(): Promise<boolean> {
+    return (this.raw.names ?? 0) > 0 && (await this.size()) === 0
+  }
+
   /** Makes all finished writes survive a power failure, if the storage offers that. */
   sync(): Promise<void> {
-    return this.raw.sync === undefined ? Promise.resolve() : call((done) => this.raw.sync!(done))
+    if (this.raw.sync === undefined || this.#destroyed) return Promise.resolve()
+    return call((done) => this.raw.sync!(done))
   }
 
   /** Closes the storage, once. A failed closing can be repeated. */
@@ -277,6 +291,7 @@ export class StorageFile {
   /** Closes the storage and removes what is stored. It is no error if there is nothing. */
   async destroy(): Promise<void> {
     await this.close()
+    this.#destroyed = true
     const { raw } = this
     try {
       if (typeof raw.unlink === 'function') await call((done) => raw.unlink!(done))

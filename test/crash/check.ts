@@ -77,6 +77,7 @@ export async function checkAfter(
       assert.equal((error as { code?: unknown }).code, 'ERR_BEHIND', (error as Error).stack)
       assert.ok(!promised, 'what was promised is here, so the feed is not behind')
       outcome = 'behind'
+      await assertStaysBehind(new SimulatedDisk(story.disk.options, files), signed, options)
       await feed.call('append', more, { force: true })
       blocks = [...blocks, ...more]
     }
@@ -109,6 +110,24 @@ export async function checkAfter(
   }
   await theirs.close()
   return outcome
+}
+
+/** A feed that is behind is so when it is opened once more, unless it then finds what it lacked. */
+async function assertStaysBehind(
+  disk: SimulatedDisk,
+  signed: readonly number[],
+  options: object
+): Promise<void> {
+  const first = open(disk.factory(), null, options)
+  await first.ready()
+  await first.close()
+  const feed = open(disk.factory(), null, options)
+  await feed.ready()
+  if (signed.some((length) => length > feed.length)) {
+    const code = await feed.append('unasked').catch((refusal) => refusal.code)
+    assert.equal(code, 'ERR_BEHIND', 'also when it is opened once more')
+  }
+  await feed.close()
 }
 
 /** The state that the feed is in: one of those allowed, as far as its length and its tree tell. */

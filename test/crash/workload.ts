@@ -174,14 +174,13 @@ export async function author(
   return story
 }
 
-/** A copy's work: blocks of an author's feed come in any order, and more of it becomes known. */
-export async function copy(
+/** An author's feed in `files`, and an empty copy of it on a disk of its own. */
+async function beginCopy(
   random: SeededRandom,
   durability: DurabilityMode,
   options: DiskOptions,
-  steps: number,
   files: MemoryFiles
-): Promise<Story> {
+) {
   const source = open(files.factory())
   await source.ready()
   const disk = new SimulatedDisk(options)
@@ -199,6 +198,18 @@ export async function copy(
   }
   const teller = new Teller(story, random, feed)
   teller.begin([], [], -1).acknowledged = -1
+  return { source, disk, feed, story, teller }
+}
+
+/** A copy's work: blocks of an author's feed come in any order, and more of it becomes known. */
+export async function copy(
+  random: SeededRandom,
+  durability: DurabilityMode,
+  options: DiskOptions,
+  steps: number,
+  files: MemoryFiles
+): Promise<Story> {
+  const { source, story, teller } = await beginCopy(random, durability, options, files)
   const blocks: Buffer[] = []
   for (let i = 0; i < steps; i++) {
     if (blocks.length === 0 || random.chance(0.2)) {
@@ -238,23 +249,7 @@ export async function clone(
   steps: number,
   files: MemoryFiles
 ): Promise<Story> {
-  const source = open(files.factory())
-  await source.ready()
-  const disk = new SimulatedDisk(options)
-  const feed = open(disk.factory(), source.key, { durability, sparse: true })
-  await feed.ready()
-  const story: Story = {
-    disk,
-    durability,
-    states: [],
-    writer: false,
-    key: source.key,
-    secretKey: null,
-    opened: disk.now,
-    steps: []
-  }
-  const teller = new Teller(story, random, feed)
-  teller.begin([], [], -1).acknowledged = -1
+  const { source, disk, feed, story, teller } = await beginCopy(random, durability, options, files)
   const blocks: Buffer[] = []
   let connection = connect(source, feed, { live: true, encrypted: false, noise: false })
   // Blocks that were asked for, and when. Calls may be answered before the event, which says that a block is safe.

@@ -9,12 +9,13 @@ import type { Test } from 'tape'
 import { Failure } from '../../examples/start/failure.ts'
 import { Report } from '../../examples/start/report.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
+import { Heard } from '../helpers/heard.ts'
 import { within } from '../helpers/watchdog.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
 // Far above what the slowest machine needs: only a hang gets there.
-const PATIENCE = 120_000
+const PATIENCE = 300_000
 
 /** How a process ended. */
 export interface Ended {
@@ -46,44 +47,24 @@ export async function begin(t: Test, args: string[], program = 'start.ts'): Prom
   t.teardown(() => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
   })
-  const output = { out: '', error: '' }
-  const listeners = new Set<() => void>()
-  let over = false
-  const heard = (): void => {
-    for (const listener of [...listeners]) listener()
-  }
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output.out += text
-    heard()
-  })
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    output.error += text
-  })
+  const [out, error] = [new Heard(), new Heard()]
+  child.stdout.setEncoding('utf8').on('data', (text: string) => out.add(text))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => error.add(text))
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on('error', reject).on('close', async (code) => {
-      over = true
-      heard()
+      out.end()
+      error.end()
       // The loader keeps a cache of compiled files there.
       const files = await readdir(temporary).catch(() => ['the folder itself is gone'])
-      resolve({ ...output, code, left: files.filter((name) => !name.startsWith('tsx-')) })
+      const left = files.filter((name) => !name.startsWith('tsx-'))
+      resolve({ out: out.text, error: error.text, code, left })
     })
   })
-  const says = (what: RegExp): Promise<RegExpExecArray> =>
-    within(hears(what), `the process, with ${what},`, PATIENCE)
-  const hears = (what: RegExp): Promise<RegExpExecArray> =>
-    new Promise((resolve, reject) => {
-      const look = (): void => {
-        const found = what.exec(output.out)
-        if (found === null && !over) return
-        listeners.delete(look)
-        if (found !== null) resolve(found)
-        else reject(new Error(`ended without saying ${what}: ${output.error}`))
-      }
-      listeners.add(look)
-      look()
-    })
+  const withWords = (reason: Error): never => {
+    throw new Error(reason.message + error.text)
+  }
   return {
-    says,
+    says: (what) => within(out.says(what).catch(withWords), `the process, with ${what},`, PATIENCE),
     ended: within(ended, `the process ${args.join(' ')}`, PATIENCE),
     kill: (signal) => void child.kill(signal),
     types: (text) => void child.stdin.write(text)

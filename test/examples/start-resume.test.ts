@@ -1,36 +1,13 @@
 /** `npm start` in two processes, one of which is ended half way; what the next run does about it. */
 import { readFile, truncate } from 'node:fs/promises'
-import net from 'node:net'
 import path from 'node:path'
 import test, { type Test } from 'tape'
 import { BLOCK_SIZE } from '../../examples/start/import-file.ts'
-import { HOST } from '../../examples/start/server.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
+import { halfway } from '../helpers/halfway.ts'
 import { begin, type Ended, type Running, someFile, start } from './start-helpers.ts'
 
 const BLOCKS = 40
-
-/** Passes on what comes from `port` until half of the blocks have come, then nothing more. */
-async function halfway(t: Test, port: string): Promise<string> {
-  const server = net.createServer((socket) => {
-    const inner = net.connect(Number(port), HOST)
-    let left = (BLOCKS / 2) * BLOCK_SIZE
-    const close = (): void => {
-      socket.destroy()
-      inner.destroy()
-    }
-    for (const end of [socket, inner]) end.on('error', () => {}).on('close', close)
-    t.teardown(close)
-    socket.pipe(inner)
-    inner.on('data', (bytes) => {
-      if (left > 0) socket.write(bytes.subarray(0, left))
-      left -= bytes.byteLength
-    })
-  })
-  await new Promise<void>((resolve) => server.listen(0, HOST, resolve))
-  t.teardown(() => server.close())
-  return String((server.address() as net.AddressInfo).port)
-}
 
 interface Serving extends Running {
   key: string
@@ -45,7 +22,14 @@ async function serve(t: Test, args: string[]): Promise<Serving> {
 
 /** Begins to clone and waits until a part has come. */
 async function cloneHalf(t: Test, { key, port }: Serving, keep: string): Promise<Running> {
-  const running = await begin(t, ['clone', key, '--port', await halfway(t, port), '--keep', keep])
+  const running = await begin(t, [
+    'clone',
+    key,
+    '--port',
+    await halfway(t, port, (BLOCKS / 2) * BLOCK_SIZE),
+    '--keep',
+    keep
+  ])
   await running.says(/^cloning +25% of 40 blocks$/m)
   return running
 }
@@ -113,12 +97,12 @@ for (const signal of SIGNALS) {
 if (process.platform !== 'win32') {
   test('start: Ctrl-C while the second process clones', async (t) => {
     const { file } = await someFile(t, 0)
-    const blocks = 800
+    const blocks = 1600
     // A hole: takes time, but no space here.
     await truncate(file, blocks * BLOCK_SIZE)
     const keep = await temporaryFolder(t)
     const first = await begin(t, [file, '--keep', keep])
-    await first.says(/^sparse +3 blocks of 800/m)
+    await first.says(/^sparse +3 blocks of 1600/m)
     first.kill('SIGINT')
     const { code, out, error, left } = await first.ended
     t.equal(code, 130, 'exit code')

@@ -3,9 +3,13 @@
  * Each is an error with a code, and not a byte is written.
  */
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
 import test, { type Test } from 'tape'
 import { keyPair } from '../../src/crypto/keys.ts'
 import { FaultPlan } from '../helpers/faulty-storage.ts'
+import { temporaryFolder } from '../helpers/folders.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { assertFeedIs } from '../helpers/models.ts'
 import { ours, oursHypercore } from '../helpers/ours.ts'
@@ -273,4 +277,48 @@ test('a damaged block', async (t) => {
   await source.ready()
   await again.close()
   await source.close()
+})
+
+test('an empty file for a secret key is one that was lost', async (t) => {
+  const folder = path.join(await temporaryFolder(t), 'feed')
+  const secret = path.join(folder, 'secret_key')
+  const feed = open(folder)
+  await feed.append(BLOCKS)
+  const { key } = feed
+  await feed.close()
+  const kept = await readFile(secret)
+  await writeFile(secret, '')
+  for (const given of [null, key]) {
+    const error = await rejection(open(folder, given).ready(), 'an empty secret key')
+    t.equal(error.code, 'ERR_SECRET_KEY_DAMAGED')
+  }
+  const again = open(folder, key, { secretKey: kept })
+  await again.ready()
+  t.equal(again.writable, true, 'whoever has it may give it')
+  await again.close()
+  t.deepEqual(await readFile(secret), kept, 'and it is stored again')
+
+  const copy = open(folder, OTHER.publicKey, { overwrite: true })
+  await copy.ready()
+  await copy.close()
+  t.equal(existsSync(secret), false, 'what is overwritten by a copy has no such file')
+  const reopened = open(folder)
+  await reopened.ready()
+  t.equal(reopened.writable, false)
+  await reopened.close()
+  const destroyed = open(folder, OTHER.publicKey, { overwrite: true })
+  await destroyed.ready()
+  await destroyed.call('destroyStorage')
+  t.deepEqual(await readdir(folder), [])
+})
+
+test('a copy where the creation of another feed was cut short', async (t) => {
+  const folder = await temporaryFolder(t)
+  await writeFile(path.join(folder, 'secret_key'), '')
+  for (let opening = 0; opening < 2; opening++) {
+    const copy = open(folder, OTHER.publicKey, { durability: 'disk' })
+    await copy.ready()
+    t.equal(copy.writable, false)
+    await copy.close()
+  }
 })

@@ -190,3 +190,28 @@ test('behind: a peer that only says that it has more makes nobody behind', async
   stream.destroy()
   await author.close()
 })
+
+test('behind: what finds out while an append waits for a hook', async (t) => {
+  for (const force of [false, true]) {
+    const author = new Author(t, OURS)
+    let held: ((error: Error | null) => void) | null = null
+    let holds = false
+    const onwrite = (_index: number, _data: unknown, _peer: unknown, done: (error: Error | null) => void) => {
+      if (holds) held = done
+      else done(null)
+    }
+    const restored = await author.deviceWith({ downloading: false, onwrite }, OLD)
+    const device = await author.otherDevice(OLD, LOST)
+    holds = true
+    const appended = restored.call('append', 'anew', { force }).catch((error) => error.code)
+    await until(() => held !== null, 'the hook is asked')
+    const told = nextEvent(replicating(restored), 'behind')
+    const connection = meet(restored, device)
+    t.deepEqual(await told, [9])
+    held!(null)
+    t.equal(await appended, force ? 5 : 'ERR_BEHIND', `force: ${force}`)
+    if (force) t.equal(await connection.end, 'ERR_FORK')
+    else await connection.cut()
+    await author.close()
+  }
+})

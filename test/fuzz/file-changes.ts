@@ -262,6 +262,7 @@ export class FileChanger {
     return this.#edit(name, 'forged', (content) => {
       if (content.length < 24 + 72 + 32) return content
       const payload = Buffer.from(content.subarray(24, 24 + Number(content.readBigUInt64BE(16))))
+      if (payload.length < 72) return content
       for (let left = random.between(1, 2); left > 0; left--) {
         const number = BigInt(random.chance(0.5) ? random.below(60) : random.pick(NUMBERS))
         const pieces = payload.length - 72

@@ -1,7 +1,7 @@
 /** Turns "never answers" into a failure, so that a hanging call fails its own test instead of the whole run. */
 
 /** How long any single call may take. Far above what the slowest machine needs: only a hang gets there. */
-const PATIENCE = 20_000
+const PATIENCE = 60_000
 
 /** `promise`, or a rejection that names the call if it does not settle. */
 export function within<T>(promise: PromiseLike<T>, what: string, patience = PATIENCE): Promise<T> {

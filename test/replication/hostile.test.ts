@@ -4,6 +4,7 @@ import { StreamCipher } from '../../src/replication/cipher.ts'
 import { FrameDecoder } from '../../src/replication/frames.ts'
 import { DEFAULT_LIMITS } from '../../src/replication/limits.ts'
 import { NoiseHandshake } from '../../src/replication/noise.ts'
+import { mutate } from '../fuzz/wire-messages.ts'
 import {
   type AnyStream,
   awake,
@@ -301,32 +302,6 @@ function plainStreams(): Buffer[] {
       )
     )
   )
-}
-
-function mutate(bytes: Buffer, random: SeededRandom): Buffer {
-  let out = Buffer.from(bytes)
-  for (let change = random.between(1, 4); change > 0; change--) {
-    const at = random.below(out.length)
-    const size = random.between(1, 8)
-    switch (random.below(5)) {
-      case 0:
-        out[at] = out[at]! ^ (1 << random.below(8))
-        break
-      case 1:
-        out[at] = random.pick([0, 1, 0x7f, 0x80, 0xff])
-        break
-      case 2:
-        out = Buffer.concat([out.subarray(0, at), out.subarray(at + size)])
-        break
-      case 3:
-        out = Buffer.concat([out.subarray(0, at), random.bytes(size), out.subarray(at)])
-        break
-      default:
-        out = Buffer.concat([out.subarray(0, at), out.subarray(random.below(out.length))])
-    }
-    if (out.length === 0) out = Buffer.of(0)
-  }
-  return out
 }
 
 test('fuzz: changed streams after the handshake are decoded or end with a coded error', async (t) => {

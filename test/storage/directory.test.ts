@@ -520,6 +520,20 @@ test('a new secret key can be read by its owner only', async (t) => {
   t.equal(mode('secret_key'), 0o640, 'the permissions of an existing file are its owner’s decision')
 })
 
+test('with durability disk nothing is acknowledged that goes with a removed folder', async (t) => {
+  const folder = path.join(temporaryFolder(t), 'feed')
+  const feed = new Feed(folder, { durability: 'disk' })
+  await feed.append('kept')
+  await fs.promises.rm(folder, { recursive: true })
+  const { code } = (await rejection(feed.append('lost'), 'append')) as { code?: unknown }
+  t.equal(code, 'ERR_STORAGE')
+  t.deepEqual([feed.length, String(await feed.get(0))], [1, 'kept'], 'reading goes on')
+  const refused = (await rejection(feed.append('lost'), 'append')) as { code?: unknown }
+  t.equal(refused.code, 'ERR_WRITE_REFUSED')
+  await rejection(feed.close(), 'close')
+  t.equal(fs.existsSync(folder), false, 'the folder does not come back')
+})
+
 test('a feed whose folder was removed closes, and does not bring the folder back', async (t) => {
   const folder = temporaryFolder(t)
   for (const wait of [0, 400]) {

@@ -7,10 +7,11 @@ import { fileURLToPath } from 'node:url'
 
 const main = new URL('../dist/main.js', import.meta.url)
 const root = fileURLToPath(new URL('../../../', import.meta.url))
+const builder = fileURLToPath(new URL('../../../scripts/build-to-run.mjs', import.meta.url))
 
-if (!existsSync(main) && existsSync(new URL('../../../scripts/bundle.mjs', import.meta.url))) {
+if (!existsSync(main) && existsSync(builder)) {
   console.error('Building ddatabase, this once ...')
-  const { stdout, stderr } = spawnSync('npm run build && npm run build:packages', { cwd: root, shell: true })
+  const { stdout, stderr } = spawnSync(process.execPath, [builder], { cwd: root })
   if (!existsSync(main)) console.error(`${stdout}${stderr}`)
 }
 if (existsSync(main)) await import(main.href)

@@ -71,10 +71,11 @@ export async function copy(
 
 function words(feed: Feed, dir: string, { blocks, bytes, milliseconds }: Fetched): string {
   const present = feed.downloaded()
+  const seconds = milliseconds / 1000
   const here = present === feed.length ? 'all' : `${present}`
   const fetched =
     blocks === 0
       ? 'nothing was missing'
-      : `${count(blocks, 'block')} fetched and checked, ${size(bytes)} in ${duration(milliseconds / 1000)}`
+      : `${count(blocks, 'block')} fetched and checked, ${size(bytes)} in ${seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds)}`
   return `${here} of ${count(feed.length, 'block')} in ${dir}: ${fetched}.`
 }

@@ -73,11 +73,24 @@ const CORE: Readonly<Record<string, Told>> = {
   ERR_OUT_OF_RANGE: ['usage', 'An argument cannot be used: $m.']
 }
 
-/** What the system says. */
+const PORT_IN_USE: Told = [
+  'network',
+  'The port is in use by another program; choose another one with --port.'
+]
+const NOTHING_LISTENS: Told = [
+  'network',
+  'Nothing listens at $; check the address, and that `ddatabase share` runs there.'
+]
+
+/** What the system says, and the swarm of its connections. */
 const SYSTEM: Readonly<Record<string, Told>> = {
   ENOSPC: ['storage', 'There is no space left for $; make some and run it again, it goes on where it was.'],
   EDQUOT: ['storage', 'The quota for $ is used up; make space and run it again, it goes on where it was.'],
   EROFS: ['storage', '$ is on a file system that cannot be written to.'],
+  EFBIG: [
+    'storage',
+    'A file of $ would be larger than the system allows; raise that limit and run it again, it goes on where it was.'
+  ],
   EIO: ['storage', 'The disk failed at $; check it before going on.'],
   EACCES: ['files', 'Access to $ is denied; check its permissions.'],
   EPERM: ['files', 'The system does not permit this with $; check its permissions.'],
@@ -89,23 +102,17 @@ const SYSTEM: Readonly<Record<string, Told>> = {
   ELOOP: ['files', '$ is a circle of symbolic links.'],
   EMFILE: ['storage', 'Too many files are open; close some programs, or raise the limit, and run it again.'],
   ENFILE: ['storage', 'Too many files are open on this machine; close some programs and run it again.'],
-  EADDRINUSE: ['network', 'The port is in use by another program; choose another one with --port.'],
+  EADDRINUSE: PORT_IN_USE,
   EADDRNOTAVAIL: ['network', 'This machine does not have that address; choose another one with --host.'],
-  ECONNREFUSED: [
-    'network',
-    'Nothing listens at $; check the address, and that `ddatabase share` runs there.'
-  ],
+  ECONNREFUSED: NOTHING_LISTENS,
   ENOTFOUND: ['network', 'There is no host of the name in $; check the address.'],
   EAI_AGAIN: ['network', 'The name in $ cannot be looked up now; check the network.'],
   ENETUNREACH: ['network', 'The network of $ cannot be reached; check the connection.'],
   EHOSTUNREACH: ['network', 'The host of $ cannot be reached; check the connection.'],
   ERR_ADDRESS: ['usage', '$ is no address; write host:port, ws://host:port or wss://host.'],
-  ERR_PORT_IN_USE: ['network', 'The port is in use by another program; choose another one with --port.'],
+  ERR_PORT_IN_USE: PORT_IN_USE,
   ERR_LISTEN: ['network', 'This port cannot be listened on: $m; choose another one with --port or --host.'],
-  ERR_CONNECTION_REFUSED: [
-    'network',
-    'Nothing listens at $; check the address, and that `ddatabase share` runs there.'
-  ],
+  ERR_CONNECTION_REFUSED: NOTHING_LISTENS,
   ERR_CONNECT: ['network', '$ cannot be reached: $m; check the address and the network.'],
   ERR_CONNECT_TIMEOUT: ['network', '$ did not answer in time; check the address and the network.'],
   ERR_CONNECTION_LOST: [
@@ -149,15 +156,21 @@ export async function about<T>(subject: string, work: () => Promise<T>): Promise
   }
 }
 
+// What is said of these if nothing is known of their cause.
+const VAGUE: ReadonlySet<string> = new Set(['ERR_CONNECT', 'ERR_LISTEN'])
+
 function lookUp(error: unknown): Told | null {
+  let vague: Told | null = null
   // A failed storage says why in its cause; so does every wrapper around an error of the system.
   for (let at: unknown = error; at !== undefined && at !== null; at = (at as Error).cause) {
     const code = codeOf(at)
     if (code === null) continue
     const told = (DDatabaseError.is(at) ? CORE[code] : undefined) ?? SYSTEM[code] ?? CORE[code]
-    if (told !== undefined) return told
+    if (told === undefined) continue
+    if (!VAGUE.has(code)) return told
+    vague ??= told
   }
-  return null
+  return vague
 }
 
 function pathOf(error: unknown): string | null {

@@ -81,13 +81,14 @@ export class Network {
   #refused = 0
   #failed = 0
   #error: Failure | null = null
-  #fatal: Failure | null = null
+  // What cannot be stored; told by who knows where the feed is.
+  #fatal: Error | null = null
   // Connections that broke since the last block, and why the last one did.
   #broken = 0
   #reason: Error | null = null
   #last = performance.now()
   #timer: NodeJS.Timeout | null = null
-  readonly #waiting = new Set<{ reject(error: Failure): void; remedy: Remedy }>()
+  readonly #waiting = new Set<{ reject(error: Error): void; remedy: Remedy }>()
   #joined: JoinedFeed | null = null
 
   private constructor(feed: Feed, args: NetworkArguments, context: Context) {
@@ -153,7 +154,7 @@ export class Network {
     }
   }
 
-  #verdict(remedy: Remedy): Failure | null {
+  #verdict(remedy: Remedy): Error | null {
     const { signal } = this.#context
     if (signal.aborted) return interruption(signal, remedy())
     if (this.#fatal !== null) return this.#fatal
@@ -206,7 +207,7 @@ export class Network {
     })
     // What cannot be stored ends the connection that it came on; no other one would be of any use.
     swarm.on('disconnection', (_connection, reason) => {
-      if (DDatabaseError.is(reason) && STORAGE_CODES.has(reason.code)) this.#fatal ??= explain(reason)
+      if (DDatabaseError.is(reason) && STORAGE_CODES.has(reason.code)) this.#fatal ??= reason
       if (reason === null) return
       this.#broken++
       this.#reason = reason

@@ -6,6 +6,7 @@ import { audit } from './commands/audit.ts'
 import { cat } from './commands/cat.ts'
 import { clear } from './commands/clear.ts'
 import { clone } from './commands/clone.ts'
+import { completion } from './commands/completion.ts'
 import { create } from './commands/create.ts'
 import { exportFeed } from './commands/export.ts'
 import { get } from './commands/get.ts'
@@ -17,6 +18,7 @@ import { peers } from './commands/peers.ts'
 import { seek } from './commands/seek.ts'
 import { share } from './commands/share.ts'
 import { sync } from './commands/sync.ts'
+import { COMPLETING, worthOffering } from './completion.ts'
 import type { CommonArguments } from './context.ts'
 import { Failure } from './exit.ts'
 import { protect, restoreText } from './words.ts'
@@ -37,11 +39,9 @@ const COMMANDS: readonly Command[] = [
   sync,
   peers,
   inspect,
-  keys
+  keys,
+  completion
 ]
-
-// What a shell calls to complete a word; it is not in the help.
-const COMPLETING = '--get-yargs-completions'
 
 /** The version of this package. */
 export function version(): string {
@@ -94,7 +94,8 @@ export async function interpret(
       describe: 'Show the stack of an error'
     })
     .group(['json', 'quiet', 'color', 'debug', 'help', 'version'], 'Everywhere:')
-    .completion('completion', 'Print the completion script for bash or zsh')
+    // The command that prints yargs' own scripts is not offered: there is one of ours.
+    .completion('yargs-completion', false, offer)
     .example([
       ['$0 import ./photos ./photos.feed', 'put a folder into a feed'],
       ['$0 share ./photos.feed', 'let others have it; prints the line for them'],
@@ -121,7 +122,7 @@ export async function interpret(
   }
   for (const each of COMMANDS) each.addTo(parser, once)
   // The completion script calls back, and its answer is written by yargs itself.
-  if (words.includes(COMPLETING) || words[0] === 'completion') {
+  if (words.includes(COMPLETING)) {
     await parser.parseAsync([...words])
     return
   }
@@ -130,6 +131,15 @@ export async function interpret(
     if (output !== '' && (error === undefined || error === null)) said = output
   })
   if (chosen === null && said !== '') print(`${said}\n`)
+}
+
+function offer(
+  word: string,
+  _args: unknown,
+  usual: (found: (error: Error | null, offered: string[] | undefined) => void) => void,
+  done: (offered: string[]) => void
+): void {
+  usual((_error, offered = []) => done(worthOffering(word, offered)))
 }
 
 function sentence(message: string): string {

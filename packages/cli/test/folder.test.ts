@@ -24,6 +24,19 @@ import { begin, fails, json, run, someFile, spawned, temporaryFolder } from './h
 
 const POSIX = process.platform !== 'win32'
 
+// Reading takes its time, so that an import can be ended half way on any machine.
+const SLOW_READS = `data:text/javascript,${encodeURIComponent(`
+  import { open } from 'node:fs/promises'
+  const handle = await open(process.execPath)
+  const prototype = Object.getPrototypeOf(handle)
+  const { read } = prototype
+  prototype.read = async function (...values) {
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    return read.apply(this, values)
+  }
+  await handle.close()
+`)}`
+
 /** A folder with all that an import knows. */
 async function someFolder(t: Test): Promise<string> {
   const folder = path.join(await temporaryFolder(t), 'a folder')
@@ -371,7 +384,7 @@ test('import: Ctrl-C and kill, then the same command again', async (t) => {
   for (const name of ['a', 'b', 'c']) await writeFile(path.join(folder, name), randomBytes(30_000_000))
   for (const signal of POSIX ? (['SIGINT', 'SIGKILL'] as const) : (['SIGKILL'] as const)) {
     const dir = path.join(await temporaryFolder(t), 'feed')
-    const running = begin(t, ['import', folder, dir])
+    const running = begin(t, ['import', folder, dir], { env: { NODE_OPTIONS: `--import ${SLOW_READS}` } })
     await running.says(/importing [1-9]0%/)
     running.child.kill(signal)
     const { code, error } = await running.ended

@@ -8,6 +8,7 @@ import { PassThrough } from 'node:stream'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Test } from 'tape'
 import { temporaryFolder } from '../../../test/helpers/folders.ts'
+import { Heard } from '../../../test/helpers/heard.ts'
 import { within } from '../../../test/helpers/watchdog.ts'
 import { runProgram, type Surroundings } from '../src/run.ts'
 
@@ -23,8 +24,8 @@ export const PROGRAM: readonly string[] = [
   fileURLToPath(new URL('../src/main.ts', import.meta.url))
 ]
 
-// Far above what the slowest machine needs: only a hang gets there.
-const PATIENCE = 120_000
+/** Milliseconds far above what the slowest machine needs: only a hang gets there. */
+export const PATIENCE = 300_000
 
 /** How a process ended. */
 export interface Ended {
@@ -71,42 +72,19 @@ export function begin(t: Test, args: readonly string[], options: RunOptions = {}
   // Whoever does not read its input may be gone when it is written.
   child.stdin.on('error', () => {})
   if (input !== undefined) child.stdin.end(input)
-  const output = { out: '', error: '' }
-  const listeners = new Set<() => void>()
-  let over = false
-  const heard = (): void => {
-    for (const listener of [...listeners]) listener()
-  }
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output.out += text
-    heard()
-  })
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    output.error += text
-    heard()
-  })
+  const [out, error] = [new Heard(), new Heard()]
+  child.stdout.setEncoding('utf8').on('data', (text: string) => out.add(text))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => error.add(text))
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on('error', reject).on('close', (code) => {
-      over = true
-      heard()
-      resolve({ ...output, code })
+      out.end()
+      error.end()
+      resolve({ out: out.text, error: error.text, code })
     })
   })
-  const hears = (what: RegExp): Promise<RegExpExecArray> =>
-    new Promise((resolve, reject) => {
-      const look = (): void => {
-        const found = what.exec(output.out) ?? what.exec(output.error)
-        if (found === null && !over) return
-        listeners.delete(look)
-        if (found !== null) resolve(found)
-        else reject(new Error(`ended without saying ${what}: ${output.out}${output.error}`))
-      }
-      listeners.add(look)
-      look()
-    })
   return {
     child,
-    says: (what) => within(hears(what), `the process, with ${what},`, PATIENCE),
+    says: (what) => within(out.says(what, error), `the process, with ${what},`, PATIENCE),
     ended: within(ended, `ddatabase ${args.join(' ')}`, PATIENCE)
   }
 }

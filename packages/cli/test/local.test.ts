@@ -2,7 +2,7 @@
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test from 'tape'
-import { begin, fails, json, run, shared, someFeed, someFile, spawned, temporaryFolder } from './helpers.ts'
+import { begin, fails, json, run, shared, someFeed, someFile, temporaryFolder } from './helpers.ts'
 
 test('create: a feed, its key, and nothing secret', async (t) => {
   const dir = path.join(await temporaryFolder(t), 'deep', 'log')
@@ -225,7 +225,7 @@ test('--quiet, --debug, --json: what is said', async (t) => {
   t.same([error.exitCode, asJson.code, asJson.out], [3, 3, ''], 'an error in JSON')
 })
 
-test('help, version, completion', async (t) => {
+test('help, version', async (t) => {
   const { code, out } = await run(t, ['--help'])
   t.equal(code, 0)
   const commands = [...out.matchAll(/^ {2}ddatabase (\w+)/gm)].map(([, name]) => name!)
@@ -238,13 +238,4 @@ test('help, version, completion', async (t) => {
     t.match(help.out, /--json/, `${name}: --json`)
   }
   t.match((await run(t, ['--version'])).out, /^\d+\.\d+\.\d+\S*\n$/, 'version')
-  const bash = await spawned(t, ['completion'], { env: { SHELL: '/bin/bash' } })
-  t.match(bash.out, /^complete .* ddatabase$/m, 'a script for bash')
-  const zsh = await spawned(t, ['completion'], { env: { SHELL: '/bin/zsh', ZSH_NAME: 'zsh' } })
-  t.match(zsh.out, /^#compdef ddatabase$/m, 'for zsh')
-  const words = await spawned(t, ['--get-yargs-completions', 'ddatabase', 'cl'])
-  const offered = words.out.trim().split('\n')
-  for (const name of expected.split(' ')) t.ok(offered.includes(name), `${name} is offered`)
-  const options = await spawned(t, ['--get-yargs-completions', 'ddatabase', 'clone', '--'])
-  t.ok(options.out.includes('--connect'), 'options, too')
 })

@@ -3,6 +3,7 @@ import { readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import test, { type Test } from 'tape'
+import { halfway } from '../../../test/helpers/halfway.ts'
 import { begin, fails, json, run, shared, someFeed, someFile, temporaryFolder } from './helpers.ts'
 
 const KEY = /[0-9a-f]{64}/
@@ -34,16 +35,20 @@ test('share and clone: the line that is printed is the line that works', async (
   const words = line
     .split(' ')
     .slice(1)
-    .map((word) => (word === './copy' ? path.join(folder, 'copy') : word))
+    .map((word) => (word === './copy.feed' ? path.join(folder, 'copy') : word))
   const { code, out, error } = await run(t, words)
   t.equal(code, 0, error)
-  t.match(out, /^all of 3 blocks in .*copy: 3 blocks fetched and checked, 10 bytes in /, 'told')
+  t.match(out, /^all of 3 blocks in .*copy: 3 blocks fetched and checked, 10 bytes in \d+\.\d s\.$/m, 'told')
   t.equal((await run(t, ['cat', path.join(folder, 'copy')])).out, 'zero\none\ntwo\n', 'the same blocks')
   t.equal((await json(t, ['info', path.join(folder, 'copy')])).key, key)
   running.child.kill('SIGINT')
   const ended = await running.ended
   t.match(ended.error, /^3 blocks given to others, 10 bytes\.$/m, 'share tells what it gave')
   t.notOk(ended.error.includes('error:'), 'without an error')
+  const byNpx = begin(t, ['share', dir, '--host', '127.0.0.1', '--no-swarm'], {
+    env: { npm_command: 'exec' }
+  })
+  t.ok(await byNpx.says(/^npx ddatabase clone .* --no-swarm$/m), 'who runs it by npx types it the same way')
 })
 
 test('clone: --range and --sparse; sync fetches the rest', async (t) => {
@@ -71,17 +76,22 @@ test('clone: --range and --sparse; sync fetches the rest', async (t) => {
 })
 
 test('clone goes on where it was, and a damaged copy is made whole', async (t) => {
-  const { dir: source, key, only, stop } = await someShared(t, 40_000_000)
+  const { dir: source, key, address, only, stop } = await someShared(t, 40_000_000)
   const dir = path.join(await temporaryFolder(t), 'copy')
-  const killed = begin(t, ['clone', key, dir, ...only])
+  // A quarter of it each time, and then nothing more: none of them can be done before it is ended.
+  const half = async (): Promise<string[]> => {
+    const port = await halfway(t, address.split(':')[1]!, 10_000_000)
+    return ['--connect', `127.0.0.1:${port}`, '--no-swarm', '--timeout', '300']
+  }
+  const killed = begin(t, ['clone', key, dir, ...(await half())])
   await killed.says(/fetching [1-9]0%/)
   killed.child.kill('SIGKILL')
   await killed.ended
   const { present } = await json(t, ['info', dir])
   t.ok(present > 0 && present < 611, `${present} blocks were here when it was killed`)
   if (process.platform !== 'win32') {
-    const interrupted = begin(t, ['sync', dir, ...only])
-    await interrupted.says(/fetching [1-9]0%/)
+    const interrupted = begin(t, ['sync', dir, ...(await half())])
+    await interrupted.says(/fetching [2-9]0%/)
     interrupted.child.kill('SIGINT')
     const { code, error } = await interrupted.ended
     t.equal(code, 130, 'Ctrl-C: exit code')
@@ -213,6 +223,9 @@ test('what goes wrong between peers', async (t) => {
     5,
     /port is in use by another program; choose another one with --port/
   )
+  await fails(t, ['inspect', second, '--no-open', '--port', port!], 5, /port is in use by another program/)
+  const elsewhere = ['share', second, '--host', '203.0.113.9', '--no-swarm']
+  await fails(t, elsewhere, 5, /This machine does not have that address; choose another one with --host/)
   await fails(t, ['share', second, '--port', '70000'], 2, /--port should be a port/)
 
   const closed = createServer()
@@ -222,6 +235,8 @@ test('what goes wrong between peers', async (t) => {
   const nobody = ['--connect', `127.0.0.1:${free}`, '--no-swarm']
   await fails(t, ['clone', key, copy, ...nobody], 5, /Nothing listens at 127\.0\.0\.1:\d+; check the address/)
   await fails(t, ['cat', key, ...nobody], 5, /Nothing listens at/)
+  const nowhere = ['--connect', 'no-such-host.invalid:9', '--no-swarm']
+  await fails(t, ['clone', key, copy, ...nowhere], 5, /There is no host|cannot be looked up/)
   t.same(await readdir(folder), [], 'nothing is left')
 
   await json(t, ['clone', key, copy, '--connect', address, '--no-swarm'])
@@ -276,7 +291,7 @@ if (process.platform === 'linux') {
       t,
       ['sync', full, ...only],
       7,
-      /There is no space left for .*; make some and run it again, it goes on where it was/
+      /There is no space left for .*full; make some and run it again, it goes on where it was/
     )
     await rm(path.join(full, 'data'))
     t.equal((await json(t, ['sync', full, ...only])).fetchedBlocks, 3, 'all of it, afterwards')

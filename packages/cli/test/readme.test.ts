@@ -14,7 +14,6 @@ test('README: every exit code and every command', async (t) => {
   t.equal(usages.size, 17, 'commands')
   for (const name of usages) t.match(readme, new RegExp(`^\\| \`${name}[ \`]`, 'm'), name)
   for (const name of usages) {
-    if (name === 'completion') continue
     const help = (await run(t, [name, '--help'])).out
     for (const [, option] of readme.matchAll(new RegExp(`^\\| \`${name}[^|]*\\|(.*)$`, 'gm'))) {
       for (const [flag] of option!.matchAll(/--[a-z-]+/g)) t.ok(help.includes(flag), `${name} has ${flag}`)

@@ -14,7 +14,7 @@ test('share, clone, sync and cat by the key alone', async (t) => {
   const { dir, key } = await someFeed(t)
   const first = begin(t, ['share', dir, ...swarm])
   const [line] = await first.says(/^ddatabase clone (?!.*--no-swarm).*$/m)
-  t.ok(line.endsWith(`./copy --bootstrap ${host}:${port}`), 'the line for others has all that they need')
+  t.ok(line.endsWith(`./copy.feed --bootstrap ${host}:${port}`), 'the line for others has all that they need')
   await first.says(/Announced/)
 
   const copy = path.join(await temporaryFolder(t), 'copy')

@@ -1,69 +1,55 @@
 /** In a pseudo-terminal, as a person sits at it; and at the end of a pipe. */
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { spawn as spawnInTerminal } from '@lydell/node-pty'
 import { Feed } from 'ddatabase'
 import test, { type Test } from 'tape'
+import { Heard } from '../../../test/helpers/heard.ts'
 import { within } from '../../../test/helpers/watchdog.ts'
-import { environment, json, PROGRAM, shared, someFeed, spawned, temporaryFolder } from './helpers.ts'
+import {
+  environment,
+  json,
+  PATIENCE,
+  PROGRAM,
+  shared,
+  someFeed,
+  spawned,
+  temporaryFolder
+} from './helpers.ts'
 
 const ESC = '\u001b'
 
 /** The command in a terminal. */
 interface Terminal {
-  /** Everything that came, control characters and all. */
-  text(): string
   says(what: RegExp): Promise<RegExpExecArray>
   type(keys: string): void
+  /** The exit code, and everything that came until then, control characters and all. */
   ended: Promise<{ code: number; text: string }>
 }
 
+// The terminal is gone a moment after its process, with whatever was not read by then. So its process is a shell, which tells the
+// exit code and stays until everything was read; Ctrl-C is for the command alone.
+const SHELL = `trap : INT; "$0" "$@"; echo "[exit code $?]"; read -r line`
+
 function inTerminal(t: Test, args: readonly string[], env: Record<string, string> = {}): Terminal {
-  const terminal = spawnInTerminal(process.execPath, [...PROGRAM, ...args], {
+  const command = [process.execPath, ...PROGRAM, ...args]
+  const terminal = spawnInTerminal('/bin/sh', ['-c', SHELL, ...command], {
     cols: 100,
     rows: 30,
     env: environment({ TERM: 'xterm-256color', ...env })
   })
-  let text = ''
-  let over = false
-  const listeners = new Set<() => void>()
-  const heard = (): void => {
-    for (const listener of [...listeners]) listener()
-  }
-  t.teardown(() => {
-    if (!over) terminal.kill('SIGKILL')
+  t.teardown(() => terminal.kill('SIGKILL'))
+  const shown = new Heard()
+  terminal.onData((data) => shown.add(data))
+  terminal.onExit(() => shown.end())
+  const ended = shown.says(/\[exit code (\d+)\]/).then(({ 1: code, index }) => {
+    return { code: Number(code), text: shown.text.slice(0, index) }
   })
-  terminal.onData((data) => {
-    text += data
-    heard()
-  })
-  const ended = new Promise<{ code: number; text: string }>((resolve) => {
-    terminal.onExit(({ exitCode }) => {
-      over = true
-      heard()
-      resolve({ code: exitCode, text })
-    })
-  })
-  const hears = (what: RegExp): Promise<RegExpExecArray> =>
-    new Promise((resolve, reject) => {
-      const look = (): void => {
-        const found = what.exec(text)
-        if (found === null && !over) return
-        listeners.delete(look)
-        if (found === null) reject(new Error(`ended without showing ${what}: ${text}`))
-        else resolve(found)
-      }
-      listeners.add(look)
-      look()
-    })
   return {
-    text: () => text,
-    says: (what) => within(hears(what), `the terminal, with ${what},`, 120_000),
+    says: (what) => within(shown.says(what), `the terminal, with ${what},`, PATIENCE),
     type: (keys) => terminal.write(keys),
-    ended: within(ended, `ddatabase ${args.join(' ')} in a terminal`, 120_000)
+    ended: within(ended, `ddatabase ${args.join(' ')} in a terminal`, PATIENCE)
   }
 }
 
@@ -77,10 +63,10 @@ async function largeFolder(t: Test, size: number): Promise<string> {
 }
 
 test('terminal: a bar with rate and remaining time, and Ctrl-C', async (t) => {
-  const folder = await largeFolder(t, 400_000_000)
+  const folder = await largeFolder(t, 1_500_000_000)
   const dir = path.join(await temporaryFolder(t), 'feed')
   const importing = inTerminal(t, ['import', folder, dir])
-  await importing.says(/importing.* [█░]+ \d+% [\d.]+ MB of 400\.0 MB, [\d.]+ MB\/s, \d+ s left/)
+  await importing.says(/importing.* [█░]+ \d+% [\d.]+ MB of 1\.5 GB, [\d.]+ MB\/s, \d+ s left/)
   importing.type('\u0003')
   const { code, text } = await importing.ended
   t.equal(code, 130, 'exit code')
@@ -174,7 +160,7 @@ if (process.platform !== 'win32') {
       error += text
     })
     child.stdout.once('data', () => child.stdout.destroy())
-    const code = await within(new Promise((resolve) => child.on('close', resolve)), 'cat', 120_000)
+    const code = await within(new Promise((resolve) => child.on('close', resolve)), 'cat', PATIENCE)
     t.same([code, error], [141, ''], 'ends quietly, with the code of SIGPIPE')
     t.equal((await json(t, ['info', dir])).length, 50_000, 'the feed is whole')
   })
@@ -208,23 +194,6 @@ if (process.platform === 'linux') {
     t.match(String(failure.stderr), /^error: The output cannot be written: ENOSPC.*\n$/, 'one sentence')
   })
 }
-
-test('the bin file: linked before any build, and says so', async (t) => {
-  const bin = fileURLToPath(new URL('../bin/ddatabase.js', import.meta.url))
-  const folder = await temporaryFolder(t)
-  await cp(bin, path.join(folder, 'bin', 'ddatabase.js'))
-  await writeFile(path.join(folder, 'package.json'), '{"type":"module"}')
-  const child = spawn(process.execPath, [path.join(folder, 'bin', 'ddatabase.js'), '--version'])
-  let error = ''
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    error += text
-  })
-  const code = await within(new Promise((resolve) => child.on('close', resolve)), 'the stub', 120_000)
-  t.equal(code, 1, 'exit code')
-  t.match(error, /^ddatabase is not built: run `npm install .*\n$/, 'one sentence')
-  t.ok((await readFile(bin, 'utf8')).startsWith('#!/usr/bin/env node\n'), 'can be run')
-  t.ok(existsSync(bin), 'committed')
-})
 
 test('nothing is left in the folder for temporary files', async (t) => {
   const { dir, key } = await someFeed(t)

@@ -1,7 +1,7 @@
 import type { Damage, Feed, FeedEvents } from 'ddatabase'
 import { AuditJob } from './audit-job.ts'
 import type { BlockState, FeedDetail, FeedSummary, Warning } from './messages.ts'
-import { PeerNumbers, summarisePeer } from './peers.ts'
+import { PeerNumbers, Sent, summarisePeer } from './peers.ts'
 import { Ranges } from './ranges.ts'
 
 /** Warnings kept for a feed: the oldest make room. */
@@ -36,6 +36,7 @@ export class FeedWatch {
   readonly #forget: (() => void)[] = []
   #behind = 0
   readonly #peerNumbers = new PeerNumbers()
+  readonly #sent = new Sent()
   #failure: Error | null = null
   #audit: AuditJob | null = null
   #count = { revision: -1, time: 0, blocks: 0 }
@@ -52,6 +53,7 @@ export class FeedWatch {
       this.cleared.add(start, end)
       changed()
     })
+    this.#on('upload', (block, _value, peer) => this.#sent.note(peer, block))
     this.#on('damage', (damage, repaired) => this.#noteDamage(damage, repaired))
     this.#on('behind', (length) => {
       this.#behind = length
@@ -124,7 +126,7 @@ export class FeedWatch {
       revision: this.revision,
       transfers: feed.stats === null ? null : { ...feed.stats.totals },
       time: Date.now(),
-      peers: feed.peers.map((peer) => summarisePeer(peer, this.#peerNumbers.of(peer), feed.length)),
+      peers: feed.peers.map((peer) => summarisePeer(peer, this.#peerNumbers.of(peer), feed, this.#sent)),
       audit: this.#audit?.report() ?? null
     }
   }

@@ -41,6 +41,10 @@ export interface PeerSummary {
   has: number[]
   /** It fetches blocks from here. */
   wants: boolean
+  /** Blocks that are here, and that it was neither sent nor has said it has, from samples; null if nothing is known of it. */
+  lacks: number | null
+  /** The last block that it asked for and was sent, and how many milliseconds ago. */
+  sent: { block: number; ago: number } | null
   /** It sends blocks. */
   gives: boolean
   /** Blocks that it was asked for and has not sent yet: as many as are told here, … */

@@ -21,7 +21,10 @@ import { verifySteps } from '../src/page/verify.ts'
 import { hugeFeed } from './helpers/huge-feed.ts'
 import { openWindow } from './helpers/open-window.ts'
 import { events, getJson, request, send } from './helpers/requests.ts'
-import { connect, HOSTILE, startScene } from './helpers/scene.ts'
+import { connect, gate, HOSTILE } from './helpers/scene.ts'
+
+// Far above what the slowest machine needs: only a hang gets there.
+const PATIENCE = 120_000
 
 async function memoryFeed(t: Test, blocks: (string | Buffer)[]): Promise<Feed<Uint8Array>> {
   const feed = ddatabase(RandomAccessMemory)
@@ -39,7 +42,7 @@ async function until<T>(ask: () => Promise<T>, will: (value: T) => boolean, what
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
   }
-  return within(run(), what)
+  return within(run(), what, PATIENCE)
 }
 
 test('feeds: the list, and what becomes of feeds that cannot be opened or are closed', async (t) => {
@@ -182,7 +185,8 @@ async function followed(url: string, will: (detail: FeedDetail) => boolean): Pro
     events(`${url}api/events?feed=0`, (all) =>
       all.some(({ event, data }) => event === 'feed' && will(data as FeedDetail))
     ),
-    'the state of the feed'
+    'the state of the feed',
+    PATIENCE
   )
   return got.findLast(({ event }) => event === 'feed')!.data as FeedDetail
 }
@@ -491,9 +495,16 @@ test('feeds: an audit tells how far it is', async (t) => {
 })
 
 test('feeds: peers, what each has, wants and owes, and blocks on their way', async (t) => {
-  const scene = await startScene({ blocks: 600, pause: 150, writing: false })
-  t.teardown(() => scene.close())
-  const { url } = await openWindow(t, scene.copy)
+  const author = await memoryFeed(
+    t,
+    Array.from({ length: 600 }, (_, i) => `block ${i}`)
+  )
+  const copy = ddatabase(RandomAccessMemory, author.key)
+  t.teardown(() => copy.close())
+  await copy.ready()
+  const { between, release } = gate(() => copy.downloaded() > 0)
+  connect(author, copy, between)
+  const { url } = await openWindow(t, copy)
   const owing = await followed(url, ({ peers }) =>
     peers.some(({ owed, transfers }) => owed > 0 && transfers!.downloadedBlocks > 0)
   )
@@ -511,8 +522,38 @@ test('feeds: peers, what each has, wants and owes, and blocks on their way', asy
     'blocks on their way'
   )
   t.ok(map.downloading.every(([block, count]) => count === 1 && map.present[block] === 0))
+  release()
   await followed(url, ({ peers }) => peers.every(({ owed }) => owed === 0))
-  t.equal(scene.copy.downloaded(), 600)
+  await until(
+    async () => copy.downloaded(),
+    (present) => present === 600,
+    'the rest'
+  )
+})
+
+test('feeds: what a peer wants: what it lacks of what is here, and what it was sent', async (t) => {
+  const author = await memoryFeed(
+    t,
+    Array.from({ length: 512 }, (_, i) => `block ${i}`)
+  )
+  const [copy, other] = [
+    ddatabase(RandomAccessMemory, author.key, { sparse: true }),
+    ddatabase(RandomAccessMemory, author.key, { sparse: true })
+  ]
+  t.teardown(() => Promise.all([copy.close(), other.close()]))
+  await Promise.all([copy.ready(), other.ready()])
+  connect(author, copy)
+  await within(copy.download({ start: 0, end: 512 }), 'the copy', PATIENCE)
+  const { url } = await openWindow(t, [copy, author])
+  connect(copy, other)
+  await within(other.download({ start: 0, end: 128 }), 'a part', PATIENCE)
+  const wanting = await followed(url, ({ peers }) => peers.some(({ sent }) => sent !== null))
+  const peer = wanting.peers.find(({ sent }) => sent !== null)!
+  t.equal(peer.wants, true)
+  t.ok(peer.sent!.block < 128 && peer.sent!.ago >= 0, `block ${peer.sent!.block} was sent last`)
+  t.ok(wanting.peers.find(({ sent }) => sent === null)!.lacks === 0, 'the author lacks nothing')
+  const told = await followed(url, ({ peers }) => peers.some(({ lacks }) => lacks === 384))
+  t.ok(told, 'what it was sent it does not lack any more')
 })
 
 test('feeds: a block is fetched from a peer when it is asked for', async (t) => {
@@ -542,7 +583,8 @@ test('feeds: the page is told what has changed, and nobody is followed who has l
       }
       return all.filter(({ event }) => event === 'feeds').length === 2
     }),
-    'two lists'
+    'two lists',
+    PATIENCE
   )
   const lists = got.filter(({ event }) => event === 'feeds').map(({ data }) => data as FeedSummary[])
   t.deepEqual(

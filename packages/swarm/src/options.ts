@@ -1,5 +1,5 @@
 import type { KeyPair, Peer, ProtocolHandlers, ProtocolStream } from 'ddatabase'
-import type { Connection } from './connection.ts'
+import type { AnyDuplex, Connection } from './connection.ts'
 import { argumentRangeError, argumentTypeError } from './errors.ts'
 
 /** What a swarm needs of a feed: every feed of `ddatabase` has it. */
@@ -180,6 +180,26 @@ export function resolveOptions(options: SwarmOptions): Settings {
     reconnectDelay: delays(options.reconnectDelay, 500, 30_000, 'reconnectDelay'),
     searchDelay: delays(options.searchDelay, 5000, 300_000, 'searchDelay'),
     closeTimeout: whole(options.closeTimeout, 3000, 'closeTimeout', 0)
+  }
+}
+
+/** Checks the arguments of `join`. Errors: TypeError. */
+export function checkJoin(feed: unknown, options: JoinOptions): void {
+  const { replicate, ready } = (feed ?? {}) as Partial<SwarmFeed>
+  if (typeof replicate !== 'function' || typeof ready !== 'function') {
+    throw argumentTypeError('feed should be a feed of ddatabase')
+  }
+  if (typeof options !== 'object' || options === null) throw argumentTypeError('options should be an object')
+  if (options.priority !== undefined && typeof options.priority !== 'number') {
+    throw argumentTypeError('priority should be a number')
+  }
+}
+
+/** Checks the arguments of `addConnection`. Errors: TypeError. */
+export function checkDuplex(duplex: AnyDuplex, options: ConnectionOptions): void {
+  if (typeof options?.initiator !== 'boolean') throw argumentTypeError('initiator should be a boolean')
+  if (typeof duplex?.pipe !== 'function' || typeof duplex.write !== 'function') {
+    throw argumentTypeError('duplex should be a duplex stream')
   }
 }
 

@@ -5,7 +5,7 @@ import type { AnyDuplex, Connection } from './connection.ts'
 import { ConnectionTable } from './connection-table.ts'
 import { Dialer } from './dialer.ts'
 import { Discovery } from './discovery.ts'
-import { argumentTypeError, SwarmError } from './errors.ts'
+import { SwarmError } from './errors.ts'
 import type { SwarmEvents, SwarmStats } from './events.ts'
 import { Exchange, type ExchangeHost } from './exchange.ts'
 import { hex } from './hex.ts'
@@ -15,6 +15,8 @@ import { Listener } from './listener.ts'
 import {
   type ConnectionOptions,
   type ConnectOptions,
+  checkDuplex,
+  checkJoin,
   type JoinOptions,
   type ListenOptions,
   resolveOptions,
@@ -87,12 +89,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
    * @throws TypeError for what is no feed; `ERR_SWARM_CLOSED`
    */
   join(feed: SwarmFeed, options: JoinOptions = {}): JoinedFeed {
-    checkFeed(feed)
-    if (typeof options !== 'object' || options === null)
-      throw argumentTypeError('options should be an object')
-    if (options.priority !== undefined && typeof options.priority !== 'number') {
-      throw argumentTypeError('priority should be a number')
-    }
+    checkJoin(feed, options)
     if (this.#closing !== null) throw new SwarmError('ERR_SWARM_CLOSED')
     const known = this.#joined.get(feed)
     if (known !== undefined) {
@@ -209,11 +206,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
    * Errors: `ERR_CONNECTION_LOST`, `ERR_SELF`, `ERR_NOT_WELCOME`, `ERR_MAX_PEERS`, `ERR_SWARM_CLOSED`; TypeError.
    */
   async addConnection(duplex: AnyDuplex, options: ConnectionOptions): Promise<Connection> {
-    const { initiator, address = null } = options ?? {}
-    if (typeof initiator !== 'boolean') throw argumentTypeError('initiator should be a boolean')
-    if (typeof duplex?.pipe !== 'function' || typeof duplex.write !== 'function') {
-      throw argumentTypeError('duplex should be a duplex stream')
-    }
+    checkDuplex(duplex, options)
+    const { initiator, address = null } = options
     return this.#table.add(duplex, { kind: 'stream', initiator, address })
   }
 
@@ -447,12 +441,5 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     this.#table
       .add(connection, { kind: 'hyperswarm', initiator: connection.isInitiator, address })
       .catch((error) => this.#warn(error))
-  }
-}
-
-function checkFeed(feed: unknown): void {
-  const { replicate, ready } = (feed ?? {}) as Partial<SwarmFeed>
-  if (typeof replicate !== 'function' || typeof ready !== 'function') {
-    throw argumentTypeError('feed should be a feed of ddatabase')
   }
 }

@@ -38,7 +38,6 @@ const tell = (message: ChildMessage): void => {
 
 if (key === null) {
   while (feed.length < blocks) await feed.append(`block ${feed.length}`)
-  await joined.flushed()
 }
 tell({ type: 'open', key: Buffer.from(feed.key!).toString('hex') })
 

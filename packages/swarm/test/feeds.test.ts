@@ -239,7 +239,9 @@ test('what matters most is asked for first', async (t) => {
 })
 
 test('1100 feeds over one connection, of which a peer has the last one', async (t) => {
-  const [server, client] = [makeSwarm(t), makeSwarm(t)]
+  // As strict a peer as there may be: with the default limit it would take four times as many feeds to be cut off.
+  const limits = { pendingChannels: 1024 }
+  const [server, client] = [makeSwarm(t, { stream: { limits } }), makeSwarm(t)]
   const feed = await makeFeed(t)
   const copy = copyOf(t, feed)
   server.join(feed)

@@ -16,10 +16,14 @@ export type Bootstrap = { host: string; port: number }[]
 /** A swarm on loopback that is closed at the end of the test; without Hyperswarm unless `bootstrap` is given. */
 export function makeSwarm(t: Test, options: SwarmOptions = {}): Swarm {
   const swarm = new Swarm({ dht: options.bootstrap !== undefined, host: LOOPBACK, ...options })
-  const swarms = swarmsOf.get(t) ?? []
-  swarmsOf.set(t, [...swarms, swarm])
-  t.teardown(() => swarm.close())
+  adopt(t, swarm)
   return swarm
+}
+
+/** Has swarms closed at the end of the test, before the network that they are on. */
+export function adopt(t: Test, ...swarms: Swarm[]): void {
+  swarmsOf.set(t, [...(swarmsOf.get(t) ?? []), ...swarms])
+  for (const swarm of swarms) t.teardown(() => swarm.close())
 }
 
 // Swarms have to leave a network before it goes.
@@ -35,9 +39,12 @@ export async function makeNetwork(t: Test, size = 10, port = 0): Promise<Bootstr
   return network.bootstrap
 }
 
+// The usual pages of a megabyte, six for each feed, take most of the time of a test with many feeds.
+const smallMemory = () => new RAM({ pageSize: 4096 })
+
 /** A feed in memory with some blocks. */
 export async function makeFeed(t: Test, blocks: string[] = ['zero', 'one', 'two']): Promise<Feed<string>> {
-  const feed: Feed<string> = ddatabase<string>(RAM, { valueEncoding: 'utf-8' })
+  const feed: Feed<string> = ddatabase<string>(smallMemory, { valueEncoding: 'utf-8' })
   t.teardown(() => feed.close())
   if (blocks.length > 0) await feed.append(blocks)
   else await feed.ready()
@@ -50,7 +57,7 @@ export function copyOf(
   feed: { key: Uint8Array | null },
   options: FeedOptions<string> = {}
 ): Feed<string> {
-  const copy: Feed<string> = ddatabase<string>(RAM, feed.key, { valueEncoding: 'utf-8', ...options })
+  const copy: Feed<string> = ddatabase<string>(smallMemory, feed.key, { valueEncoding: 'utf-8', ...options })
   t.teardown(() => copy.close())
   return copy
 }

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
+import { DDatabaseError } from 'ddatabase'
 import { command } from '../command.ts'
 import type { Context } from '../context.ts'
 import { Failure } from '../exit.ts'
@@ -102,10 +103,9 @@ async function writeOne(
     try {
       await exportFile(source, file, { ...blocks, size: total }, entry, { signal, written })
     } catch (error) {
-      throw explain(
-        error,
-        (error as NodeJS.ErrnoException).path === undefined ? undefined : path.dirname(file)
-      )
+      if (DDatabaseError.is(error)) throw error
+      // Where it cannot be made, the folder is told; what it is written as meanwhile would say nothing.
+      throw explain(error, (error as NodeJS.ErrnoException).path === undefined ? file : path.dirname(file))
     }
   })
   await out.result(`${size(total)} written to ${file}.`, { target: file, files: 1, bytes: total })

@@ -123,12 +123,18 @@ function from(address: string | null): string {
 /** What the other side has to type: by the swarm, or by an address. */
 function commandLines(key: string, listening: readonly Listener[], args: SwarmArguments): string[] {
   const nodes = (args.bootstrap ?? []).map((node) => ` --bootstrap ${node}`).join('')
-  const lines = args.swarm ? [`ddatabase clone ${key} ./copy${nodes}`] : []
+  const clone = `${called()} clone ${key} ./copy.feed`
+  const lines = args.swarm ? [`${clone}${nodes}`] : []
   for (const { host, port, websocket } of listening) {
     const address = `${websocket ? 'ws://' : ''}${reachable(host)}:${port}`
-    lines.push(`ddatabase clone ${key} ./copy --connect ${address} --no-swarm`)
+    lines.push(`${clone} --connect ${address} --no-swarm`)
   }
   return lines
+}
+
+/** How this program was called: who runs it by npx has to type that, too. */
+function called(): string {
+  return process.env.npm_command === 'exec' ? 'npx ddatabase' : 'ddatabase'
 }
 
 /** An address of this machine that others can use, if it listens on all of them. */

@@ -14,6 +14,7 @@ import {
   utimes
 } from 'node:fs/promises'
 import path from 'node:path'
+import { DDatabaseError } from 'ddatabase'
 import { codeOf, Failure } from '../exit.ts'
 import { about, explain } from '../explain.ts'
 import { stopIfAsked } from '../interrupt.ts'
@@ -217,7 +218,7 @@ class Export {
           error
         )
       }
-      throw explain(error, place)
+      throw DDatabaseError.is(error) ? error : explain(error, place)
     }
     return true
   }

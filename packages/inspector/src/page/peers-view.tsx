@@ -38,7 +38,8 @@ function PeerItem({ peer, length, rates }: { peer: PeerSummary; length: number; 
   return (
     <li>
       <h3>
-        <i class={`swatch series-${peer.id % 6}`} aria-hidden="true" /> Peer {peer.id}{' '}
+        <i class="swatch" style={{ background: `var(--series-${peer.id % 6})` }} aria-hidden="true" /> Peer{' '}
+        {peer.id}{' '}
         <span class="soft">
           {peer.address ?? 'no address'}
           {peer.type === null || peer.type === 'unknown' ? '' : ` (${peer.type})`}
@@ -62,12 +63,7 @@ function PeerItem({ peer, length, rates }: { peer: PeerSummary; length: number; 
         </div>
         <div>
           <dt>Wants</dt>
-          <dd>
-            {peer.wants ? 'fetches blocks from here' : 'nothing from here'}
-            {peer.wants && peer.remoteLength < length
-              ? `, ${count(length - peer.remoteLength, 'block')} behind`
-              : ''}
-          </dd>
+          <dd>{wantsOf(peer, length)}</dd>
         </div>
         <div>
           <dt>Owes</dt>
@@ -98,6 +94,16 @@ function PeerItem({ peer, length, rates }: { peer: PeerSummary; length: number; 
       </dl>
     </li>
   )
+}
+
+function wantsOf({ wants, remoteLength, lacks, sent }: PeerSummary, length: number): string {
+  if (!wants) return 'nothing from here'
+  const parts = ['fetches blocks from here']
+  if (lacks === 0 && remoteLength >= length) parts.push('has all that are here')
+  if (lacks !== null && lacks > 0) parts.push(`lacks about ${count(lacks, 'block')} of those that are here`)
+  if (lacks === null && remoteLength < length) parts.push(`${count(length - remoteLength, 'block')} behind`)
+  if (sent !== null) parts.push(`was sent block ${number(sent.block)} ${duration(sent.ago)} ago`)
+  return parts.join(', ')
 }
 
 /** What a peer has, from the first block to the last. */

@@ -61,10 +61,26 @@ export async function startScene({ blocks = 2000, pause = 4, writing = true } = 
   }
 }
 
+/** What may be put between two feeds: from the first time on that `when` holds nothing passes, until it is released. */
+export function gate(when: () => boolean): { between: Transform; release(): void } {
+  let go = (): void => {}
+  const released = new Promise<void>((resolve) => {
+    go = resolve
+  })
+  const between = new Transform({
+    transform(chunk: Uint8Array, done: (error: null, chunk: Uint8Array) => void) {
+      if (when()) released.then(() => done(null, chunk))
+      else done(null, chunk)
+    }
+  })
+  return { between, release: () => go() }
+}
+
 /** Lets two feeds replicate; what goes from `left` to `right` passes through `between`. */
 export function connect(left: Feed<Uint8Array>, right: Feed<Uint8Array>, between?: Transform): void {
-  const a = left.replicate(true, { live: true })
-  const b = right.replicate(false, { live: true })
+  // However long a test takes to look at it, none of them gives up the other.
+  const a = left.replicate(true, { live: true, timeout: false })
+  const b = right.replicate(false, { live: true, timeout: false })
   // How a connection ends is of no interest here.
   const ended = () => {}
   if (between === undefined) pipeline(a, b, a, ended)

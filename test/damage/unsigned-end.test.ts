@@ -1,0 +1,80 @@
+/**
+ * Older versions truncate to a length that was never signed. Until the author appends, nothing but the tree says what was there; what
+ * is signed next must not be a damaged root.
+ */
+import test from 'tape'
+import ddatabase, { type Storage } from '../../src/index.ts'
+import { failure } from '../feed/feeds.ts'
+import { MemoryFiles } from '../helpers/memory-files.ts'
+import { naiveVerify } from '../helpers/models.ts'
+import { published } from '../helpers/published.ts'
+import { flip, slotOf } from './stored.ts'
+
+const BLOCKS = Array.from({ length: 13 }, (_, i) => Buffer.from(`block ${i}`))
+const NEXT = Buffer.from('next')
+
+/** Blocks that were appended in two batches, the second of which was cut by a published package. */
+async function truncated(first: number, length: number): Promise<MemoryFiles> {
+  const files = new MemoryFiles()
+  const feed = published(files.factory())
+  if (first > 0) await feed.append(BLOCKS.slice(0, first))
+  await feed.append(BLOCKS.slice(first))
+  await feed.call('truncate', length)
+  await feed.close()
+  return files
+}
+
+function on(files: MemoryFiles, options = {}) {
+  return ddatabase(files.factory() as never as Storage, options)
+}
+
+test('an end that is not signed: every bit of every node that is signed next', async (t) => {
+  for (const [first, length] of [
+    [0, 3],
+    [0, 12],
+    [5, 11]
+  ] as const) {
+    const base = await truncated(first, length)
+    const sound = on(base.clone())
+    t.equal(await sound.append(NEXT), length, `${first}, ${length}: it opens, and goes on`)
+    await sound.close()
+    let refused = 0
+    for (let node = 0; node <= 2 * length - 2; node++) {
+      for (const at of [0, 31, 39]) {
+        const files = base.clone()
+        flip(files, 'tree', slotOf(node) + at)
+        const feed = on(files)
+        const code = await feed.ready().then(
+          () => null,
+          (error) => error.code
+        )
+        if (code !== null) {
+          refused++
+          if (code !== 'ERR_FEED_DAMAGED') t.fail(`node ${node}: ${code}`)
+          continue
+        }
+        if ((await feed.append(NEXT)) !== length) t.fail(`node ${node}: not at the end`)
+        const { signature } = await feed.signature(length)
+        const history = [...BLOCKS.slice(0, length), NEXT]
+        if (!naiveVerify(history, length + 1, signature, feed.key!)) t.fail(`node ${node}: a false history`)
+        await feed.close()
+      }
+    }
+    t.ok(refused > 0, `${refused} refused`)
+  }
+})
+
+test('an end that is not signed, and damaged: it is given up when repair is asked for', async (t) => {
+  const files = await truncated(5, 11)
+  flip(files, 'tree', slotOf(7))
+  const { code, damage } = await failure(on(files).ready())
+  t.deepEqual([code, damage?.[0]?.file], ['ERR_FEED_DAMAGED', 'tree'])
+  const feed = on(files, { repair: true })
+  await feed.ready()
+  const { length } = feed
+  t.equal(length, 5, 'what was signed last')
+  t.equal(await feed.append(NEXT), 5)
+  const { signature } = await feed.signature(5)
+  t.equal(naiveVerify([...BLOCKS.slice(0, 5), NEXT], 6, signature, feed.key!), true)
+  await feed.close()
+})
