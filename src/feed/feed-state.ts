@@ -520,7 +520,8 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       appending: () => (feed.appender.busy ? feed.appender.idle() : null),
       downloadEverything: () => feed.downloadEverything(),
       lessAvailable: () => feed.finder.reconsider(),
-      emit: (event, ...values) => feed.notify(event, ...values)
+      emit: (event, ...values) => feed.notify(event, ...values),
+      listens: (event) => feed.listenerCount(event as keyof FeedEvents) > 0
     }
   }
 

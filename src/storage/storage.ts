@@ -154,11 +154,11 @@ export class FeedStorage {
     }
   }
 
-  /** As {@link readData} at once; null if that is not possible or would hold up the event loop. */
-  readDataSync(offset: number, size: number): Uint8Array | null {
+  /** As {@link readData} at once, into `target` if that is given; null if that is not possible or would hold up the event loop. */
+  readDataSync(offset: number, size: number, target?: Uint8Array): Uint8Array | null {
     if (size === 0) return b4a.alloc(0)
     if (!this.maySync(size)) return null
-    return this.data.readSync(offset, size)
+    return this.data.readSync(offset, size, target)
   }
 
   /** Closes all files; waits for every one of them even if one fails. */
