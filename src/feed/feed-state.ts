@@ -382,6 +382,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
         stats.downloadedBlocks++
         stats.downloadedBytes += value.byteLength
       }
+      if (peer !== null && this.listenerCount('download') > 0) peer.downloader.handedOut = true
       this.notify('download', block, value, peer)
     }
     for (const [start, end] of runsOf(blocks)) {
@@ -511,6 +512,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       get usable() {
         return feed.usable && !feed.closingBegun
       },
+      hooked: feed.application.hooked,
       get writable() {
         return feed.canWrite
       },

@@ -63,6 +63,8 @@ export interface ReplicationHost {
   /** Resolves when the feed is open. */
   ready(): Promise<unknown>
   readonly usable: boolean
+  /** Whether functions of the application's see what is stored. */
+  readonly hooked: boolean
   /** Whether blocks are appended here. */
   readonly writable: boolean
   put(claims: readonly Claim[], peer: Peer, anyGrowth: boolean): Promise<PutOutcome>
@@ -351,6 +353,7 @@ function contentOf(core: Core, host: ReplicationHost): ReplicatedContent {
         return null
       }
     },
+    keepsNothing: core.storage.data.writesPieces && core.storage.blocks === null && !host.hooked,
     runInto: (start, end, target) => readInto(core, start, end, target),
     async seek(bytes) {
       const read = async (index: number) => tree.getSync(index) ?? tree.require(index)

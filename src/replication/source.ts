@@ -71,6 +71,8 @@ export interface ReplicatedContent {
    * possible now.
    */
   runInto(start: number, end: number, target: Uint8Array): Uint8Array[] | null
+  /** Whether nothing of what was put is referred to when it is stored. */
+  readonly keepsNothing: boolean
   /** The block that contains byte `bytes`, null if that cannot be told. */
   seek(bytes: number): Promise<number | null>
   /**
