@@ -382,6 +382,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
         stats.downloadedBlocks++
         stats.downloadedBytes += value.byteLength
       }
+      if (peer !== null && this.listenerCount('download') > 0) peer.downloader.handedOut = true
       this.notify('download', block, value, peer)
     }
     for (const [start, end] of runsOf(blocks)) {
@@ -511,6 +512,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       get usable() {
         return feed.usable && !feed.closingBegun
       },
+      hooked: feed.application.hooked,
       get writable() {
         return feed.canWrite
       },
@@ -520,7 +522,8 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       appending: () => (feed.appender.busy ? feed.appender.idle() : null),
       downloadEverything: () => feed.downloadEverything(),
       lessAvailable: () => feed.finder.reconsider(),
-      emit: (event, ...values) => feed.notify(event, ...values)
+      emit: (event, ...values) => feed.notify(event, ...values),
+      listens: (event) => feed.listenerCount(event as keyof FeedEvents) > 0
     }
   }
 

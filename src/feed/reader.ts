@@ -160,6 +160,42 @@ async function allMatch(core: Core, start: number, blocks: readonly Uint8Array[]
   return true
 }
 
+/**
+ * As many of blocks `start` … `end` − 1, which all are here, as `target` has room for, verified as the feed's option says, as views
+ * of `target`. Null if there is not even room for one, if it would need waiting, or if something does not hold: then
+ * {@link readBlocks} finds out.
+ */
+export function readInto(core: Core, start: number, end: number, target: Uint8Array): Uint8Array[] | null {
+  const { storage, verified } = core
+  // A cache keeps what it is given.
+  if (storage.blocks !== null) return null
+  try {
+    const place = placeSync(storage.tree, start)
+    if (place === null || place.size > target.byteLength) return null
+    const sizes = [place.size]
+    let total = place.size
+    for (let block = start + 1; block < end; block++) {
+      const size = leafSizeSync(core, block)
+      if (size < 0 || total + size > target.byteLength) break
+      sizes.push(size)
+      total += size
+    }
+    if (storage.readDataSync(place.offset, total, target) === null) return null
+    const blocks: Uint8Array[] = []
+    let at = 0
+    for (const size of sizes) {
+      const bytes = target.subarray(at, at + size)
+      if (verified !== null && verified.blockHoldsSync(core, start + blocks.length, bytes) !== true)
+        return null
+      blocks.push(bytes)
+      at += size
+    }
+    return blocks
+  } catch {
+    return null
+  }
+}
+
 async function readRuns(core: Core, start: number, end: number): Promise<Uint8Array[]> {
   if (start >= end) return []
   const { offset } = await placeOf(core, start)

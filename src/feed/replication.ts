@@ -21,7 +21,7 @@ import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
 import { createProof, createProofSync } from './proofs.ts'
 import type { PutOutcome } from './putting.ts'
-import { readBlock, readBlocks, runEnd } from './reader.ts'
+import { readBlock, readBlocks, readInto, runEnd } from './reader.ts'
 import type { Selections } from './selections.ts'
 import type { Waiters } from './waiters.ts'
 
@@ -63,6 +63,8 @@ export interface ReplicationHost {
   /** Resolves when the feed is open. */
   ready(): Promise<unknown>
   readonly usable: boolean
+  /** Whether functions of the application's see what is stored. */
+  readonly hooked: boolean
   /** Whether blocks are appended here. */
   readonly writable: boolean
   put(claims: readonly Claim[], peer: Peer, anyGrowth: boolean): Promise<PutOutcome>
@@ -76,6 +78,7 @@ export interface ReplicationHost {
   /** Peers can help less than before. */
   lessAvailable(): void
   emit(event: string, ...values: unknown[]): void
+  listens(event: string): boolean
 }
 
 /** The networked side of a feed: its peers, its extensions, and what they may know of it. */
@@ -301,6 +304,10 @@ export class FeedReplication implements ReplicationSource {
   emit(event: string, ...values: unknown[]): void {
     this.host.emit(event, ...values)
   }
+
+  listens(event: string): boolean {
+    return this.host.listens(event)
+  }
 }
 
 // Any number of feeds may wait on one stream.
@@ -346,6 +353,8 @@ function contentOf(core: Core, host: ReplicationHost): ReplicatedContent {
         return null
       }
     },
+    keepsNothing: core.storage.data.writesPieces && core.storage.blocks === null && !host.hooked,
+    runInto: (start, end, target) => readInto(core, start, end, target),
     async seek(bytes) {
       const read = async (index: number) => tree.getSync(index) ?? tree.require(index)
       const found = await seek(bytes, core.length, core.tree, read).catch(() => null)

@@ -1,5 +1,6 @@
 import { DDatabaseError } from '../errors.ts'
 import type { Claim } from '../merkle/verify.ts'
+import type { Loan } from './loans.ts'
 import type { Peer } from './peer.ts'
 import type { InflightRequest } from './requests.ts'
 
@@ -13,6 +14,8 @@ export interface Arrival {
   readonly request: InflightRequest | undefined
   /** Nothing asked for it. */
   readonly pushed: boolean
+  /** The memory that it lies in, to be given back when it is stored. */
+  readonly loan: Loan | null
 }
 
 /** What {@link Arrivals} tells its owner. */

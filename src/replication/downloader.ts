@@ -40,6 +40,8 @@ export class Downloader implements ArrivalsOwner {
   readonly answerTime = new AnswerTime()
   /** When the last answer came, in milliseconds. */
   lastAnswer = 0
+  /** Blocks of this peer are shown to the application, which may keep them. @internal */
+  handedOut = false
   /** Bytes of a block, on average; −1 as long as none has come. */
   private meanSize = -1
 
@@ -192,15 +194,25 @@ export class Downloader implements ArrivalsOwner {
   private store(message: DataMessage, request: InflightRequest | undefined, pushed: boolean): void {
     const { index: block, value, nodes, signature } = message
     if (request !== undefined) request.arrived = true
-    this.arrivals.add({ claim: { block, value, nodes, signature }, request, pushed })
+    const loan = value === null || signature !== null ? null : this.peer.claimMemory()
+    this.arrivals.add({ claim: { block, value, nodes, signature }, request, pushed, loan })
     this.replicator.storeBegun()
+  }
+
+  /** Whether nobody keeps what is stored. */
+  private get reusesMemory(): boolean {
+    return !this.handedOut && this.peer.source.content.keepsNothing
   }
 
   // ---- what has become of it ----
 
   /** @internal */
   stored(arrivals: readonly Arrival[]): void {
-    for (const arrival of arrivals) this.storeEnded(arrival)
+    for (const arrival of arrivals) {
+      this.storeEnded(arrival)
+      // Blocks of a storage of the application's, or with a listener, may be in other hands by now.
+      if (this.reusesMemory) arrival.loan?.release()
+    }
     if (this.peer.closed) return
     for (const { claim, request } of arrivals) {
       this.acknowledge(claim.block)

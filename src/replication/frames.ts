@@ -7,6 +7,7 @@
 import b4a from 'b4a'
 import { DDatabaseError } from '../errors.ts'
 import { GrowingBuffer } from './growing-buffer.ts'
+import { borrow, type Loan } from './loans.ts'
 import { malformed, varintSize, writeVarint } from './protobuf.ts'
 
 /** Type of the frames that carry extension messages; smaller numbers are the messages of WIRE §7. */
@@ -52,10 +53,13 @@ export class FrameDecoder {
   type = 0
   /** The encoded message. */
   body: Uint8Array = EMPTY
+  /** The borrowed memory that `body` lies in, if it does, until the next call of `next`. */
+  loan: Loan | null = null
 
   private readonly maxBody: number
   private state: 'length' | 'header' | 'body' = 'length'
   private chunk: Uint8Array = EMPTY
+  private chunkLoan: Loan | null = null
   private offset = 0
   // The varint that is being read, and its bytes so far.
   private value = 0
@@ -64,6 +68,9 @@ export class FrameDecoder {
   // What is missing of the frame; in state `body` the size of the whole body.
   private length = 0
   private partial: GrowingBuffer | null = null
+  private partialLoan: Loan | null = null
+  // Of a body that was collected: given back when the next one is looked for.
+  private bodyLoan: Loan | null = null
 
   /** @param maxBody - largest body that is accepted, in bytes */
   constructor(maxBody: number) {
@@ -88,9 +95,13 @@ export class FrameDecoder {
     return this.partial!.claim(size)
   }
 
-  /** Hands over the next chunk. The previous one must have been used up: `next()` has returned false. */
-  write(chunk: Uint8Array): void {
+  /**
+   * Hands over the next chunk. The previous one must have been used up: `next()` has returned false.
+   * @param loan - the memory that it lies in, if that was borrowed; it is given back when the chunk is used up
+   */
+  write(chunk: Uint8Array, loan: Loan | null = null): void {
     this.chunk = chunk
+    this.chunkLoan = loan
     this.offset = 0
   }
 
@@ -100,13 +111,12 @@ export class FrameDecoder {
    * @throws DDatabaseError `ERR_VARINT`, `ERR_FRAME_SIZE`; the decoder cannot be used any more then
    */
   next(): boolean {
+    this.bodyLoan?.release()
+    this.bodyLoan = null
+    this.loan = null
     while (true) {
       if (this.state === 'body') return this.readBody()
-      if (!this.readVarint()) {
-        this.chunk = EMPTY
-        this.offset = 0
-        return false
-      }
+      if (!this.readVarint()) return this.usedUp()
       const value = this.value
       const consumed = this.consumed
       this.value = 0
@@ -152,12 +162,14 @@ export class FrameDecoder {
       if (available >= length) {
         this.offset = offset + length
         this.body = chunk.subarray(offset, this.offset)
+        this.loan = this.chunkLoan
         this.state = 'length'
         return true
       }
-      const fresh = new GrowingBuffer(length <= EAGER_SIZE ? length : 0, length)
-      fresh.append(chunk, offset)
-      this.partial = fresh
+      const eager = length <= EAGER_SIZE ? length : 0
+      this.partialLoan = borrow(eager)
+      this.partial = new GrowingBuffer(this.partialLoan?.bytes ?? eager, length)
+      this.partial.append(chunk, offset)
     } else {
       const missing = length - partial.length
       if (available >= missing) {
@@ -165,11 +177,20 @@ export class FrameDecoder {
         partial.append(chunk, offset, this.offset)
         this.body = partial.view()
         this.partial = null
+        this.loan = this.partialLoan
+        this.bodyLoan = this.partialLoan
+        this.partialLoan = null
         this.state = 'length'
         return true
       }
       partial.append(chunk, offset)
     }
+    return this.usedUp()
+  }
+
+  private usedUp(): false {
+    this.chunkLoan?.release()
+    this.chunkLoan = null
     this.chunk = EMPTY
     this.offset = 0
     return false

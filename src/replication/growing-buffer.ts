@@ -11,11 +11,12 @@ export class GrowingBuffer {
   private readonly limit: number
 
   /**
-   * @param capacity - bytes to allocate right away
+   * @param capacity - bytes to allocate right away, or the memory to begin with
    * @param limit - bytes that will be collected at most; the array never grows beyond it
    */
-  constructor(capacity = 0, limit = Number.POSITIVE_INFINITY) {
-    this.bytes = capacity === 0 ? EMPTY : b4a.allocUnsafe(capacity)
+  constructor(capacity: number | Uint8Array = 0, limit = Number.POSITIVE_INFINITY) {
+    if (typeof capacity === 'object') this.bytes = capacity
+    else this.bytes = capacity === 0 ? EMPTY : b4a.allocUnsafe(capacity)
     this.limit = limit
   }
 

@@ -2,6 +2,7 @@
 import b4a from 'b4a'
 import type { StreamCipher } from './cipher.ts'
 import type { FrameDecoder } from './frames.ts'
+import { borrow, type Loan } from './loans.ts'
 import type { RecordOpener } from './records.ts'
 
 /** Bytes on their way in. */
@@ -12,7 +13,7 @@ export class Input {
   opener: RecordOpener | null = null
   private readonly decoder: FrameDecoder
   private readonly onclose: () => void
-  private readonly chunks: Uint8Array[] = []
+  private readonly chunks: { bytes: Uint8Array; loan: Loan | null }[] = []
 
   /**
    * @param decoder - gets the frames
@@ -31,7 +32,7 @@ export class Input {
   /** Takes a chunk, which is not changed; without encryption frames are views on it. */
   push(chunk: Uint8Array): void {
     if (this.cipher === null) {
-      this.chunks.push(chunk)
+      this.chunks.push({ bytes: chunk, loan: null })
       return
     }
     let rest = chunk
@@ -42,9 +43,10 @@ export class Input {
       rest = chunk.subarray(inBody)
     }
     if (rest.byteLength === 0) return
-    const plain = b4a.allocUnsafe(rest.byteLength)
-    this.cipher.update(plain, rest)
-    this.chunks.push(plain)
+    const loan = borrow(rest.byteLength)
+    const bytes = loan?.bytes.subarray(0, rest.byteLength) ?? b4a.allocUnsafe(rest.byteLength)
+    this.cipher.update(bytes, rest)
+    this.chunks.push({ bytes, loan })
   }
 
   /** Gives the decoder more, which must have used up what it had; false if there is nothing. Errors: `ERR_RECORD`. */
@@ -52,7 +54,7 @@ export class Input {
     if (this.opener !== null) return this.refillFrom(this.opener)
     const chunk = this.chunks.shift()
     if (chunk === undefined) return false
-    this.decoder.write(chunk)
+    this.decoder.write(chunk.bytes, chunk.loan)
     return true
   }
 
@@ -68,7 +70,7 @@ export class Input {
     while (size === -1) {
       const chunk = this.chunks.shift()
       if (chunk === undefined) return false
-      opener.write(chunk)
+      opener.write(chunk.bytes)
       size = opener.next()
     }
     if (size === 0) {
@@ -77,7 +79,7 @@ export class Input {
     }
     // What belongs to a body that has begun is opened right into its place.
     else if (size <= this.decoder.missing) opener.open(this.decoder.claim(size))
-    else this.decoder.write(opener.open())
+    else this.decoder.write(opener.open(), opener.loan)
     return true
   }
 }

@@ -6,6 +6,7 @@ import type { RemoteExtensions } from './extensions.ts'
 import { limitsOf } from './foreign-stream.ts'
 import { HeadCheck } from './head-check.ts'
 import type { ReplicationLimits } from './limits.ts'
+import type { Loan } from './loans.ts'
 import type {
   CancelMessage,
   DataMessage,
@@ -198,6 +199,12 @@ export class Peer implements ChannelHandlers {
   get mayTell(): boolean {
     if (this.closed || !this.downloading || this.silent || this.check.isRefused) return false
     return !this.remoteOpened || (this.remoteUploading && !this.heard)
+  }
+
+  /** The memory of the message that is being handed over; see `Transport`. @internal */
+  claimMemory(): Loan | null {
+    // Streams of other makes do not lend any.
+    return this.protocol.state.claimMemory?.() ?? null
   }
 
   /** Whether something that it has sent waits for us. */

@@ -10,6 +10,7 @@
 import b4a from 'b4a'
 import { AEAD_TAG_SIZE, aeadDecrypt, aeadEncrypt, blake2bBatch } from '#crypto/backend'
 import { DDatabaseError } from '../errors.ts'
+import { borrow, type Loan } from './loans.ts'
 
 /** Number by which peers call this transport in the handshake. */
 export const RECORD_TRANSPORT = 1
@@ -129,6 +130,8 @@ export class RecordSealer extends RecordCipher {
 export class RecordOpener extends RecordCipher {
   /** Whether the other side's last record has come. */
   closed = false
+  /** The borrowed memory that the record opened last lies in, if it does; it is for whoever opened it to give back. */
+  loan: Loan | null = null
   private chunk: Uint8Array = EMPTY
   private offset = 0
   private headerLength = 0
@@ -136,6 +139,7 @@ export class RecordOpener extends RecordCipher {
   private length = 0
   /** A record that spans chunks, as far as it has come. */
   private partial: Uint8Array | null = null
+  private partialLoan: Loan | null = null
   private filled = 0
 
   /** Whether the input stands in the middle of a record. */
@@ -170,7 +174,8 @@ export class RecordOpener extends RecordCipher {
     if (this.partial === null) {
       if (available >= this.length) return this.length - AEAD_TAG_SIZE
       if (available === 0) return this.usedUp()
-      this.partial = b4a.allocUnsafe(this.length)
+      this.partialLoan = borrow(this.length)
+      this.partial = this.partialLoan?.bytes.subarray(0, this.length) ?? b4a.allocUnsafe(this.length)
       this.filled = 0
     }
     const taken = Math.min(available, this.length - this.filled)
@@ -192,19 +197,24 @@ export class RecordOpener extends RecordCipher {
     const size = length - AEAD_TAG_SIZE
     let sealed: Uint8Array
     let plain: Uint8Array
+    this.loan = null
     if (partial === null) {
       this.offset = offset + length
       sealed = this.chunk.subarray(offset, this.offset)
-      plain = target ?? b4a.allocUnsafe(size)
+      if (target === undefined) this.loan = borrow(size)
+      plain = target ?? this.loan?.bytes.subarray(0, size) ?? b4a.allocUnsafe(size)
     } else {
       // It is ours, so it can be opened where it is.
       sealed = partial
       plain = target ?? partial.subarray(0, size)
+      if (target === undefined) this.loan = this.partialLoan
       this.partial = null
     }
     if (!aeadDecrypt(plain, sealed, this.header, this.nonceOf(this.count++), this.key)) {
       throw new DDatabaseError('ERR_RECORD')
     }
+    if (this.loan !== this.partialLoan) this.partialLoan?.release()
+    this.partialLoan = null
     this.headerLength = 0
     if (size === 0) this.closed = true
     return plain

@@ -66,6 +66,13 @@ export interface ReplicatedContent {
    * Null if some cannot be read, or go away meanwhile.
    */
   run(start: number, end: number, bytes: number): Promise<Uint8Array[] | null>
+  /**
+   * The same without waiting, as many as `target` has room for, as views of it. Null if not even one has, or if that is not
+   * possible now.
+   */
+  runInto(start: number, end: number, target: Uint8Array): Uint8Array[] | null
+  /** Whether nothing of what was put is referred to when it is stored. */
+  readonly keepsNothing: boolean
   /** The block that contains byte `bytes`, null if that cannot be told. */
   seek(bytes: number): Promise<number | null>
   /**
@@ -141,4 +148,6 @@ export interface ReplicationSource {
   /** Peers can help less than before: calls that give up when nobody can help are to be looked at again. */
   lessAvailable(): void
   emit(event: string, ...values: unknown[]): void
+  /** Whether somebody listens for an event. */
+  listens(event: string): boolean
 }

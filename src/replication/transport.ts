@@ -15,6 +15,7 @@ import { EXTENSION_TYPE, FrameDecoder, frameSize, splitExtension, writeFrameHead
 import { Handshake, type KeyPairSource } from './handshake.ts'
 import { Input } from './input.ts'
 import type { ReplicationLimits } from './limits.ts'
+import type { Loan } from './loans.ts'
 import * as messages from './messages.ts'
 import type { HandshakeResult } from './noise.ts'
 import { Output } from './output.ts'
@@ -100,6 +101,7 @@ export class Transport {
   private pumping = false
   private pumpingSoon = false
   private steps = 0
+  private claimed = false
   private readonly budget: TurnBudget
   private state: 'open' | 'ended' | 'destroyed' = 'open'
 
@@ -367,14 +369,33 @@ export class Transport {
           this.pumpSoon()
           return
         }
-        if (decoder.next()) this.dispatch(decoder.channel, decoder.type, decoder.body)
-        else if (!this.input.refill()) break
+        if (decoder.next()) {
+          this.dispatch(decoder.channel, decoder.type, decoder.body)
+          this.settleLoan()
+        } else if (!this.input.refill()) break
       }
     } catch (error) {
       this.fail(error)
     }
     this.pumping = false
     this.release()
+  }
+
+  /**
+   * To be asked for while a message is handed over, by who will give its memory back: when nothing refers to any part of the message
+   * any more. Null if it is not borrowed.
+   */
+  claimMemory(): Loan | null {
+    const { loan } = this.decoder
+    if (loan === null || this.claimed) return null
+    this.claimed = true
+    loan.lend()
+    return loan
+  }
+
+  private settleLoan(): void {
+    if (!this.claimed) this.decoder.loan?.keep()
+    this.claimed = false
   }
 
   private pumpSoon(): void {

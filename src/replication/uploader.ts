@@ -1,5 +1,7 @@
+import b4a from 'b4a'
 import { DDatabaseError, type ErrorCode } from '../errors.ts'
 import { MemoryBits, TreeSet } from '../merkle/tree-set.ts'
+import { isForeign } from './foreign-stream.ts'
 import type { RequestMessage } from './messages.ts'
 import type { Peer } from './peer.ts'
 import { answerSize, UploadMeter } from './rate-limit.ts'
@@ -7,6 +9,10 @@ import { answerSize, UploadMeter } from './rate-limit.ts'
 // Most blocks, and about most bytes, that are read together.
 const RUN_BLOCKS = 256
 const RUN_BYTES = 64 * 1024
+
+// Memory of RUN_BYTES that nobody uses. Blocks are read there that nobody gets hold of: they leave as copies.
+const spare: Uint8Array[] = []
+const MOST_SPARE = 4
 
 /**
  * Answers the requests of one peer, in order, and not faster than the remote reads. Neighbours that are asked for one after the
@@ -21,6 +27,7 @@ export class Uploader {
   // What the remote has, as far as its digests tell (spec WIRE §9.3, the set R).
   private remoteTree = new TreeSet(new MemoryBits())
   private running = false
+  private target: Uint8Array | null = null
   private useless = 0
   private lastBytes = -1
   private readonly meter: UploadMeter
@@ -68,12 +75,14 @@ export class Uploader {
         if (run.length === 0 || !(await this.answerRun(run))) await this.answer(this.queue.shift()!)
       }
     } finally {
+      if (this.target !== null && spare.length < MOST_SPARE) spare.push(this.target)
+      this.target = null
       // In the same step as the last look at the queue: what comes later starts anew.
       this.running = false
     }
   }
 
-  /** Requests at the front of the queue for neighbours that are here; none if it is not worth it. */
+  /** Requests at the front of the queue for neighbours that are here, or for one block. */
   private nextRun(): RequestMessage[] {
     const { queue } = this
     const { bits } = this.peer.source.content
@@ -84,7 +93,7 @@ export class Uploader {
       if (index !== first.index + count || bytes > 0 || hash || !bits.get(index)) break
       count++
     }
-    return count > 1 ? queue.slice(0, count) : []
+    return queue.slice(0, count)
   }
 
   /** Answers some of these requests, which are at the front of the queue. @returns false if none could be answered that way */
@@ -93,7 +102,9 @@ export class Uploader {
     const { content } = peer.source
     if (peer.check.isRefused) return false
     const start = run[0]!.index
-    const values = await content.run(start, start + run.length, RUN_BYTES)
+    const end = start + run.length
+    const values =
+      this.readNow(start, end) ?? (run.length > 1 ? await content.run(start, end, RUN_BYTES) : null)
     if (values === null) return queue.length === 0
     for (const [i, value] of values.entries()) {
       // It was cancelled meanwhile.
@@ -109,6 +120,14 @@ export class Uploader {
       else peer.sendBlock(index, value, proof)
     }
     return true
+  }
+
+  /** Some of these blocks in memory that is used again, if nobody else gets to see them; null if that cannot be done. */
+  private readNow(start: number, end: number): Uint8Array[] | null {
+    const { source, stream } = this.peer
+    if (source.listens('upload') || isForeign(stream.stream)) return null
+    this.target ??= spare.pop() ?? b4a.allocUnsafeSlow(RUN_BYTES)
+    return source.content.runInto(start, end, this.target)
   }
 
   /** What the remote has, as far as a request with this digest says. */

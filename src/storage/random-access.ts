@@ -40,6 +40,8 @@ export interface RandomAccess {
   readSync?(offset: number, size: number, target?: Uint8Array): Uint8Array | null
   /** Extra of the directory storage: writes at once. False: not possible right now, use `write`. Throws on failure. */
   writeSync?(offset: number, data: Uint8Array): boolean
+  /** Extra of the directory storage: as `write`, several pieces, one behind the other. They must not change until then. */
+  writeAll?(offset: number, pieces: readonly Uint8Array[], callback: StorageCallback): void
   /** Extra of the directory storage: bytes of the file at once. Null: not possible right now, use `stat`. Throws on failure. */
   sizeSync?(): number | null
   /** Extra of the directory storage: makes all finished writes survive a power failure. */
@@ -176,6 +178,23 @@ export class StorageFile {
       this.#retryOpening()
       this.raw.write(offset, data, (error) => {
         // Not before: a synchronisation that ends earlier may have missed it.
+        this.unsynced = true
+        if (error) reject(this.#failed(error))
+        else resolve()
+      })
+    })
+  }
+
+  /** Whether {@link writeAll} does it in one go. */
+  get writesPieces(): boolean {
+    return this.raw.writeAll !== undefined
+  }
+
+  /** Writes pieces, one behind the other, in one go; only if the storage offers that. They must not change until then. */
+  writeAll(offset: number, pieces: readonly Uint8Array[]): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#retryOpening()
+      this.raw.writeAll!(offset, pieces, (error) => {
         this.unsynced = true
         if (error) reject(this.#failed(error))
         else resolve()

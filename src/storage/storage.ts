@@ -154,11 +154,11 @@ export class FeedStorage {
     }
   }
 
-  /** As {@link readData} at once; null if that is not possible or would hold up the event loop. */
-  readDataSync(offset: number, size: number): Uint8Array | null {
+  /** As {@link readData} at once, into `target` if that is given; null if that is not possible or would hold up the event loop. */
+  readDataSync(offset: number, size: number, target?: Uint8Array): Uint8Array | null {
     if (size === 0) return b4a.alloc(0)
     if (!this.maySync(size)) return null
-    return this.data.readSync(offset, size)
+    return this.data.readSync(offset, size, target)
   }
 
   /** Closes all files; waits for every one of them even if one fails. */
@@ -229,9 +229,8 @@ export class FeedStorage {
     let piece: Uint8Array[] = []
     let pieceSize = 0
     for (const block of blocks) {
-      const alone = block.byteLength >= LARGE_BLOCK || pieceSize + block.byteLength > PIECE_SIZE
-      if (pieceSize > 0 && alone) {
-        pending.push(this.data.write(at, join(piece)))
+      if (pieceSize > 0 && pieceSize + block.byteLength > PIECE_SIZE) {
+        pending.push(this.writePiece(at, piece, pieceSize))
         at += pieceSize
         piece = []
         pieceSize = 0
@@ -239,7 +238,22 @@ export class FeedStorage {
       piece.push(block)
       pieceSize += block.byteLength
     }
-    pending.push(this.data.write(at, join(piece)))
+    pending.push(this.writePiece(at, piece, pieceSize))
+  }
+
+  /** Writes blocks that follow each other: as they are if they are large, else joined. */
+  private writePiece(offset: number, blocks: readonly Uint8Array[], size: number): Promise<void> {
+    const { data } = this
+    const large = data.writesPieces ? WORTH_NAMING : LARGE_BLOCK
+    if (blocks.length === 1 || size < large * blocks.length) return data.write(offset, join(blocks))
+    if (data.writesPieces) return data.writeAll(offset, blocks)
+    const pending: Promise<void>[] = []
+    let at = offset
+    for (const block of blocks) {
+      pending.push(data.write(at, block))
+      at += block.byteLength
+    }
+    return allSettled(pending)
   }
 
   /** How to put the slot of a commit's signature back: empty beyond the end of the feed, else what was there. */
@@ -258,9 +272,11 @@ export class FeedStorage {
   }
 }
 
-// Large blocks are written as they are, several at a time: a copy of all of them would double the memory of an append.
+// Blocks that are so large on average are written as they are: a copy of all of them would double the memory of an append.
 const LARGE_BLOCK = 64 * 1024
-// Small ones are joined into pieces of this size.
+// The same where one call takes several.
+const WORTH_NAMING = 4 * 1024
+// Blocks are written in pieces of this size.
 const PIECE_SIZE = 1024 * 1024
 
 // Synchronous writes are done with it when they return.
