@@ -83,15 +83,17 @@ export class StoredHeads {
     fits: (roots: readonly TreeNode[]) => boolean | Promise<boolean> = () => true
   ): Promise<TreeNode[] | null> {
     const { tree } = this.#core.storage
-    const check = this.#check()
-    const below = (index: number) => check.below(index)
     const roots: TreeNode[] = []
+    let worked = this.healed.size > 0
     for (const index of flat.fullRoots(2 * length)) {
-      const node = this.healed.get(index) ?? (await tree.get(index)) ?? (await below(index))
+      const stored = tree.getSync(index) ?? (await tree.get(index))
+      worked ||= stored === null
+      const node = this.healed.get(index) ?? stored ?? (await this.#check().below(index))
       if (node === null) return null
       roots.push(node)
     }
     if (!(await fits(roots))) {
+      const check = this.#check()
       let offset = 0
       for (const [i, root] of roots.entries()) {
         for await (const healed of this.#otherwise(check, root, offset)) {
@@ -104,6 +106,7 @@ export class StoredHeads {
       }
       return null
     }
+    if (!worked) return roots
     for (const root of roots) {
       if ((await tree.get(root.index)) === null) this.healed.set(root.index, root)
     }
