@@ -168,6 +168,7 @@ async function readWhole(
 // Bytes of the bitfield read at a time, and where to, as loading copies what it keeps. Only a synchronous read uses it.
 const PIECE_PAGES = 32
 const piece = b4a.allocUnsafeSlow(PIECE_PAGES * PAGE_SIZE)
+const ZEROS = b4a.alloc(PIECE_PAGES * PAGE_SIZE)
 
 async function loadPages(pages: Pages, file: StorageFile, size: number | null): Promise<void> {
   const { pageSize } = pages
@@ -178,9 +179,13 @@ async function loadPages(pages: Pages, file: StorageFile, size: number | null): 
       pages.load(page)
     }
   }
+  const zeros = ZEROS.subarray(0, PIECE_PAGES * pageSize)
   for (let offset = HEADER_SIZE; offset < size; ) {
     const length = Math.min(PIECE_PAGES * pageSize, size - offset)
-    pages.load(file.readSync(offset, length, piece) ?? (await file.read(offset, length)))
+    const content = file.readSync(offset, length, piece) ?? (await file.read(offset, length))
+    // A sparse copy of a long feed has gigabytes of holes.
+    if (length === zeros.byteLength && b4a.equals(content, zeros)) pages.loadZeros(PIECE_PAGES)
+    else pages.load(content)
     offset += length
   }
 }

@@ -62,15 +62,24 @@ export function subtreeHolds(
   const first = flat.leftSpan(node.index)
   const slots = flat.rightSpan(node.index) - first + 1
   const size = slots * NODE_SIZE
-  const stored = tree.slotsSync(first, slots, bytes)
+  const stored = taken(tree.slotsSync(first, slots, bytes), 0)
   if (stored === null || !isStored(node, stored, node.index - first)) return false
-  if (node.size > 0 && data.readSync(offset, node.size, bytes.subarray(DATA)) === null) return false
+  if (node.size > 0 && taken(data.readSync(offset, node.size, bytes.subarray(DATA)), DATA) === null)
+    return false
   // Sizes are taken as they are stored; what is wrong with them shows in the hashes.
   bytes.copyWithin(WORKED, 0, size)
   if (!hashLeaves(slots, node.size) || !hashParents(slots)) return false
   if (!b4a.equals(bytes.subarray(WORKED, WORKED + size), stored)) return false
   if (compared !== undefined) tell(slots, first / 2, compared)
   return true
+}
+
+/** What was read lies in the memory now: not all storages read to where they are asked to. */
+function taken(read: Uint8Array | null, at: number): Uint8Array | null {
+  const { bytes } = memory()
+  if (read === null || read.buffer === bytes.buffer) return read
+  bytes.set(read, at)
+  return bytes.subarray(at, at + read.byteLength)
 }
 
 function isStored(node: TreeNode, slots: Uint8Array, slot: number): boolean {

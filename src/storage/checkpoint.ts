@@ -75,6 +75,7 @@ const scratchPages = Array.from({ length: PIECE_PAGES }, (_, page) =>
   scratch.subarray(page * INDEX_OFFSET, (page + 1) * INDEX_OFFSET)
 )
 const NO_BITS = b4a.alloc(INDEX_OFFSET)
+const EMPTY = b4a.alloc(0)
 
 /** The payload of a checkpoint: of the pages only the bits, without the index bytes, which follow from them. */
 export function encodeCheckpoint(
@@ -90,18 +91,23 @@ export function encodeCheckpoint(
   writeUint64(start, pages.length, 64)
   const parts: Uint8Array[] = [start]
   for (let first = 0; first < pages.length; first += PIECE_PAGES) {
-    const count = Math.min(PIECE_PAGES, pages.length - first)
-    const bits = b4a.alloc(count * INDEX_OFFSET)
-    for (let page = 0; page < count; page++) {
-      const content = pages.read(first + page)
-      if (content !== null) bits.set(content.subarray(0, INDEX_OFFSET), page * INDEX_OFFSET)
-    }
-    const piece = encode(bits)
+    const piece = encodePiece(pages, first, Math.min(PIECE_PAGES, pages.length - first))
     const size = b4a.alloc(4)
     new DataView(size.buffer, size.byteOffset).setUint32(0, piece.byteLength)
     parts.push(size, piece)
   }
   return b4a.concat(parts)
+}
+
+function encodePiece(pages: Pages, first: number, count: number): Uint8Array {
+  const present: number[] = []
+  for (let page = 0; page < count; page++) if (pages.read(first + page) !== null) present.push(page)
+  // Most pages of a sparse copy of a long feed.
+  if (present.length === 0) return EMPTY
+  const bits = scratch.subarray(0, count * INDEX_OFFSET)
+  bits.fill(0)
+  for (const page of present) scratchPages[page]!.set(pages.read(first + page)!.subarray(0, INDEX_OFFSET))
+  return encode(bits)
 }
 
 /** Changes the number of bytes of data in a payload. */
@@ -141,6 +147,10 @@ class CheckpointBits {
       this.#pages = new Pages(PAGE_SIZE)
       const page = b4a.alloc(PAGE_SIZE)
       for (const [piece, first] of this.#pieces()) {
+        if (piece!.byteLength === 0) {
+          this.#pages.loadZeros(this.#pagesAt(first))
+          continue
+        }
         decodeInto(scratch, piece!)
         for (let i = 0; i < this.#pagesAt(first); i++) {
           page.set(scratchPages[i]!)
@@ -170,9 +180,12 @@ class CheckpointBits {
       }
     } else {
       for (const [piece, first] of this.#pieces()) {
-        decodeInto(scratch, piece!)
+        const empty = piece!.byteLength === 0
+        if (!empty) decodeInto(scratch, piece!)
         for (let i = 0; i < this.#pagesAt(first); i++) {
-          if (!b4a.equals(scratchPages[i]!, bitsIn(pages.read(first + i)))) return false
+          const content = pages.read(first + i)
+          if (empty && content === null) continue
+          if (!b4a.equals(empty ? NO_BITS : scratchPages[i]!, bitsIn(content))) return false
         }
       }
     }
