@@ -144,15 +144,18 @@ export class Bitfield {
 
   #first(start: number, end: number, value: boolean): number {
     let from = Math.max(start, 0)
+    // A whole page that was searched in vain; pages of which all blocks are here share their memory.
+    let dull: Uint8Array | null = null
     while (from < end) {
       const page = Math.floor(from / PAGE_BLOCKS)
       const first = page * PAGE_BLOCKS
       const content = this.#pages.read(page)
       if (content === null) {
         if (!value) return from
-      } else {
+      } else if (content !== dull) {
         const bit = findBit(content, from - first, Math.min(end - first, PAGE_BLOCKS), value)
         if (bit !== -1) return first + bit
+        dull = from === first && end - first >= PAGE_BLOCKS ? content : null
       }
       from = first + PAGE_BLOCKS
     }

@@ -172,6 +172,13 @@ export class Pages implements PageAccess {
     this.treeBytes = this.#length * TREE_BYTES
   }
 
+  /** Appends pages of zeros, as {@link load} does. */
+  loadZeros(count: number): void {
+    this.#length += count
+    this.dataBytes = this.#length * DATA_BYTES
+    this.treeBytes = this.#length * TREE_BYTES
+  }
+
   get length(): number {
     return this.#length
   }

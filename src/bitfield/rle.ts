@@ -98,6 +98,11 @@ export function decode(bytes: Uint8Array, limit: number): Uint8Array {
   return write(b4a.alloc(Math.ceil(size / 4) * 4), bytes)
 }
 
+/** Throws `ERR_MALFORMED_RLE` where {@link decode} would. */
+export function requireSize(bytes: Uint8Array, limit: number): void {
+  decodedLength(bytes, limit)
+}
+
 /** Decodes into `target`, whose rest is set to zero. Throws `ERR_MALFORMED_RLE` as {@link decode} with its size as limit. */
 export function decodeInto(target: Uint8Array, bytes: Uint8Array): Uint8Array {
   decodedLength(bytes, target.byteLength)

@@ -7,8 +7,10 @@ import { blake2bBatch, blake2bInto } from '#crypto/backend'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
 import { readUint64, writeUint64 } from '../util/uint64.ts'
 
-const LEAF = 0
-const PARENT = 1
+/** What hashes of blocks begin with. */
+export const LEAF = 0
+/** What hashes of two nodes begin with. */
+export const PARENT = 1
 const ROOT = 2
 
 // Blocks up to this size are copied beside their prefix: one native call with one argument is about twice as

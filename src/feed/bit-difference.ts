@@ -15,10 +15,11 @@ export function bitsOf(pages: Pages): Bits {
   return { bits: new Bitfield(pages), treeBits: new TreeBits(pages) }
 }
 
+// Bytes that are compared at once where most are the same.
+const STRIDE = 128
+
 /** What {@link differenceOf} finds. */
 export interface Difference {
-  /** Whether the two are the same. */
-  equal: boolean
   /** Blocks below `length` whose bits, or whose nodes' bits, are set in `found` only; also of those that were lost. */
   suspects: [number, number][]
   /** Pages that lost bits of nodes, which nothing ever clears. */
@@ -29,20 +30,35 @@ export interface Difference {
 export function differenceOf(found: Pages, proven: Pages, length: number): Difference {
   const blocks = new Set<number>()
   const lostPages = new Set<number>()
-  let equal = true
   for (let page = 0; page < Math.max(found.length, proven.length); page++) {
     const [now, then] = [found.read(page) ?? ZEROS, proven.read(page) ?? ZEROS]
     if (sameBits(now, then)) continue
-    equal = false
-    for (let at = 0; at < INDEX_OFFSET; at++) {
-      let more = now[at]! & ~then[at]!
-      const less = at >= DATA_BYTES ? then[at]! & ~now[at]! : 0
+    // Blocks from `length` on are looked at in any case.
+    const dataEnd = Math.min(DATA_BYTES, Math.max(0, Math.ceil((length - page * PAGE_BLOCKS) / 8)))
+    for (let at = 0; at < dataEnd; at++) {
+      if (at % STRIDE === 0 && b4a.equals(now.subarray(at, at + STRIDE), then.subarray(at, at + STRIDE))) {
+        at += STRIDE - 1
+        continue
+      }
+      for (let more = now[at]! & ~then[at]!; more !== 0; more &= more - 1) {
+        blocks.add(page * PAGE_BLOCKS + 8 * at + Math.clz32(more & -more) - 24)
+      }
+    }
+    for (let at = DATA_BYTES; at < INDEX_OFFSET; at++) {
+      if (at % STRIDE === 0 && b4a.equals(now.subarray(at, at + STRIDE), then.subarray(at, at + STRIDE))) {
+        at += STRIDE - 1
+        continue
+      }
+      const less = then[at]! & ~now[at]!
       if (less !== 0) lostPages.add(page)
-      more |= less
-      for (; more !== 0; more &= more - 1) {
-        const bit = 8 * at + Math.clz32(more & -more) - 24
-        const treeIndex = page * PAGE_TREE_INDEXES + bit - 8 * DATA_BYTES
-        blocks.add(at < DATA_BYTES ? page * PAGE_BLOCKS + bit : flat.leftSpan(treeIndex) / 2)
+      const first = page * PAGE_TREE_INDEXES + 8 * (at - DATA_BYTES)
+      // Nodes that reach to `length` or beyond are looked at in any case, with all blocks from there on.
+      let rest = first >= 2 * length ? less : now[at]! ^ then[at]!
+      for (; rest !== 0; rest &= rest - 1) {
+        const lowest = rest & -rest
+        const treeIndex = first + Math.clz32(lowest) - 24
+        if ((lowest & less) !== 0 || flat.rightSpan(treeIndex) < 2 * length)
+          blocks.add(flat.leftSpan(treeIndex) / 2)
       }
     }
   }
@@ -57,7 +73,7 @@ export function differenceOf(found: Pages, proven: Pages, length: number): Diffe
     if (last?.[1] === block) last[1]++
     else suspects.push([block, block + 1])
   }
-  return { equal, suspects, lostPages }
+  return { suspects, lostPages }
 }
 
 const ZEROS = b4a.alloc(INDEX_OFFSET)

@@ -175,13 +175,21 @@ class Recovering {
       checkpoint.byteLength
     )
     if (roots === null) return null
-    const difference = differenceOf(this.#core.pages, checkpoint.pages, length)
-    const { lostPages } = difference
+    const { dataSize } = this.#source
+    const whole = dataSize === null || checkpoint.dataBytes === null || dataSize >= checkpoint.dataBytes
+    // What a checkpoint says was true once; that the feed is what its key has signed is for the signature to say.
+    const end = await this.#endOf(length, roots)
+    const held = end !== null && end.signature === null && this.#heads.healed.size === 0
+    // A signature beyond the end is looked at each time: it may be all that is left of a longer history.
+    const sameSlots = signatures.slots === signatureSlots && signatures.slots <= length
+    if (held && whole && sameSlots && checkpoint.hasBitsOf(this.#core.pages))
+      return { ...NOTHING_TO_DO, length, roots, claimed: true, proven: true }
+    const { suspects, lostPages } = differenceOf(this.#core.pages, checkpoint.pages, length)
     const base: Base = {
       length,
       roots,
       proven: bitsOf(checkpoint.pages),
-      suspects: difference.suspects,
+      suspects,
       lostPages,
       damage: [...lostPages].map((page) => ({
         file: 'bitfield',
@@ -195,15 +203,6 @@ class Recovering {
       claimed: 0,
       checkpoint
     }
-    // A signature beyond the end is looked at each time: it may be all that is left of a longer history.
-    const sameSlots = signatures.slots === signatureSlots && signatures.slots <= length
-    const same = difference.equal && sameSlots && this.#heads.healed.size === 0
-    const { dataSize } = this.#source
-    const whole = dataSize === null || checkpoint.dataBytes === null || dataSize >= checkpoint.dataBytes
-    // What a checkpoint says was true once; that the feed is what its key has signed is for the signature to say.
-    const end = await this.#endOf(length, roots)
-    const held = end !== null && end.signature === null && this.#heads.healed.size === 0
-    if (same && whole && held) return { ...NOTHING_TO_DO, length, roots, claimed: true, proven: true }
     const recovered = await this.#from(base, end)
     if (recovered === null && this.#source.sign !== null && !this.#source.repair) {
       throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: [endDamage(length)] })

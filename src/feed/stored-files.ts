@@ -56,31 +56,34 @@ export class StoredFiles {
   /** Reads everything that decides, the bitfield first: that takes the lock of a directory. */
   async look(overwrite: boolean, checkpoints: CheckpointFiles | null): Promise<Found> {
     const missingHeaders: HeadedFile[] = []
-    const header = async (name: HeadedFile, entrySizes: readonly number[]): Promise<number | null> => {
+    const header = async (
+      name: HeadedFile,
+      size: number | null,
+      entrySizes: readonly number[]
+    ): Promise<number | null> => {
       try {
-        return await this.readHeader(name, entrySizes, missingHeaders)
+        return await this.readHeader(name, size, entrySizes, missingHeaders)
       } catch (error) {
         if (!overwrite || (error as { code?: unknown }).code !== 'ERR_HEADER_INVALID') throw error
         missingHeaders.push(name)
         return null
       }
     }
-    const pages = new Pages((await header('bitfield', [PAGE_SIZE, LEGACY_PAGE_SIZE])) ?? PAGE_SIZE)
+    let bitfield = await this.file('bitfield').size()
+    const pages = new Pages((await header('bitfield', bitfield, [PAGE_SIZE, LEGACY_PAGE_SIZE])) ?? PAGE_SIZE)
     for (const name of ['tree', 'signatures', 'data', 'secret_key'] as const) this.file(name).openAhead()
     // The checkpoints come along with the rest; not before the lock, under which another process may write them.
     const checkpoint = overwrite ? undefined : checkpoints?.load()
-    const size = await this.file('bitfield').size()
-    if (!overwrite && (!missingHeaders.includes('bitfield') || (size ?? 0) > HEADER_SIZE)) {
-      await loadPages(pages, this.file('bitfield'), size)
+    // Another process may have written to it before it was open, and locked, here.
+    bitfield = await this.file('bitfield').size()
+    if (!overwrite && (!missingHeaders.includes('bitfield') || (bitfield ?? 0) > HEADER_SIZE)) {
+      await loadPages(pages, this.file('bitfield'), bitfield)
     }
-    await header('tree', [NODE_SIZE])
-    await header('signatures', [SIGNATURE_SIZE])
-    const sizes = {
-      bitfield: size,
-      tree: await this.file('tree').size(),
-      signatures: await this.file('signatures').size(),
-      data: await this.file('data').size()
-    }
+    const tree = await this.file('tree').size()
+    await header('tree', tree, [NODE_SIZE])
+    const signatures = await this.file('signatures').size()
+    await header('signatures', signatures, [SIGNATURE_SIZE])
+    const sizes = { bitfield, tree, signatures, data: await this.file('data').size() }
     const headers = [sizes.bitfield, sizes.tree, sizes.signatures]
     const secretKey = overwrite
       ? null
@@ -102,13 +105,18 @@ export class StoredFiles {
   /** The entry size of a file's header; null and listed in `missing` if there is no header. */
   private async readHeader(
     name: HeadedFile,
+    size: number | null,
     entrySizes: readonly number[],
     missing: HeadedFile[]
   ): Promise<number | null> {
     const file = this.file(name)
-    const size = await file.size()
     // A header cut short with nothing behind it is a creation that did not get far.
-    const header = size !== null && size < HEADER_SIZE ? null : await file.readIfPresent(0, HEADER_SIZE)
+    const header =
+      size === null
+        ? await file.readOrAbsent(0, HEADER_SIZE)
+        : size < HEADER_SIZE
+          ? null
+          : await file.read(0, HEADER_SIZE)
     // A power failure can take the header back and leave what was written behind it.
     const mayBeLost = size === HEADER_SIZE || file.syncable
     if (header === null || (mayBeLost && isPartOf(header, encodeHeader(name, entrySizes[0]!)))) {
@@ -164,6 +172,7 @@ async function readWhole(
 // Bytes of the bitfield read at a time, and where to, as loading copies what it keeps. Only a synchronous read uses it.
 const PIECE_PAGES = 32
 const piece = b4a.allocUnsafeSlow(PIECE_PAGES * PAGE_SIZE)
+const ZEROS = b4a.alloc(PIECE_PAGES * PAGE_SIZE)
 
 async function loadPages(pages: Pages, file: StorageFile, size: number | null): Promise<void> {
   const { pageSize } = pages
@@ -174,9 +183,13 @@ async function loadPages(pages: Pages, file: StorageFile, size: number | null): 
       pages.load(page)
     }
   }
+  const zeros = ZEROS.subarray(0, PIECE_PAGES * pageSize)
   for (let offset = HEADER_SIZE; offset < size; ) {
     const length = Math.min(PIECE_PAGES * pageSize, size - offset)
-    pages.load(file.readSync(offset, length, piece) ?? (await file.read(offset, length)))
+    const content = file.readSync(offset, length, piece) ?? (await file.read(offset, length))
+    // A sparse copy of a long feed has gigabytes of holes.
+    if (length === zeros.byteLength && b4a.equals(content, zeros)) pages.loadZeros(PIECE_PAGES)
+    else pages.load(content)
     offset += length
   }
 }

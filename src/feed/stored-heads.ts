@@ -87,18 +87,23 @@ export class StoredHeads {
     byteLength = Number.NaN
   ): Promise<TreeNode[] | null> {
     const { tree } = this.#core.storage
-    const check = this.#check()
     const roots: TreeNode[] = []
+    let worked = this.healed.size > 0
     let before = 0
     for (const index of flat.fullRoots(2 * length)) {
-      const stored = this.healed.get(index) ?? (await tree.get(index))
+      const stored = tree.getSync(index) ?? (await tree.get(index))
+      worked ||= stored === null
       const node =
-        stored ?? (await check.below(index)) ?? (await this.#lastLeaf(check, index, before, byteLength))
+        this.healed.get(index) ??
+        stored ??
+        (await this.#check().below(index)) ??
+        (await this.#lastLeaf(this.#check(), index, before, byteLength))
       if (node === null) return null
       roots.push(node)
       before += node.size
     }
     if (!(await fits(roots))) {
+      const check = this.#check()
       let offset = 0
       for (const [i, root] of roots.entries()) {
         for await (const healed of this.#otherwise(check, root, offset)) {
@@ -111,6 +116,7 @@ export class StoredHeads {
       }
       return null
     }
+    if (!worked) return roots
     for (const root of roots) {
       if ((await tree.get(root.index)) === null) this.healed.set(root.index, root)
     }

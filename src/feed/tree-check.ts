@@ -9,6 +9,7 @@ import { nextTurn } from '../util/turn.ts'
 import type { Bits } from './bit-difference.ts'
 import type { Stage } from './core.ts'
 import { byteOffset } from './places.ts'
+import { MOST_BLOCKS, MOST_BYTES, subtreeHolds } from './subtree.ts'
 
 /** What a {@link TreeCheck} goes by. */
 export interface CheckSource {
@@ -78,6 +79,8 @@ export class TreeCheck {
   readonly #stage: Stage
   #window: Uint8Array = b4a.alloc(0)
   #windowStart = 0
+  // Up to this block one node is looked at after the other.
+  #piecewise = 0
 
   constructor(source: CheckSource, stage: Stage) {
     this.#source = source
@@ -97,7 +100,11 @@ export class TreeCheck {
       stack.unshift({ node, offset })
       offset += node.size
     }
-    for (let steps = 1; ; steps++) {
+    for (let steps = 0; ; steps++) {
+      if (steps >= NODES_PER_TURN) {
+        await nextTurn()
+        steps = 0
+      }
       const next = stack.pop()
       if (next === undefined) return
       const { node } = next
@@ -105,12 +112,31 @@ export class TreeCheck {
       const end = flat.rightSpan(node.index) / 2 + 1
       if (!this.#looksAt(start, end)) continue
       if (node.index % 2 === 0) await this.#checkBlock(start, node, next.offset)
+      else if (this.#holdsWhole(next, start, end)) steps += 2 * (end - start)
       else {
         const below = await this.#children(node, start, end, next.offset)
         if (below !== null) stack.push(...(await this.#placed(below, start, next.offset)))
       }
-      if (steps % NODES_PER_TURN === 0) await nextTurn()
     }
+  }
+
+  /**
+   * Whether everything below a node that holds is here and holds: nearly always, and then it is found out in one go. False where
+   * that is not so, or not worth it, and one node after the other has to be looked at.
+   */
+  #holdsWhole({ node, offset }: Placed, start: number, end: number): boolean {
+    const { compared, data, dataSize, found, from, proven, readsData, tree } = this.#source
+    if (start < this.#piecewise || end - start > MOST_BLOCKS || node.size > MOST_BYTES) return false
+    // Not if there are blocks without a bit, or blocks that need not be read.
+    if (!readsData || this.healed.size > 0 || found.bits.firstMissing(start, end) !== -1) return false
+    const wanted =
+      start >= from || (this.#coveredBySuspects(start, end) && proven.bits.firstPresent(start, end) === -1)
+    if (!wanted || !(offset + node.size <= (dataSize ?? 0))) return false
+    const holds = subtreeHolds(tree, data, node, offset, compared)
+    if (holds) this.#stage.treeBits.setRange(2 * start, 2 * end - 1, true)
+    // Below it nothing is tried in one go any more: that would be work for each level.
+    else this.#piecewise = end
+    return holds
   }
 
   /** Nodes from the left to the right with their offsets, the first one last. */
@@ -131,15 +157,26 @@ export class TreeCheck {
 
   #looksAt(start: number, end: number): boolean {
     if (end > this.#source.from) return true
+    const suspect = this.#suspectAt(start)
+    return suspect !== undefined && suspect[0] < end
+  }
+
+  #coveredBySuspects(start: number, end: number): boolean {
+    const suspect = this.#suspectAt(start)
+    return suspect !== undefined && suspect[0] <= start && end <= suspect[1]
+  }
+
+  /** The first range of suspects that ends after a block. */
+  #suspectAt(block: number): readonly [number, number] | undefined {
     const { suspects } = this.#source
     let low = 0
     let high = suspects.length
     while (low < high) {
       const middle = (low + high) >> 1
-      if (suspects[middle]![1] <= start) low = middle + 1
+      if (suspects[middle]![1] <= block) low = middle + 1
       else high = middle
     }
-    return low < suspects.length && suspects[low]![0] < end
+    return suspects[low]
   }
 
   /**

@@ -19,7 +19,7 @@ import b4a from 'b4a'
 import { blake2bBatch } from '#crypto/backend'
 import { Bitfield } from '../bitfield/bitfield.ts'
 import { INDEX_OFFSET, PAGE_BLOCKS, PAGE_SIZE, PAGE_TREE_INDEXES, Pages } from '../bitfield/pages.ts'
-import { decodeInto, encode } from '../bitfield/rle.ts'
+import { decodeInto, encode, requireSize } from '../bitfield/rle.ts'
 import { TreeBits } from '../bitfield/tree-bits.ts'
 import { DDatabaseError } from '../errors.ts'
 import { HASH_SIZE } from '../merkle/node.ts'
@@ -47,8 +47,10 @@ export interface Checkpoint extends CheckpointHead {
   signatureSlots: number | null
   /** Bytes that the `data` file had at least; null if something was cleared since. */
   dataBytes: number | null
-  /** Its bits: data and tree. */
-  pages: Pages
+  /** Its bits: data and tree. Worked out at first use; for comparing alone there is {@link hasBitsOf}. */
+  readonly pages: Pages
+  /** Whether its bits are those of `pages`. Takes no memory. */
+  hasBitsOf(pages: Pages): boolean
 }
 
 /** Takes back that blocks `start` … `end` − 1 are here. */
@@ -66,8 +68,14 @@ const FRAME_HEADER = 24
 const FRAME_OVERHEAD = FRAME_HEADER + HASH_SIZE
 const HEAD_SIZE = 5 * 8 + HASH_SIZE
 const PIECE_PAGES = 32
-// Where pieces are decoded: loading copies what it keeps. As arrays of their own they were most of the garbage of an opening.
+// Where pieces are decoded, and its parts: loading copies what it keeps. As arrays of their own they were most of the garbage of
+// an opening.
 const scratch = b4a.allocUnsafeSlow(PIECE_PAGES * INDEX_OFFSET)
+const scratchPages = Array.from({ length: PIECE_PAGES }, (_, page) =>
+  scratch.subarray(page * INDEX_OFFSET, (page + 1) * INDEX_OFFSET)
+)
+const NO_BITS = b4a.alloc(INDEX_OFFSET)
+const EMPTY = b4a.alloc(0)
 
 /** The payload of a checkpoint: of the pages only the bits, without the index bytes, which follow from them. */
 export function encodeCheckpoint(
@@ -83,13 +91,7 @@ export function encodeCheckpoint(
   writeUint64(start, pages.length, 64)
   const parts: Uint8Array[] = [start]
   for (let first = 0; first < pages.length; first += PIECE_PAGES) {
-    const count = Math.min(PIECE_PAGES, pages.length - first)
-    const bits = b4a.alloc(count * INDEX_OFFSET)
-    for (let page = 0; page < count; page++) {
-      const content = pages.read(first + page)
-      if (content !== null) bits.set(content.subarray(0, INDEX_OFFSET), page * INDEX_OFFSET)
-    }
-    const piece = encode(bits)
+    const piece = encodePiece(pages, first, Math.min(PIECE_PAGES, pages.length - first))
     const size = b4a.alloc(4)
     new DataView(size.buffer, size.byteOffset).setUint32(0, piece.byteLength)
     parts.push(size, piece)
@@ -97,9 +99,121 @@ export function encodeCheckpoint(
   return b4a.concat(parts)
 }
 
+function encodePiece(pages: Pages, first: number, count: number): Uint8Array {
+  const present: number[] = []
+  for (let page = 0; page < count; page++) if (pages.read(first + page) !== null) present.push(page)
+  // Most pages of a sparse copy of a long feed.
+  if (present.length === 0) return EMPTY
+  const bits = scratch.subarray(0, count * INDEX_OFFSET)
+  bits.fill(0)
+  for (const page of present) scratchPages[page]!.set(pages.read(first + page)!.subarray(0, INDEX_OFFSET))
+  return encode(bits)
+}
+
 /** Changes the number of bytes of data in a payload. */
 export function setDataBytes(payload: Uint8Array, dataBytes: number): void {
   writeUint64(payload, dataBytes, 24)
+}
+
+/** The bits of a checkpoint, as they are in its payload until somebody asks for pages, which may then be changed. */
+class CheckpointBits {
+  readonly #payload: Uint8Array
+  readonly #count: number
+  #pages: Pages | null = null
+
+  constructor(payload: Uint8Array, count: number) {
+    this.#payload = payload
+    this.#count = count
+  }
+
+  /** Whether it can be decoded. */
+  get wellFormed(): boolean {
+    try {
+      let pages = 0
+      for (const [piece, first] of this.#pieces()) {
+        if (piece === null) return false
+        requireSize(piece, this.#pagesAt(first) * INDEX_OFFSET)
+        pages += this.#pagesAt(first)
+      }
+      return pages === this.#count
+    } catch (error) {
+      if (DDatabaseError.is(error)) return false
+      throw error
+    }
+  }
+
+  get pages(): Pages {
+    if (this.#pages === null) {
+      this.#pages = new Pages(PAGE_SIZE)
+      const page = b4a.alloc(PAGE_SIZE)
+      for (const [piece, first] of this.#pieces()) {
+        if (piece!.byteLength === 0) {
+          this.#pages.loadZeros(this.#pagesAt(first))
+          continue
+        }
+        decodeInto(scratch, piece!)
+        for (let i = 0; i < this.#pagesAt(first); i++) {
+          page.set(scratchPages[i]!)
+          this.#pages.load(page)
+        }
+      }
+    }
+    return this.#pages
+  }
+
+  hasBitsOf(pages: Pages): boolean {
+    let last: Uint8Array | null = null
+    let lastBits = NO_BITS
+    const bitsIn = (content: Uint8Array | null): Uint8Array => {
+      if (content === null) return NO_BITS
+      // Equal neighbours share their memory.
+      if (content !== last) {
+        last = content
+        lastBits = content.subarray(0, INDEX_OFFSET)
+      }
+      return lastBits
+    }
+    if (this.#pages !== null) {
+      for (let page = 0; page < this.#count; page++) {
+        const bits = this.#pages.read(page)?.subarray(0, INDEX_OFFSET) ?? NO_BITS
+        if (!b4a.equals(bits, bitsIn(pages.read(page)))) return false
+      }
+    } else {
+      for (const [piece, first] of this.#pieces()) {
+        const empty = piece!.byteLength === 0
+        if (!empty) decodeInto(scratch, piece!)
+        for (let i = 0; i < this.#pagesAt(first); i++) {
+          const content = pages.read(first + i)
+          if (empty && content === null) continue
+          if (!b4a.equals(empty ? NO_BITS : scratchPages[i]!, bitsIn(content))) return false
+        }
+      }
+    }
+    for (let page = this.#count; page < pages.length; page++) {
+      const bits = bitsIn(pages.read(page))
+      if (bits !== NO_BITS && !b4a.equals(bits, NO_BITS)) return false
+    }
+    return true
+  }
+
+  #pagesAt(first: number): number {
+    return Math.min(PIECE_PAGES, this.#count - first)
+  }
+
+  /** Each piece with its first page; null for one that is cut. */
+  *#pieces(): Generator<[piece: Uint8Array | null, first: number]> {
+    const payload = this.#payload
+    const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength)
+    for (let first = 0, at = HEAD_SIZE; first < this.#count; first += PIECE_PAGES) {
+      const size = at + 4 > payload.byteLength ? Number.POSITIVE_INFINITY : view.getUint32(at)
+      if (size > payload.byteLength - at - 4) {
+        yield [null, first]
+        return
+      }
+      yield [payload.subarray(at + 4, at + 4 + size), first]
+      at += 4 + size
+    }
+  }
 }
 
 /**
@@ -112,33 +226,18 @@ function decodeCheckpoint(payload: Uint8Array, maxPages: number): Checkpoint | n
   const count = readUint64(payload, 64)
   const numbers = [length!, byteLength!, signatureSlots!, dataBytes!, count]
   if (!numbers.every(Number.isSafeInteger) || count > maxPages || length! > count * PAGE_BLOCKS) return null
-  const pages = new Pages(PAGE_SIZE)
-  const page = b4a.alloc(PAGE_SIZE)
-  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength)
-  for (let first = 0, at = HEAD_SIZE; first < count; first += PIECE_PAGES) {
-    if (at + 4 > payload.byteLength) return null
-    const size = view.getUint32(at)
-    if (size > payload.byteLength - at - 4) return null
-    const pieces = Math.min(PIECE_PAGES, count - first)
-    const bits = decodeInto(
-      scratch.subarray(0, pieces * INDEX_OFFSET),
-      payload.subarray(at + 4, at + 4 + size)
-    )
-    at += 4 + size
-    for (let i = 0; i < pieces; i++) {
-      const part = bits.subarray(i * INDEX_OFFSET, (i + 1) * INDEX_OFFSET)
-      page.set(part)
-      page.fill(0, part.byteLength)
-      pages.load(page)
-    }
-  }
+  const bits = new CheckpointBits(payload, count)
+  if (!bits.wellFormed) return null
   return {
     length: length!,
     byteLength: byteLength!,
     signatureSlots: signatureSlots!,
     dataBytes: dataBytes!,
     treeHash: payload.subarray(32, 32 + HASH_SIZE),
-    pages
+    get pages() {
+      return bits.pages
+    },
+    hasBitsOf: (pages) => bits.hasBitsOf(pages)
   }
 }
 
@@ -160,6 +259,7 @@ function encodeTruncated(head: CheckpointHead): Uint8Array {
 
 /** Applies all records at once: each by itself could take as long as the feed is. False if one is malformed. */
 function applyRecords(checkpoint: Checkpoint, records: readonly Frame[]): boolean {
+  if (records.length === 0) return true
   const { pages } = checkpoint
   const cleared: [number, number][] = []
   let shortest: Uint8Array | null = null

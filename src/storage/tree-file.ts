@@ -141,6 +141,14 @@ export class TreeFile {
     return true
   }
 
+  /** So many slots as they are stored, read into `target`; null if that needs an asynchronous read, or if the file ends before. */
+  slotsSync(treeIndex: number, count: number, target: Uint8Array): Uint8Array | null {
+    const position = treePosition(treeIndex)
+    const size = count * NODE_SIZE
+    if (this.end === null || position + size > this.end) return null
+    return this.file.readSync(position, size, target)
+  }
+
   /** Forgets what was read: from now on the file itself is looked at. (A cache of the application's stays as it is.) */
   refresh(): void {
     this.epoch++

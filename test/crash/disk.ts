@@ -112,7 +112,13 @@ export class SimulatedDisk {
       },
       close: (answer: Answer) => setImmediate(answer, null),
       ...(this.options.immediate === true && {
-        readSync: (offset: number, size: number) => read(offset, size),
+        readSync: (offset: number, size: number, target?: Uint8Array) => {
+          const bytes = read(offset, size)
+          // One way or the other, as storages do.
+          if (target === undefined || offset % 2 === 1) return bytes
+          target.set(bytes)
+          return target.subarray(0, size)
+        },
         writeSync: (offset: number, data: Uint8Array) => {
           const made = change(offset, data, 0)
           made.answered = this.now++

@@ -53,6 +53,25 @@ test('recovery: a clean feed has nothing to repair', async (t) => {
   await feed.close()
 })
 
+test('recovery: a bitfield that is mostly a hole', async (t) => {
+  const folder = await stored(t)
+  const file = path.join(folder, 'bitfield')
+  await truncate(file, 32 + 200 * 3584)
+  const feed = ddatabase(folder)
+  await feed.ready()
+  t.equal(recoveryOf(feed), null, 'it has the bits that it had')
+  await assertWhole(t, feed)
+  await feed.close()
+  await change(folder, 'bitfield', (content) => {
+    content[32 + 150 * 3584] = 0x80
+  })
+  const again = ddatabase(folder)
+  await again.ready()
+  t.equal(again.has(150 * 8192), false, 'a bit beyond the end, far behind it, is seen and means nothing')
+  t.equal(again.length, BLOCKS.length + 1)
+  await again.close()
+})
+
 const HEALED: Record<string, (folder: string) => Promise<unknown>> = {
   'the bitfield is gone': (folder) => rm(path.join(folder, 'bitfield')),
   'the bitfield is cut': (folder) => truncate(path.join(folder, 'bitfield'), 1000),

@@ -1,0 +1,117 @@
+/** What a checkpoint says of bits: that it is the same as what was written, and notices every bit that differs. */
+import test from 'tape'
+import { Bitfield } from '../../src/bitfield/bitfield.ts'
+import { INDEX_OFFSET, LEGACY_PAGE_SIZE, PAGE_BLOCKS, PAGE_SIZE, Pages } from '../../src/bitfield/pages.ts'
+import { TreeBits } from '../../src/bitfield/tree-bits.ts'
+import { type Checkpoint, CheckpointFiles, encodeCheckpoint } from '../../src/storage/checkpoint.ts'
+import { MemoryFiles } from '../helpers/memory-files.ts'
+import { SeededRandom } from '../helpers/seeded-random.ts'
+
+const KEY = new Uint8Array(32).fill(7)
+
+function pagesOf(length: number, sparse: readonly number[] = [], pageSize = PAGE_SIZE): Pages {
+  const pages = new Pages(pageSize)
+  new Bitfield(pages).setRange(0, length, true)
+  new TreeBits(pages).setAppended(0, length)
+  for (const block of sparse) {
+    new Bitfield(pages).set(block, true)
+    new TreeBits(pages).set(2 * block, true)
+  }
+  return pages
+}
+
+function filesOf(stored: MemoryFiles): CheckpointFiles {
+  return new CheckpointFiles(stored.factory() as never, KEY)
+}
+
+async function written(pages: Pages, length: number): Promise<MemoryFiles> {
+  const stored = new MemoryFiles()
+  const head = { length, byteLength: length, treeHash: new Uint8Array(32), signatureSlots: 0, dataBytes: 0 }
+  await filesOf(stored).write(encodeCheckpoint(head, pages))
+  return stored
+}
+
+async function read(stored: MemoryFiles, pages: Pages): Promise<Checkpoint | null> {
+  return (await filesOf(stored).load())?.(pages.length * 2 * PAGE_BLOCKS) ?? null
+}
+
+test('checkpoint: has the bits that were written', async (t) => {
+  const far = 70 * PAGE_BLOCKS + 11
+  const cases: [string, number, number[]][] = [
+    ['nothing', 0, []],
+    ['a few blocks', 11, []],
+    ['many pages', 40 * PAGE_BLOCKS + 3, []],
+    ['single blocks of a long feed', 0, [5, far, 200 * PAGE_BLOCKS]]
+  ]
+  for (const [name, length, sparse] of cases) {
+    for (const pageSize of [PAGE_SIZE, LEGACY_PAGE_SIZE]) {
+      const pages = pagesOf(length, sparse, pageSize)
+      const stored = await written(pages, length)
+      const checkpoint = (await read(stored, pages))!
+      t.equal(checkpoint.hasBitsOf(pages), true, `${name}, pages of ${pageSize}`)
+      for (let page = 0; page < pages.length; page++) {
+        const bits = pages.read(page)?.subarray(0, INDEX_OFFSET) ?? new Uint8Array(INDEX_OFFSET)
+        const known = checkpoint.pages.read(page)?.subarray(0, INDEX_OFFSET) ?? new Uint8Array(INDEX_OFFSET)
+        if (Buffer.compare(bits, known) !== 0) t.fail(`page ${page} is another one`)
+      }
+      t.equal(checkpoint.hasBitsOf(pages), true, 'also when its pages have been asked for')
+    }
+  }
+})
+
+test('checkpoint: notices each bit that differs, in either direction, and no other bytes', async (t) => {
+  const random = new SeededRandom(42)
+  const length = 36 * PAGE_BLOCKS + 100
+  const sparse = [70 * PAGE_BLOCKS]
+  const stored = await written(pagesOf(length, sparse), length)
+  for (let i = 0; i < 40; i++) {
+    const pages = pagesOf(length, sparse)
+    const checkpoint = (await read(stored, pages))!
+    // The first time without its pages, then with them.
+    if (i % 2 === 1) t.equal(checkpoint.pages.length, pages.length)
+    const page = random.below(pages.length)
+    const at = random.below(PAGE_SIZE)
+    pages.write(page)[at]! ^= 1 << random.below(8)
+    t.equal(checkpoint.hasBitsOf(pages), at >= INDEX_OFFSET, `page ${page}, byte ${at}`)
+  }
+  const longer = pagesOf(length, sparse)
+  longer.touch(90)
+  t.equal((await read(stored, longer))!.hasBitsOf(longer), true, 'empty pages more')
+  new Bitfield(longer).set(80 * PAGE_BLOCKS, true)
+  t.equal((await read(stored, longer))!.hasBitsOf(longer), false, 'a block more')
+  const shorter = pagesOf(length)
+  t.equal((await read(stored, longer))!.hasBitsOf(shorter), false, 'a page less')
+})
+
+test('checkpoint: less what its records take back', async (t) => {
+  const pages = pagesOf(100)
+  const stored = await written(pages, 100)
+  const files = filesOf(stored)
+  await files.load()
+  await files.cleared({ start: 10, end: 20 })
+  const checkpoint = (await read(stored, pages))!
+  t.equal(checkpoint.hasBitsOf(pages), false)
+  new Bitfield(pages).setRange(10, 20, false)
+  t.equal(checkpoint.hasBitsOf(pages), true)
+  t.equal(checkpoint.dataBytes, null)
+})
+
+test('checkpoint: one that is malformed, or claims more than there can be, is none', async (t) => {
+  const pages = pagesOf(5 * PAGE_BLOCKS)
+  const whole = encodeCheckpoint(
+    { length: 5, byteLength: 5, treeHash: new Uint8Array(32), signatureSlots: 0, dataBytes: 0 },
+    pages
+  )
+  const loaded = async (payload: Uint8Array, treeSlots = 10 * PAGE_BLOCKS): Promise<Checkpoint | null> => {
+    const stored = new MemoryFiles()
+    await filesOf(stored).write(payload)
+    return (await filesOf(stored).load())!(treeSlots)
+  }
+  t.notEqual(await loaded(whole), null, 'this one is well formed')
+  t.equal(await loaded(whole, 2 * PAGE_BLOCKS), null, 'for a tree of so many nodes')
+  t.equal(await loaded(whole.subarray(0, whole.byteLength - 1)), null, 'its piece is cut')
+  t.equal(await loaded(whole.subarray(0, 72)), null, 'its piece is missing')
+  const torn = Uint8Array.from(whole)
+  torn.fill(0xff, 76)
+  t.equal(await loaded(torn), null, 'its piece is no encoding')
+})
