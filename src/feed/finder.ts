@@ -231,7 +231,11 @@ export class Finder {
     this.decide(
       waiter,
       code,
-      promised((callback) => source.timeouts[hook](callback))
+      promised((callback) => {
+        // The application may have left one out, or taken it away.
+        if (typeof source.timeouts?.[hook] === 'function') source.timeouts[hook](callback)
+        else callback(null)
+      })
     )
   }
 

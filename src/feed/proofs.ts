@@ -78,7 +78,8 @@ async function allProven(core: Core, verified: Verified, treeIndexes: readonly n
 }
 
 /**
- * As {@link createProof}, if it needs neither waiting nor a signature; else null: `createProof` finds out.
+ * As {@link createProof}, with nodes that were compared with what is signed, if it needs neither waiting nor a signature; else null:
+ * `createProof` finds out.
  */
 export function createProofSync(core: Core, block: number, options: ProofOptions): Proof | null {
   const { digest = 0, hash = false, tree } = options
@@ -86,6 +87,7 @@ export function createProofSync(core: Core, block: number, options: ProofOptions
   if (selection === null || selection.verifiedBy < 0 || (core.live && selection.verifiedBy > 0)) return null
   const nodes: TreeNode[] = []
   for (const treeIndex of selection.nodes) {
+    if (core.verified !== null && core.verified.nodeHoldsSync(core, treeIndex) !== true) return null
     const node = core.storage.tree.getSync(treeIndex)
     if (!node) return null
     nodes.push(node)

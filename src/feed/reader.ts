@@ -161,8 +161,8 @@ async function allMatch(core: Core, start: number, blocks: readonly Uint8Array[]
 }
 
 /**
- * As many of blocks `start` … `end` − 1, which all are here, as `target` has room for, verified as the feed's option says, as views
- * of `target`. Null if there is not even room for one, if it would need waiting, or if something does not hold: then
+ * As many of blocks `start` … `end` − 1, which all are here, as `target` has room for, verified as the feed's option says, usually as
+ * views of `target`. Null if there is not even room for one, if it would need waiting, or if something does not hold: then
  * {@link readBlocks} finds out.
  */
 export function readInto(core: Core, start: number, end: number, target: Uint8Array): Uint8Array[] | null {
@@ -180,11 +180,12 @@ export function readInto(core: Core, start: number, end: number, target: Uint8Ar
       sizes.push(size)
       total += size
     }
-    if (storage.readDataSync(place.offset, total, target) === null) return null
+    const read = storage.readDataSync(place.offset, total, target)
+    if (read === null) return null
     const blocks: Uint8Array[] = []
     let at = 0
     for (const size of sizes) {
-      const bytes = target.subarray(at, at + size)
+      const bytes = read.subarray(at, at + size)
       if (verified !== null && verified.blockHoldsSync(core, start + blocks.length, bytes) !== true)
         return null
       blocks.push(bytes)

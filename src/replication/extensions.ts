@@ -165,7 +165,11 @@ export class ExtensionRegistry<Peer = unknown> {
   ): Extension<Message, Peer> {
     if (typeof name !== 'string') throw argumentTypeError('The name of an extension must be a string')
     if (this.get(name) !== null) throw argumentValueError('Cannot add multiple messages with the same name')
-    const extension = new Extension<Message, Peer>(this, name, typeof handlers === 'function' ? {} : handlers)
+    const extension = new Extension<Message, Peer>(
+      this,
+      name,
+      typeof handlers === 'function' ? {} : (handlers ?? {})
+    )
     if (typeof handlers === 'function') {
       extension.handlers = handlers(extension) ?? {}
       extension.encoding = codecs(extension.handlers.encoding || 'binary')

@@ -80,8 +80,8 @@ export const DEFAULT_LIMITS: Readonly<ReplicationLimits> = Object.freeze({
  *
  * @throws RangeError with `ERR_OUT_OF_RANGE` for an override that is not a number ≥ 1
  */
-export function resolveLimits(overrides?: Partial<ReplicationLimits>): Readonly<ReplicationLimits> {
-  if (overrides === undefined) return DEFAULT_LIMITS
+export function resolveLimits(overrides?: Partial<ReplicationLimits> | null): Readonly<ReplicationLimits> {
+  if (overrides === undefined || overrides === null) return DEFAULT_LIMITS
   const limits: ReplicationLimits = { ...DEFAULT_LIMITS }
   for (const name of Object.keys(DEFAULT_LIMITS) as (keyof ReplicationLimits)[]) {
     const value = overrides[name]

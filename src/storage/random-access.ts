@@ -34,7 +34,7 @@ export interface RandomAccess {
   unlink?(callback: StorageCallback): void
 
   /**
-   * Extra of the directory storage: reads at once, into the first `size` bytes of `target` if that is given. Null: not
+   * Extra of the directory storage: reads at once, into the first `size` bytes of `target` if it can and that is given. Null: not
    * possible right now, use `read`. Throws on failure.
    */
   readSync?(offset: number, size: number, target?: Uint8Array): Uint8Array | null
