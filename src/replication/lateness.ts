@@ -24,6 +24,8 @@ export class Lateness {
   // Blocks that somebody is late with. May hold others until nobody is late any more.
   private readonly blocks = new Set<number>()
   private timer: Timer | null = null
+  private due = 0
+  private stalled = false
 
   constructor(replicator: Replicator) {
     this.replicator = replicator
@@ -36,14 +38,21 @@ export class Lateness {
 
   /** A request was sent, or a peer has come: if there is somebody else to ask, answers are looked out for. */
   watch(): void {
-    if (this.timer === null && this.replicator.peers.length > 1)
-      this.timer = new Timer(LOOK, () => this.look())
+    if (this.timer !== null || this.replicator.peers.length < 2) return
+    this.due = performance.now() + LOOK
+    this.timer = new Timer(LOOK, () => this.look())
   }
 
   private look(): void {
     const { replicator } = this
     this.timer = null
     const now = performance.now()
+    // This process did nothing for a while, so the answers may be here and not read yet: they are waited for once.
+    this.stalled = !this.stalled && now - this.due > LOOK
+    if (this.stalled) {
+      this.watch()
+      return
+    }
     let waiting = false
     let overdue = false
     let freed = false

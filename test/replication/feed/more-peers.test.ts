@@ -119,6 +119,34 @@ test('more peers: what a silent one was asked for is asked of another', async (t
   await bench.close()
 })
 
+test('more peers: nobody is late because we did not look', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(10))
+  const replica = await bench.sparse(writer)
+  const proof = await writer.proof(7)
+  const answering = (channel: () => AnyChannel) => ({
+    onrequest: ({ index, hash }: { index: number; hash: boolean }) => {
+      if (hash) return
+      asked++
+      setTimeout(() => channel().data({ index, value: Buffer.from('block 7'), ...proof }), 150)
+    }
+  })
+  let asked = 0
+  const remotes = [fakeRemote(replica, 10, answering), fakeRemote(replica, 10, answering)]
+  await until(
+    () => replicating(replica).peers.filter((peer) => peer.remoteBitfield.get(7)).length === 2,
+    'both Haves'
+  )
+  const value = replica.get(7)
+  await until(() => asked > 0, 'the request')
+  // Longer than anybody may take to answer, and no time in which an answer could have been read.
+  for (const end = performance.now() + 2500; performance.now() < end; );
+  t.equal(String(await value), 'block 7')
+  t.equal(asked, 1, 'the other one was not asked')
+  for (const { stream } of remotes) stream.destroy()
+  await bench.close()
+})
+
 test('more peers: a download goes on without the silent one, whose stream ends at its timeout', async (t) => {
   const bench = new Bench(t, OURS)
   const writer = await bench.writer(texts(100))
