@@ -147,6 +147,12 @@ interface Base {
   firm: boolean
   /** Length that the bits tell, whose signature is there, and whose roots are not, or not those signed; 0 if there is none. */
   claimed: number
+  /**
+   * Length with the one block that an append had not finished, 0 if there is none: that block is given up, and its place is free (spec
+   * FORMAT §6 step 12, quirk 6). Only of folders without a checkpoint, as published packages leave them: they acknowledge a block
+   * when its node is written.
+   */
+  unfinished: number
   checkpoint: Checkpoint | null
 }
 
@@ -201,6 +207,7 @@ class Recovering {
       signature: null,
       firm: true,
       claimed: 0,
+      unfinished: 0,
       checkpoint
     }
     const recovered = await this.#from(base, end)
@@ -225,6 +232,7 @@ class Recovering {
       signature: null,
       firm: true,
       claimed: 0,
+      unfinished: 0,
       checkpoint: null
     }
     return (await this.#from(base, base))!
@@ -235,7 +243,8 @@ class Recovering {
     const told = this.#core.tree.blocks()
     let length = told
     let roots = await this.#heads.rootsOf(length)
-    if (roots === null && length > 0) {
+    const torn = roots === null && length > 0
+    if (torn) {
       // A process that died while appending may have left bits ahead of the tree by one block, which is given up.
       length--
       roots = await this.#heads.rootsOf(length)
@@ -246,6 +255,9 @@ class Recovering {
       this.unsigned = endDamage(length)
       return null
     }
+    const unfinished = torn && end.length === length ? told : 0
+    const less = end.length < told && unfinished === 0
+    const claims = less && (await this.#core.storage.signatures.get(told - 1)) !== null
     const base: Base = {
       length: end.length,
       roots: end.roots,
@@ -256,7 +268,8 @@ class Recovering {
       noticed: end.length < length || end.signature !== null ? [endDamage(length)] : [],
       signature: end.signature,
       firm: false,
-      claimed: end.length < told && (await this.#core.storage.signatures.get(told - 1)) !== null ? told : 0,
+      claimed: claims ? told : 0,
+      unfinished,
       checkpoint: null
     }
     return this.#from(base, end)
@@ -399,7 +412,7 @@ class Recovering {
       }
       if (found !== null) break
       // Who truncates leaves the nodes.
-      if (base.firm || roots === null) unproven.push(length)
+      if (base.firm || (roots === null && length !== base.unfinished)) unproven.push(length)
       if (cut === null && roots !== null) cut = this.#cutSignature({ length, roots, signature }, 1)
     }
     // With little left of a signature it could be another one, unless everything that it would sign is here.
