@@ -108,13 +108,13 @@ export class StorageFile {
   }
 
   /** Exactly `size` bytes at `offset`; rejects if there are fewer (`ERR_STORAGE` if the storage does not say so). */
-  read(offset: number, size: number): Promise<Uint8Array> {
+  async read(offset: number, size: number): Promise<Uint8Array> {
+    return (size <= SMALL ? this.readSync(offset, size) : null) ?? this.readLater(offset, size)
+  }
+
+  /** The same, never at once: what else the process has to do gets its turn. */
+  readLater(offset: number, size: number): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
-      const now = size <= SMALL ? this.readSync(offset, size) : null
-      if (now !== null) {
-        resolve(now)
-        return
-      }
       this.#retryOpening()
       this.raw.read(offset, size, (error, data) => {
         if (error) reject(this.#failed(error))

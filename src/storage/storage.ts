@@ -148,7 +148,7 @@ export class FeedStorage {
   /** Reads `size` bytes of block data. */
   async readData(offset: number, size: number): Promise<Uint8Array> {
     try {
-      return this.readDataSync(offset, size) ?? (await this.data.read(offset, size))
+      return this.readDataSync(offset, size) ?? (await this.data.readLater(offset, size))
     } catch (error) {
       throw storageError(error)
     }
