@@ -46,7 +46,7 @@ const CLOSING_ORDER: readonly FileName[] = ['bitfield', 'tree', 'data', 'key', '
 const SYNC_LIMIT = 128 * 1024
 // Blocks above this size are written through the thread pool: copying them into the page cache takes longer than the trip,
 // and the other processor can do it while the next ones are hashed.
-const SYNC_DATA_LIMIT = 32 * 1024
+const SYNC_DATA_LIMIT = 64 * 1024
 // Bytes that may be read and written synchronously in one turn of the event loop, every call counting at least
 // SYNC_CALL: some two milliseconds of work.
 const SYNC_PER_TURN = 2 * 1024 * 1024
