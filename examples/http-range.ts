@@ -42,7 +42,8 @@ async function serve(key: Uint8Array, address: string, port: number, signal: Abo
   await using swarm = new Swarm({ dht: false })
   swarm.join(feed)
   await swarm.connect(address)
-  await feed.update({ ifAvailable: true })
+  // Until somebody says how long it is: the connection alone does not tell whether anybody has the feed.
+  await feed.update()
   const server = createServer((request, response) => {
     answer(feed, request, response)
       .catch(() => response.destroy())
