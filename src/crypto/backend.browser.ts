@@ -11,6 +11,7 @@ import { sha512 } from '@noble/hashes/sha2.js'
 import b4a from 'b4a'
 import { createBLAKE2b, type IHasher } from 'hash-wasm'
 import { DDatabaseError } from '../errors.ts'
+import type { Offer } from './offer.ts'
 
 const { Point } = ed25519
 const HASH_SIZE = 32
@@ -32,6 +33,11 @@ export function ready(): Promise<void> | null {
     () => {}
   )
   return fastBlake2b === null ? loading : null
+}
+
+/** There is no other thread here. */
+export function offer(_prefix: Uint8Array, _input: Uint8Array): Offer | null {
+  return null
 }
 
 export function blake2bInto(target: Uint8Array, offset: number, input: Uint8Array, length: number): void {

@@ -10,6 +10,8 @@ import b4a from 'b4a'
 import sodium from 'sodium-native'
 import binding from 'sodium-native/binding.js'
 
+export { offer } from './hash-thread.ts'
+
 /** What hashing waits for to be fast: null, nothing. A feed awaits it while it opens. */
 export function ready(): Promise<void> | null {
   return null

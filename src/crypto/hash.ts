@@ -3,9 +3,10 @@
  * leaf can never pass for a parent or a root set (second preimage; compare RFC 6962 §2.1).
  */
 import b4a from 'b4a'
-import { blake2bBatch, blake2bInto } from '#crypto/backend'
+import { blake2bBatch, blake2bInto, offer } from '#crypto/backend'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
 import { readUint64, writeUint64 } from '../util/uint64.ts'
+import type { Offer } from './offer.ts'
 
 /** What hashes of blocks begin with. */
 export const LEAF = 0
@@ -26,8 +27,17 @@ leafScratch[0] = LEAF
 leafPrefix[0] = LEAF
 parentScratch[0] = PARENT
 
-/** Hash of a block: H(00 ‖ u64(length) ‖ block), written at `offset` of `target`. */
-export function leafHashInto(target: Uint8Array, offset: number, block: Uint8Array): void {
+/**
+ * Hash of a block: H(00 ‖ u64(length) ‖ block), written at `offset` of `target`.
+ * @param offered - of {@link offerLeaf}, if the block was offered
+ */
+export function leafHashInto(
+  target: Uint8Array,
+  offset: number,
+  block: Uint8Array,
+  offered: Offer | null = null
+): void {
+  if (offered?.into(target, offset)) return
   const length = block.byteLength
   if (length <= COPY_LIMIT) {
     writeUint64(leafScratch, length, 1)
@@ -40,10 +50,47 @@ export function leafHashInto(target: Uint8Array, offset: number, block: Uint8Arr
 }
 
 /** Hash of a block, 32 bytes. */
-export function leafHash(block: Uint8Array): Uint8Array {
+export function leafHash(block: Uint8Array, offered: Offer | null = null): Uint8Array {
   const hash = b4a.allocUnsafe(HASH_SIZE)
-  leafHashInto(hash, 0, block)
+  leafHashInto(hash, 0, block, offered)
   return hash
+}
+
+/**
+ * Offers a block whose hash will be needed soon to a second thread.
+ * @returns null if it is too small, or there is no such thread
+ */
+export function offerLeaf(block: Uint8Array): Offer | null {
+  writeUint64(leafPrefix, block.byteLength, 1)
+  return offer(leafPrefix, block)
+}
+
+// So many are offered at a time: one that is being hashed, one that is next, and one until somebody looks again.
+const OFFERS = 3
+
+/** Hashes of blocks, that of the i-th at `offset` + i · `stride` of `target`: the last ones in a second thread, if there is one. */
+export function leafHashesInto(
+  target: Uint8Array,
+  offset: number,
+  stride: number,
+  blocks: readonly Uint8Array[]
+): void {
+  const offers: { at: number; offered: Offer }[] = []
+  const fetch = ({ at, offered }: { at: number; offered: Offer }): void =>
+    leafHashInto(target, offset + at * stride, blocks[at]!, offered)
+  let end = blocks.length
+  for (let at = 0; at < end; at++) {
+    while (offers.length < OFFERS && end - 1 > at) {
+      const offered = offerLeaf(blocks[end - 1]!)
+      if (offered === null) break
+      offers.push({ at: --end, offered })
+    }
+    leafHashInto(target, offset + at * stride, blocks[at]!)
+    // Where the second has begun, the first is done.
+    while (offers.length > 1 && offers[1]!.offered.begun) fetch(offers.shift()!)
+  }
+  // What has not begun yet is done here while the thread is busy with what has.
+  for (const last of offers.reverse()) fetch(last)
 }
 
 /**

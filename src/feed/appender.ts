@@ -293,6 +293,6 @@ async function lostSignatures(core: Core, length: number): Promise<Commit['last'
 
 function batchOf(core: Core, blocks: readonly Uint8Array[]): MerkleBatch {
   const batch = new MerkleBatch(core.roots, core.length, core.byteLength, blocks.length)
-  for (const block of blocks) batch.append(block)
+  batch.appendAll(blocks)
   return batch
 }

@@ -1,5 +1,6 @@
 import b4a from 'b4a'
-import { leafHashInto } from '../crypto/hash.ts'
+import { leafHashesInto, offerLeaf } from '../crypto/hash.ts'
+import type { Offer } from '../crypto/offer.ts'
 import { DDatabaseError } from '../errors.ts'
 import { HASH_SIZE } from '../merkle/node.ts'
 import { storageError } from '../storage/storage.ts'
@@ -124,7 +125,8 @@ export async function readBlocks(core: Core, start: number, end: number): Promis
       const blocks = await readRuns(core, start, end)
       const same = core.removals === removals
       if (same && (verified === null || verified.trusts(start, end))) return blocks
-      if (await (same ? allHold(core, start, blocks) : allMatch(core, start, blocks))) return blocks
+      if (await (same ? verified!.blocksHold(core, start, blocks) : allMatch(core, start, blocks)))
+        return blocks
     } catch (error) {
       if (core.removals === removals && verified === null) throw error
     }
@@ -144,29 +146,23 @@ async function readOneByOne(core: Core, start: number, end: number): Promise<Uin
   return blocks
 }
 
-async function allHold(core: Core, start: number, blocks: readonly Uint8Array[]): Promise<boolean> {
-  const verified = core.verified!
-  for (let i = 0; i < blocks.length; i++) {
-    const bytes = blocks[i]!
-    const holds =
-      verified.blockHoldsSync(core, start + i, bytes) ?? (await verified.blockHolds(core, start + i, bytes))
-    if (!holds) return false
-  }
-  return true
-}
-
 async function allMatch(core: Core, start: number, blocks: readonly Uint8Array[]): Promise<boolean> {
-  for (const [i, bytes] of blocks.entries()) if (!(await matchesTree(core, start + i, bytes))) return false
-  return true
+  return (await matchTree(core, start, blocks)).every(Boolean)
 }
 
 /**
- * As many of blocks `start` … `end` − 1, which all are here, as `target` has room for, verified as the feed's option says, usually as
- * views of `target`. Null if there is not even room for one, if it would need waiting, or if something does not hold: then
- * {@link readBlocks} finds out.
+ * As many of blocks `start` … `end` − 1, which all are here, as `target` has room for, usually as views of `target`; the answer
+ * verifies them as the feed's option says when it is called. Large ones are hashed by another thread until then, if there is one.
+ * Null if there is not even room for one, or if it would need waiting; the answer's null, if something does not hold or the feed
+ * has changed meanwhile: then {@link readBlocks} finds out.
  */
-export function readInto(core: Core, start: number, end: number, target: Uint8Array): Uint8Array[] | null {
-  const { storage, verified } = core
+export function readInto(
+  core: Core,
+  start: number,
+  end: number,
+  target: Uint8Array
+): (() => Uint8Array[] | null) | null {
+  const { storage, verified, removals } = core
   // A cache keeps what it is given.
   if (storage.blocks !== null) return null
   try {
@@ -183,15 +179,24 @@ export function readInto(core: Core, start: number, end: number, target: Uint8Ar
     const read = storage.readDataSync(place.offset, total, target)
     if (read === null) return null
     const blocks: Uint8Array[] = []
+    const offers: (Offer | null)[] = []
     let at = 0
     for (const size of sizes) {
       const bytes = read.subarray(at, at + size)
-      if (verified !== null && verified.blockHoldsSync(core, start + blocks.length, bytes) !== true)
-        return null
+      const block = start + blocks.length
+      offers.push(verified === null || verified.trusts(block, block + 1) ? null : offerLeaf(bytes))
       blocks.push(bytes)
       at += size
     }
-    return blocks
+    return () => {
+      const holds = (bytes: Uint8Array, i: number): boolean =>
+        verified === null || verified.blockHoldsSync(core, start + i, bytes, offers[i]) === true
+      try {
+        return core.removals === removals && blocks.every(holds) ? blocks : null
+      } catch {
+        return null
+      }
+    }
   } catch {
     return null
   }
@@ -289,17 +294,28 @@ async function readRun(core: Core, { offset, size, sizes }: Run): Promise<Uint8A
   return blocks
 }
 
-const hashScratch = new Uint8Array(HASH_SIZE)
-
 /** Whether the bytes are those that the tree says; rejects with the storage's error. */
 export async function matchesTree(core: Core, block: number, bytes: Uint8Array): Promise<boolean> {
-  leafHashInto(hashScratch, 0, bytes)
-  const known = core.storage.tree.hashEqualsSync(2 * block, hashScratch)
-  if (known !== undefined) return known
-  const node = await core.storage.tree.get(2 * block)
-  if (node === null) return false
-  leafHashInto(hashScratch, 0, bytes)
-  return node.hash.every((byte, i) => byte === hashScratch[i])
+  return (await matchTree(core, block, [bytes]))[0]!
+}
+
+/** As {@link matchesTree} for neighbours from `start` on. */
+async function matchTree(core: Core, start: number, blocks: readonly Uint8Array[]): Promise<boolean[]> {
+  const { tree } = core.storage
+  const hashes = b4a.allocUnsafe(blocks.length * HASH_SIZE)
+  leafHashesInto(hashes, 0, HASH_SIZE, blocks)
+  const matches: boolean[] = []
+  for (let i = 0; i < blocks.length; i++) {
+    const treeIndex = 2 * (start + i)
+    const hash = hashes.subarray(i * HASH_SIZE, (i + 1) * HASH_SIZE)
+    const known = tree.hashEqualsSync(treeIndex, hash)
+    if (known !== undefined) matches.push(known)
+    else {
+      const node = await tree.get(treeIndex)
+      matches.push(node !== null && b4a.equals(node.hash, hash))
+    }
+  }
+  return matches
 }
 
 /** Whether the file has the bytes of a block as its leaf says. For those who hold the feed's mutex: nothing is mended. */
@@ -315,12 +331,10 @@ export async function storedHolds(core: Core, block: number): Promise<boolean> {
 
 /** As {@link storedHolds} for a run of blocks, with as few reads as possible. */
 export async function storedRunHolds(core: Core, start: number, end: number): Promise<boolean[]> {
-  const holds: boolean[] = []
   const blocks = end - start > 1 ? await readRuns(core, start, end).catch(() => null) : null
+  const holds = blocks === null ? [] : await matchTree(core, start, blocks).catch(() => [])
   for (let block = start; block < end; block++) {
-    const bytes = blocks?.[block - start]
-    const held = bytes !== undefined && (await matchesTree(core, block, bytes).catch(() => false))
-    holds.push(held || (await storedHolds(core, block)))
+    holds[block - start] ||= await storedHolds(core, block)
   }
   return holds
 }

@@ -7,7 +7,15 @@
  */
 import b4a from 'b4a'
 import flat from 'flat-tree'
-import { leafHashInto, parentHash, parentHashInto, signable, treeHash } from '../crypto/hash.ts'
+import {
+  leafHashesInto,
+  leafHashInto,
+  parentHash,
+  parentHashInto,
+  signable,
+  treeHash
+} from '../crypto/hash.ts'
+import type { Offer } from '../crypto/offer.ts'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
 import { NO_NODE, NOT_LOADED } from '../storage/tree-file.ts'
 import { BitPages } from '../util/bit-pages.ts'
@@ -72,26 +80,57 @@ export class Verified {
   /**
    * Whether the bytes are those of a block: true or false if that can be told without waiting, else undefined. Costs nothing
    * for a block that is known to hold. Throws the storage's error.
+   * @param offered - of the bytes, if their hash is being made already
    */
-  blockHoldsSync(core: Core, block: number, bytes: Uint8Array): boolean | undefined {
-    if (!this.always && this.blocks.has(block)) return true
-    leafHashInto(climbing, 0, bytes)
-    const { tree } = core.storage
-    const size = tree.nodeSync(2 * block, stored)
+  blockHoldsSync(
+    core: Core,
+    block: number,
+    bytes: Uint8Array,
+    offered: Offer | null = null
+  ): boolean | undefined {
+    if (this.trusts(block, block + 1)) return true
+    leafHashInto(climbing, 0, bytes, offered)
+    return this.leafHoldsSync(core, block, bytes.byteLength)
+  }
+
+  /** As {@link blockHoldsSync}, waiting for what is needed. Rejects with the storage's error. */
+  blockHolds(core: Core, block: number, bytes: Uint8Array): Promise<boolean> {
+    return this.blocksHold(core, block, [bytes])
+  }
+
+  /** Whether all of these neighbours are what they should be. Rejects with the storage's error. */
+  async blocksHold(core: Core, start: number, blocks: readonly Uint8Array[]): Promise<boolean> {
+    const places: number[] = []
+    for (let i = 0; i < blocks.length; i++) if (!this.trusts(start + i, start + i + 1)) places.push(i)
+    const hashes = b4a.allocUnsafe(places.length * HASH_SIZE)
+    const unknown = places.length === blocks.length ? blocks : places.map((i) => blocks[i]!)
+    leafHashesInto(hashes, 0, HASH_SIZE, unknown)
+    for (let i = 0; i < unknown.length; i++) {
+      const block = start + places[i]!
+      const { byteLength } = unknown[i]!
+      const at = i * HASH_SIZE
+      for (let j = 0; j < HASH_SIZE; j++) climbing[j] = hashes[at + j]!
+      const holds =
+        this.leafHoldsSync(core, block, byteLength) ??
+        (await this.leafHolds(core, block, byteLength, hashes.subarray(at, at + HASH_SIZE)))
+      if (!holds) return false
+    }
+    return true
+  }
+
+  /** Whether a leaf is what is in `climbing`; undefined if that takes waiting. */
+  private leafHoldsSync(core: Core, block: number, byteLength: number): boolean | undefined {
+    const size = core.storage.tree.nodeSync(2 * block, stored)
     if (size === NOT_LOADED) return undefined
-    if (size !== bytes.byteLength || !equal(stored, climbing)) return false
+    if (size !== byteLength || !equal(stored, climbing)) return false
     const holds = this.climb(core, 2 * block, size)
     if (holds) this.blocks.add(block)
     return holds
   }
 
-  /** As {@link blockHoldsSync}, waiting for what is needed. Rejects with the storage's error. */
-  async blockHolds(core: Core, block: number, bytes: Uint8Array): Promise<boolean> {
-    const now = this.blockHoldsSync(core, block, bytes)
-    if (now !== undefined) return now
+  private async leafHolds(core: Core, block: number, byteLength: number, hash: Uint8Array): Promise<boolean> {
     const leaf = await core.storage.tree.get(2 * block)
-    leafHashInto(climbing, 0, bytes)
-    if (leaf === null || leaf.size !== bytes.byteLength || !equal(leaf.hash, climbing)) return false
+    if (leaf === null || leaf.size !== byteLength || !equal(leaf.hash, hash)) return false
     const holds = await this.climbWaiting(core, leaf)
     if (holds) this.blocks.add(block)
     return holds

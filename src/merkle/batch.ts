@@ -1,6 +1,6 @@
 import b4a from 'b4a'
 import flat from 'flat-tree'
-import { leafHashInto, parentHashWithin } from '../crypto/hash.ts'
+import { leafHashesInto, leafHashInto, parentHashWithin } from '../crypto/hash.ts'
 import { writeUint64 } from '../util/uint64.ts'
 import { HASH_SIZE, NODE_SIZE, type TreeNode } from './node.ts'
 
@@ -66,13 +66,29 @@ export class MerkleBatch {
 
   /** Stages one block. */
   append(block: Uint8Array): void {
+    leafHashInto(this.bytes, this.nextSlot, block)
+    this.grow(block.byteLength)
+  }
+
+  /** Stages blocks. */
+  appendAll(blocks: readonly Uint8Array[]): void {
+    leafHashesInto(this.bytes, this.nextSlot, 2 * NODE_SIZE, blocks)
+    for (const block of blocks) this.grow(block.byteLength)
+  }
+
+  /** Where the next leaf's hash goes. */
+  private get nextSlot(): number {
+    return (2 * this.length - this.firstIndex) * NODE_SIZE
+  }
+
+  /** Makes the tree one leaf larger, whose hash is in its place. */
+  private grow(blockSize: number): void {
     const { bytes, view, rootIndexes, rootSizes, rootOffsets } = this
     let index = 2 * this.length
-    let size = block.byteLength
+    let size = blockSize
+    let offset = this.nextSlot
     this.length++
     this.byteLength += size
-    let offset = (index - this.firstIndex) * NODE_SIZE
-    leafHashInto(bytes, offset, block)
     writeUint64(bytes, size, offset + HASH_SIZE)
 
     // While the last root is our sibling, the two become their parent.

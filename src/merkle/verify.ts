@@ -2,6 +2,7 @@ import b4a from 'b4a'
 import flat from 'flat-tree'
 import { leafHash, parentHash, signable, treeHash } from '../crypto/hash.ts'
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
+import type { Offer } from '../crypto/offer.ts'
 import { DDatabaseError } from '../errors.ts'
 import { HASH_SIZE, type TreeNode } from './node.ts'
 
@@ -25,6 +26,8 @@ export interface Claim {
   value: Uint8Array | null
   nodes: readonly TreeNode[]
   signature: Uint8Array | null
+  /** Of the block's bytes, if their hash is being made already. */
+  offered?: Offer | null
 }
 
 /** Which nodes are known and trusted (the tree set of the feed). */
@@ -77,13 +80,13 @@ export function checkClaim(claim: Claim): void {
  * @returns null for everything else, also for what does not hold: {@link nodesToRead} and {@link verifyBlock} find out
  */
 export function verifyUp(
-  { block, value, nodes }: Claim,
+  { block, value, nodes, offered }: Claim,
   known: KnownNodes,
   stored: (treeIndex: number) => TreeNode | null
 ): Verified | null {
   if (value === null) return null
   const fresh: TreeNode[] = []
-  let top: TreeNode = { index: 2 * block, hash: leafHash(value), size: value.byteLength }
+  let top: TreeNode = { index: 2 * block, hash: leafHash(value, offered), size: value.byteLength }
   let next = 0
   for (let factor = 2; !known.get(top.index); factor *= 2) {
     const isLeft = Math.floor(top.index / factor) % 2 === 0

@@ -1,3 +1,4 @@
+import { offerLeaf } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
 import { type Arrival, Arrivals, type ArrivalsOwner } from './arrivals.ts'
 import { Foreseen } from './foreseen.ts'
@@ -195,7 +196,9 @@ export class Downloader implements ArrivalsOwner {
     const { index: block, value, nodes, signature } = message
     if (request !== undefined) request.arrived = true
     const loan = value === null || signature !== null ? null : this.peer.claimMemory()
-    this.arrivals.add({ claim: { block, value, nodes, signature }, request, pushed, loan })
+    // What came with it is decrypted, and what came before it is stored, while it is hashed.
+    const offered = value === null ? null : offerLeaf(value)
+    this.arrivals.add({ claim: { block, value, nodes, signature, offered }, request, pushed, loan })
     this.replicator.storeBegun()
   }
 

@@ -67,10 +67,10 @@ export interface ReplicatedContent {
    */
   run(start: number, end: number, bytes: number): Promise<Uint8Array[] | null>
   /**
-   * The same without waiting, as many as `target` has room for, as views of it. Null if not even one has, or if that is not
-   * possible now.
+   * The same without waiting, as many as `target` has room for, as views of it; they are verified when the answer is called, and
+   * large ones are being hashed until then. Null (of either) if not even one has room, or if that is not possible now.
    */
-  runInto(start: number, end: number, target: Uint8Array): Uint8Array[] | null
+  runInto(start: number, end: number, target: Uint8Array): (() => Uint8Array[] | null) | null
   /** Whether nothing of what was put is referred to when it is stored. */
   readonly keepsNothing: boolean
   /** The block that contains byte `bytes`, null if that cannot be told. */

@@ -10,9 +10,24 @@ import { answerSize, UploadMeter } from './rate-limit.ts'
 const RUN_BLOCKS = 256
 const RUN_BYTES = 64 * 1024
 
+// Large blocks of the next run are hashed by another thread while one is being sent.
+const LARGE_BLOCK = 8 * 1024
+
+/** Blocks that were read and not looked at yet. */
+interface RunRead {
+  readonly start: number
+  readonly target: Uint8Array
+  /** The blocks, if they can be sent. */
+  readonly verified: () => Uint8Array[] | null
+}
+
 // Memory of RUN_BYTES that nobody uses. Blocks are read there that nobody gets hold of: they leave as copies.
 const spare: Uint8Array[] = []
 const MOST_SPARE = 4
+
+function keep(target: Uint8Array): void {
+  if (spare.length < MOST_SPARE) spare.push(target)
+}
 
 /**
  * Answers the requests of one peer, in order, and not faster than the remote reads. Neighbours that are asked for one after the
@@ -27,7 +42,7 @@ export class Uploader {
   // What the remote has, as far as its digests tell (spec WIRE §9.3, the set R).
   private remoteTree = new TreeSet(new MemoryBits())
   private running = false
-  private target: Uint8Array | null = null
+  private ahead: RunRead | null = null
   private useless = 0
   private lastBytes = -1
   private readonly meter: UploadMeter
@@ -65,35 +80,35 @@ export class Uploader {
   /** Drops everything that waits. */
   stop(): void {
     this.queue.length = 0
+    this.leaveAhead()
     this.meter.leave()
   }
 
   private async run(): Promise<void> {
     try {
       while (this.queue.length > 0 && !this.peer.backedUp) {
-        const run = this.nextRun()
+        const run = this.nextRun(0)
         if (run.length === 0 || !(await this.answerRun(run))) await this.answer(this.queue.shift()!)
       }
     } finally {
-      if (this.target !== null && spare.length < MOST_SPARE) spare.push(this.target)
-      this.target = null
+      if (this.queue.length === 0) this.leaveAhead()
       // In the same step as the last look at the queue: what comes later starts anew.
       this.running = false
     }
   }
 
-  /** Requests at the front of the queue for neighbours that are here, or for one block. */
-  private nextRun(): RequestMessage[] {
+  /** Requests from place `from` of the queue on for neighbours that are here. */
+  private nextRun(from: number): RequestMessage[] {
     const { queue } = this
     const { bits } = this.peer.source.content
-    const first = queue[0]!
-    let count = 0
-    while (count < queue.length && count < RUN_BLOCKS) {
-      const { index, bytes, hash } = queue[count]!
-      if (index !== first.index + count || bytes > 0 || hash || !bits.get(index)) break
-      count++
+    const first = queue[from]
+    let end = from
+    while (first !== undefined && end < queue.length && end - from < RUN_BLOCKS) {
+      const { index, bytes, hash } = queue[end]!
+      if (index !== first.index + end - from || bytes > 0 || hash || !bits.get(index)) break
+      end++
     }
-    return queue.slice(0, count)
+    return queue.slice(from, end)
   }
 
   /** Answers some of these requests, which are at the front of the queue. @returns false if none could be answered that way */
@@ -103,9 +118,25 @@ export class Uploader {
     if (peer.check.isRefused) return false
     const start = run[0]!.index
     const end = start + run.length
-    const values =
-      this.readNow(start, end) ?? (run.length > 1 ? await content.run(start, end, RUN_BYTES) : null)
-    if (values === null) return queue.length === 0
+    let read = this.ahead
+    if (read?.start === start) this.ahead = null
+    else {
+      this.leaveAhead()
+      read = this.readNow(start, end)
+    }
+    try {
+      const values = read?.verified() ?? (run.length > 1 ? await content.run(start, end, RUN_BYTES) : null)
+      if (values === null) return queue.length === 0
+      if (read !== null && values[0]!.byteLength >= LARGE_BLOCK) this.readAhead(values.length)
+      return await this.sendRun(run, values)
+    } finally {
+      if (read !== null) keep(read.target)
+    }
+  }
+
+  private async sendRun(run: readonly RequestMessage[], values: readonly Uint8Array[]): Promise<boolean> {
+    const { peer, queue } = this
+    const { content } = peer.source
     for (const [i, value] of values.entries()) {
       // It was cancelled meanwhile.
       if (queue[0] !== run[i]) continue
@@ -122,12 +153,26 @@ export class Uploader {
     return true
   }
 
+  /** Reads what is to be sent behind the first `count` requests. */
+  private readAhead(count: number): void {
+    const run = this.nextRun(count)
+    if (run.length > 0) this.ahead = this.readNow(run[0]!.index, run[0]!.index + run.length)
+  }
+
   /** Some of these blocks in memory that is used again, if nobody else gets to see them; null if that cannot be done. */
-  private readNow(start: number, end: number): Uint8Array[] | null {
+  private readNow(start: number, end: number): RunRead | null {
     const { source, stream } = this.peer
     if (source.listens('upload') || isForeign(stream.stream)) return null
-    this.target ??= spare.pop() ?? b4a.allocUnsafeSlow(RUN_BYTES)
-    return source.content.runInto(start, end, this.target)
+    const target = spare.pop() ?? b4a.allocUnsafeSlow(RUN_BYTES)
+    const verified = source.content.runInto(start, end, target)
+    if (verified !== null) return { start, target, verified }
+    keep(target)
+    return null
+  }
+
+  private leaveAhead(): void {
+    if (this.ahead !== null) keep(this.ahead.target)
+    this.ahead = null
   }
 
   /** What the remote has, as far as a request with this digest says. */

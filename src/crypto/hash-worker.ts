@@ -1,0 +1,44 @@
+import type { HashMemory } from './hash-thread.ts'
+
+/**
+ * What the thread of `hash-thread.ts` does, as long as it lives. It is handed over as text, because a file of its own would be
+ * lost where programs are bundled, and could not be loaded where they are run from TypeScript: so it may use nothing but its
+ * argument, and has no functions within.
+ */
+export function hashOffers({ layout, control, results, inputs, hash }: HashMemory): never {
+  const { CHANGES, ASLEEP, STATES, STARTS, SIZES, SLOTS, SLOT_SIZE, WORD, RESULT_SIZE, READY, TAKEN, DONE } =
+    layout
+  // libsodium does not take shared memory.
+  const input = new Uint8Array(SLOT_SIZE + WORD)
+  const result = new Uint8Array(RESULT_SIZE)
+  const noKey = new ArrayBuffer(0)
+  let next = 0
+  for (;;) {
+    const seen = Atomics.load(control, CHANGES)
+    let slot = -1
+    for (let i = 0; i < SLOTS && slot === -1; i++) {
+      const at = STATES + ((next + i) % SLOTS)
+      if (Atomics.load(control, at) !== READY) continue
+      if (Atomics.compareExchange(control, at, READY, TAKEN) === READY) slot = at - STATES
+    }
+    if (slot !== -1) {
+      const start = control[STARTS + slot]!
+      const size = control[SIZES + slot]!
+      // Copied at the same place of a word, as there.
+      const offset = start % WORD
+      input.set(inputs.subarray(start, start + size), offset)
+      hash(result.buffer, 0, RESULT_SIZE, input.buffer, offset, size, noKey, 0, 0)
+      results.set(result, slot * RESULT_SIZE)
+      Atomics.store(control, STATES + slot, DONE)
+      next = slot + 1
+      continue
+    }
+    // To sleep and to be woken takes longer than to look again so often.
+    let looks = 0
+    while (looks < 1000 && Atomics.load(control, CHANGES) === seen) looks++
+    if (looks < 1000) continue
+    Atomics.store(control, ASLEEP, 1)
+    Atomics.wait(control, CHANGES, seen)
+    Atomics.store(control, ASLEEP, 0)
+  }
+}

@@ -1,0 +1,143 @@
+/** The second thread that hashes: equal hashes whether it helps or not, and nothing that depends on it. */
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import test from 'tape'
+import { blake2bBatch } from '../../src/crypto/backend.ts'
+import { leafHash, leafHashesInto, leafHashInto, offerLeaf } from '../../src/crypto/hash.ts'
+import { offer } from '../../src/crypto/hash-thread.ts'
+import type { Offer } from '../../src/crypto/offer.ts'
+import { SeededRandom } from '../helpers/seeded-random.ts'
+import { within } from '../helpers/watchdog.ts'
+
+const MIB = 1024 * 1024
+const random = new SeededRandom(7)
+const someBytes = random.bytes(2 * MIB)
+const prefix = Buffer.from('prefix')
+
+/** So many bytes of `someBytes`, at any place of a word. */
+function bytes(size: number): Uint8Array {
+  const from = random.below(MIB)
+  return someBytes.subarray(from, from + size)
+}
+
+function expected(input: Uint8Array): string {
+  const hash = Buffer.alloc(32)
+  blake2bBatch(hash, [prefix, input])
+  return hash.toString('hex')
+}
+
+/** Offers an input until the thread has hashed it; `change` is called after each offer. */
+async function hashedByThread(input: Uint8Array, change: () => void = () => {}): Promise<[Offer, string]> {
+  const looking = (async (): Promise<[Offer, string]> => {
+    const original = Uint8Array.from(input)
+    for (let refused = 0; ; ) {
+      input.set(original)
+      const made = offer(prefix, input)
+      change()
+      // Before there is a thread it takes some megabytes of offers.
+      if (made === null) {
+        if (++refused > 20_000) throw new Error('This machine has only one processor')
+        continue
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      const result = resultOf(made)
+      if (result !== null) return [made, result]
+    }
+  })()
+  return within(looking, 'the thread')
+}
+
+/** The result of an offer, if the thread had it. */
+function resultOf(made: Offer | null): string | null {
+  const target = Buffer.alloc(40)
+  return made?.into(target, 8) ? target.subarray(8).toString('hex') : null
+}
+
+test('hash thread: nobody gets one for little', (t) => {
+  t.equal(offer(prefix, bytes(100)), null, 'small inputs are not worth it')
+  t.equal(offer(prefix, bytes(64 * 1024)), null, 'nor are few of them')
+  const target = Buffer.alloc(64)
+  leafHashesInto(target, 0, 32, [bytes(100), bytes(20_000)])
+  t.notOk(target.equals(Buffer.alloc(64)), 'they are hashed all the same')
+  t.end()
+})
+
+test('hash thread: its hashes are the same, whatever the size and place of the input', async (t) => {
+  for (const size of [8 * 1024, 8 * 1024 + 1, 10_007, 65_536, 65_543, 300_001, MIB - 1, MIB]) {
+    for (let i = 0; i < 5; i++) {
+      const input = bytes(size)
+      const [, result] = await hashedByThread(input)
+      if (result !== expected(input)) t.fail(`wrong hash of ${size} bytes at ${input.byteOffset}`)
+    }
+    t.pass(`${size} bytes`)
+  }
+})
+
+test('hash thread: many at a time, taken at any time', async (t) => {
+  await hashedByThread(bytes(10_000))
+  let byThread = 0
+  for (let i = 0; i < 50; i++) {
+    const inputs = Array.from({ length: 20 }, () => bytes(8 * 1024 + random.below(60_000)))
+    const offers = inputs.map((input) => offer(prefix, input))
+    if (i % 2 === 0) await new Promise((resolve) => setTimeout(resolve, random.below(4)))
+    for (const [at, made] of offers.entries()) {
+      const result = resultOf(made)
+      if (result !== null) byThread++
+      if (result !== null && result !== expected(inputs[at]!)) t.fail(`wrong hash in round ${i}`)
+    }
+  }
+  t.ok(byThread > 0, 'some of them by the thread')
+})
+
+test('hash thread: a result is given once', async (t) => {
+  const input = bytes(20_000)
+  const [made, result] = await hashedByThread(input)
+  t.equal(result, expected(input))
+  t.equal(resultOf(made), null)
+})
+
+test('hash thread: the input may change after it was offered', async (t) => {
+  const input = Buffer.from(bytes(50_000))
+  const hash = expected(input)
+  const [, result] = await hashedByThread(input, () => input.fill(0))
+  t.equal(result, hash)
+})
+
+test('hash thread: what nobody asks for any more takes no place', async (t) => {
+  for (let i = 0; i < 10; i++) {
+    for (let j = 0; j < 20; j++) offer(prefix, bytes(9_000))
+    const input = bytes(9_000)
+    const [, result] = await hashedByThread(input)
+    if (result !== expected(input)) t.fail('wrong hash')
+  }
+  t.pass('after 200 of them')
+})
+
+test('hash thread: lists of blocks of all sizes', async (t) => {
+  await hashedByThread(bytes(10_000))
+  for (let i = 0; i < 60; i++) {
+    const blocks = Array.from({ length: random.below(20) }, () =>
+      bytes(random.below(i % 2 === 0 ? 100_000 : 12_000))
+    )
+    const stride = 32 + 8 * random.below(3)
+    const target = Buffer.alloc(5 + blocks.length * stride)
+    leafHashesInto(target, 5, stride, blocks)
+    const wrong = blocks.findIndex((block, at) => {
+      const start = 5 + at * stride
+      return !target.subarray(start, start + 32).equals(leafHash(block))
+    })
+    if (wrong !== -1) t.fail(`block ${wrong} of list ${i}`)
+  }
+  const block = bytes(70_000)
+  const target = Buffer.alloc(32)
+  leafHashInto(target, 0, block, offerLeaf(block))
+  t.ok(target.equals(leafHash(block)), 'a single block')
+})
+
+test('hash thread: it ends when nobody needs it, comes again, and keeps no process alive', async (t) => {
+  const program = fileURLToPath(new URL('./hash-thread-child.ts', import.meta.url))
+  const run = promisify(execFile)(process.execPath, ['--import', 'tsx', program], { timeout: 60_000 })
+  const { stdout } = await run
+  t.equal(stdout, 'a thread, still there, none, a thread\n')
+})
