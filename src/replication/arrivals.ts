@@ -1,5 +1,6 @@
 import { DDatabaseError } from '../errors.ts'
 import type { Claim } from '../merkle/verify.ts'
+import { inNextTurn } from '../util/turn.ts'
 import type { Loan } from './loans.ts'
 import type { Peer } from './peer.ts'
 import type { InflightRequest } from './requests.ts'
@@ -66,8 +67,9 @@ export class Arrivals {
     this.waiting.push(arrival)
     if (this.busy) return
     this.busy = true
-    // When the frames at hand have been worked on.
-    queueMicrotask(() => void this.run())
+    // When the frames at hand have been worked on; or a turn later, if another thread hashes the block until then.
+    if (arrival.claim.offered) inNextTurn(() => void this.run())
+    else queueMicrotask(() => void this.run())
   }
 
   private async run(): Promise<void> {

@@ -196,7 +196,6 @@ export class Downloader implements ArrivalsOwner {
     const { index: block, value, nodes, signature } = message
     if (request !== undefined) request.arrived = true
     const loan = value === null || signature !== null ? null : this.peer.claimMemory()
-    // What came with it is decrypted, and what came before it is stored, while it is hashed.
     const offered = value === null ? null : offerLeaf(value)
     this.arrivals.add({ claim: { block, value, nodes, signature, offered }, request, pushed, loan })
     this.replicator.storeBegun()
