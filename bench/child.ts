@@ -24,7 +24,7 @@ async function measureRow(create: CreateFeed, job: MeasureJob, base: number): Pr
   const work = await row.start({
     open: (dir, key = null, options = {}) => opened(create(dir, key, options)),
     create: (dir) => create(dir, null, {}),
-    openSource: (dir) => opened(createSource(dir, null, {})),
+    openSource: (dir, options = {}) => opened(createSource(dir, null, options)),
     async appendAndDie(dir, blockSize, blocks) {
       await runJob(process.argv[1]!, { kind: 'append', root, subject: job.subject, dir, blockSize, blocks })
     },

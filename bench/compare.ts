@@ -53,7 +53,7 @@ async function main(): Promise<void> {
   const command = parseCommand(process.argv.slice(2))
   if (command.help) return console.log(usage)
   if (command.list) {
-    for (const { name, title } of rows) console.log(`${name.padEnd(20)} ${title}`)
+    for (const { name, title } of rows) console.log(`${name.padEnd(28)} ${title}`)
     return console.log(`\nsubjects: ${subjects.map(({ name }) => name).join(', ')}`)
   }
 

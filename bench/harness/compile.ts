@@ -8,7 +8,7 @@ import ts from 'typescript'
  */
 export function compileBenchmark(source: string, target: string): string {
   for (const name of readdirSync(source, { recursive: true, encoding: 'utf8' })) {
-    if (!name.endsWith('.ts')) continue
+    if (!name.endsWith('.ts') || name.startsWith('node_modules')) continue
     const { outputText } = ts.transpileModule(readFileSync(join(source, name), 'utf8'), {
       fileName: name,
       compilerOptions: {

@@ -2,7 +2,7 @@
 export type Callback<T = unknown> = (error: Error | null, value: T) => void
 
 /** The part of a readable stream that the rows use. */
-export interface Source {
+export interface Source extends AsyncIterable<unknown> {
   on(event: 'data' | 'end', listener: () => void): unknown
   on(event: 'error', listener: (error: Error) => void): unknown
 }
@@ -24,6 +24,14 @@ export interface Wire {
   destroy(): void
 }
 
+/** Options of both ends of a connection; a subject takes no notice of those that it does not know. */
+export interface WireOptions {
+  /** Goes on when the feed is copied. */
+  readonly live?: boolean
+  /** False: the wire of the published packages also between two feeds of this one. */
+  readonly authenticated?: boolean
+}
+
 /** Options of a feed; the rows use those that all subjects know. */
 export type FeedOptions = Record<string, unknown>
 
@@ -33,11 +41,21 @@ export interface Proof {
   signature: Uint8Array | null
 }
 
+/** Methods that not every subject has; a row says which of them it needs, a subject which of them it lacks. */
+export interface Extras {
+  digest(index: number): number
+  proof(index: number, options: { digest: number }, callback: Callback<Proof>): void
+  put(index: number, data: Uint8Array, proof: Proof, callback: Callback): void
+  audit(callback: Callback<{ valid: number; invalid: number }>): void
+  signature(index: number, callback: Callback<{ index: number; signature: Uint8Array }>): void
+  verify(index: number, signature: Uint8Array, callback: Callback<boolean>): void
+}
+
 /**
  * The part of a feed's callback interface that the rows use. A subject with another interface
  * is wrapped into this one by its loader, so that all of them are driven alike.
  */
-export interface Feed {
+export interface Feed extends Partial<Extras> {
   readonly key: Uint8Array
   readonly length: number
   readonly byteLength: number
@@ -47,14 +65,8 @@ export interface Feed {
   getBatch(start: number, end: number, options: { wait?: boolean }, callback: Callback<Uint8Array[]>): void
   createReadStream(options: { start: number; end: number }): Source
   createWriteStream(): Sink
-  digest(index: number): number
-  proof(index: number, options: { digest: number }, callback: Callback<Proof>): void
-  put(index: number, data: Uint8Array, proof: Proof, callback: Callback): void
-  audit(callback: Callback<{ valid: number; invalid: number }>): void
   downloaded(start: number, end: number): number
-  signature(index: number, callback: Callback<{ index: number; signature: Uint8Array }>): void
-  verify(index: number, signature: Uint8Array, callback: Callback<boolean>): void
-  replicate(isInitiator: boolean, options: { live?: boolean }): Wire
+  replicate(isInitiator: boolean, options: WireOptions): Wire
   close(callback: Callback): void
 }
 

@@ -1,8 +1,5 @@
 import { createServer, connect as openSocket, type Server, type Socket } from 'node:net'
-import type { Feed, Wire } from './feed.ts'
-
-/** Options of both ends. */
-export type LinkOptions = { live?: boolean }
+import type { Feed, Wire, WireOptions } from './feed.ts'
 
 /** A connection between two feeds. */
 export interface Link {
@@ -13,7 +10,7 @@ export interface Link {
 }
 
 /** Makes a connection for the feed that downloads. */
-export type Connect = (target: Feed, options: LinkOptions) => Link
+export type Connect = (target: Feed, options: WireOptions) => Link
 
 /** Connects to `source` in this process, without a socket. */
 export function throughMemory(source: () => Feed): Connect {
@@ -37,7 +34,7 @@ export function throughPort(port: number): Connect {
 }
 
 /** Connects to `source` in this process over loopback TCP. */
-export async function throughTcp(source: () => Feed, options: LinkOptions): Promise<Connect> {
+export async function throughTcp(source: () => Feed, options: WireOptions): Promise<Connect> {
   const server: Server = createServer((socket) => joinSocket(source().replicate(false, options), socket))
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve)

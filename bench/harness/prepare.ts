@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readdirSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { BlockRun } from './blocks.ts'
 import { type CreateFeed, call } from './feed.ts'
@@ -22,8 +22,10 @@ export async function prepareFeed(create: CreateFeed, job: PrepareJob): Promise<
   }
   await call((callback) => feed.close(callback))
   // Else the system would be writing these files back while others are measured.
-  for (const name of readdirSync(job.dir)) {
-    const descriptor = openSync(join(job.dir, name), 'r+')
+  for (const name of readdirSync(job.dir, { recursive: true, encoding: 'utf8' })) {
+    const path = join(job.dir, name)
+    if (!statSync(path).isFile()) continue
+    const descriptor = openSync(path, 'r+')
     fsyncSync(descriptor)
     closeSync(descriptor)
   }

@@ -1,5 +1,5 @@
 import { shuffle } from './blocks.ts'
-import { call, type Feed } from './feed.ts'
+import { call, type Feed, type FeedOptions } from './feed.ts'
 import type { Context, Work } from './row.ts'
 
 /** Reads units (blocks, ranges) of a feed; returns how many operations that were. */
@@ -10,6 +10,8 @@ export interface Reading {
   readonly units: number
   readonly perStep: number
   readonly read: Read
+  /** How the feed is opened. */
+  readonly options?: FeedOptions
 }
 
 function everyUnit(units: number): number[] {
@@ -17,8 +19,8 @@ function everyUnit(units: number): number[] {
 }
 
 /** Reads units at random that were all read before, in the same opening: caches are warm. */
-export async function readAgain(context: Context, { units, perStep, read }: Reading): Promise<Work> {
-  const feed = await context.open(context.fixtureDir)
+export async function readAgain(context: Context, { units, perStep, read, options }: Reading): Promise<Work> {
+  const feed = await context.open(context.fixtureDir, null, options)
   await read(feed, everyUnit(units))
   let drawn: readonly number[] = []
   return {
@@ -34,17 +36,17 @@ export async function readAgain(context: Context, { units, perStep, read }: Read
  * verifying, is not measured away by reading again. When what is left is shorter than a step, the feed is opened
  * afresh; the first twentieth of its units, at least one, is then read untimed.
  */
-export async function readFirst(context: Context, { units, perStep, read }: Reading): Promise<Work> {
+export async function readFirst(context: Context, { units, perStep, read, options }: Reading): Promise<Work> {
   const warm = Math.ceil(units / 20)
   if (warm + perStep > units) throw new RangeError('The feed is too short for one step')
   const order = everyUnit(units)
-  let feed = await context.open(context.fixtureDir)
+  let feed = await context.open(context.fixtureDir, null, options)
   let next = units
   return {
     async prepare() {
       if (next + perStep <= units) return
       await call((callback) => feed.close(callback))
-      feed = await context.open(context.fixtureDir)
+      feed = await context.open(context.fixtureDir, null, options)
       shuffle(order, context.random)
       await read(feed, order.slice(0, warm))
       next = warm

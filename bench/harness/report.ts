@@ -2,6 +2,9 @@ import type { Figures, Results, RowResult } from './results.ts'
 import type { Spread } from './statistics.ts'
 import { baseline, ours, subjectNamed } from './subjects.ts'
 
+/** In place of a figure of a subject that cannot do the work of a row. */
+const absent = '–'
+
 /** The results as Markdown: the machine, a table of rates and ratios, and the figures behind it. */
 export function toMarkdown(results: Results): string {
   const all = Object.keys(results.versions)
@@ -28,7 +31,9 @@ export function toMarkdown(results: Results): string {
   ].join('\n')
 
   function rateCells(row: RowResult): string[] {
-    const compared = comparisons(names).map(([over, under]) => ratio(figuresOf(row, over)?.rateOver[under]))
+    const compared = comparisons(names).map(
+      ([over, under]) => ratio(figuresOf(row, over)?.rateOver[under]) || absent
+    )
     return [row.title, ...names.map((name) => rate(row, name)), ...compared]
   }
 
@@ -110,8 +115,9 @@ function baseMemory({ rows }: Results): string {
 }
 
 function rate(row: RowResult, name: string): string {
-  const figures = figuresOf(row, name)
-  return figures ? `${number(figures.rate.median)} ${row.unit}` : 'failed'
+  const measured = row.subjects.find(({ subject }) => subject === name)
+  if (!measured) return absent
+  return measured.figures ? `${number(measured.figures.rate.median)} ${row.unit}` : 'failed'
 }
 
 function figuresOf(row: RowResult, name: string): Figures | undefined {

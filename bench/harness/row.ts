@@ -1,4 +1,5 @@
-import type { Feed, FeedOptions } from './feed.ts'
+import type { Extras, Feed, FeedOptions } from './feed.ts'
+import type { Profile } from './profiles.ts'
 import type { RemoteSource } from './remote-source.ts'
 
 /** A feed that is prepared once per subject, by a process of its own, and then only read. */
@@ -13,7 +14,7 @@ export interface Fixture {
   readonly smokeBlocks: number
 }
 
-/** What a writing row says its files hold; the published package opens them and checks it. */
+/** What a writing row says its files hold; the published package, or what the subject names, opens them and checks it. */
 export interface Claim {
   /** Folder of the feed. */
   readonly dir: string
@@ -33,7 +34,7 @@ export interface Context {
   /** Makes a feed of the measured subject, which starts to open (not waited for). */
   create(dir: string): Feed
   /** As `open`, for the end that blocks come from: in a mixed pair that is another subject. */
-  openSource(dir: string): Promise<Feed>
+  openSource(dir: string, options?: FeedOptions): Promise<Feed>
   /** Starts a process that opens the prepared feed, as a source, and serves it over TCP. */
   serve(): Promise<RemoteSource>
   /** Has another process append so many blocks to a feed, which is ended by SIGKILL when all are acknowledged. */
@@ -77,10 +78,12 @@ export interface Row {
   readonly bytes?: number
   /** For rows about latency: which quantile of `latencies` is reported (0.5: the median). */
   readonly quantile?: number
-  /** Whether two feeds take part, so that mixed pairs are measured as well. */
+  /** Whether mixed pairs are measured as well, since blocks go from one feed to another. */
   readonly replicates?: boolean
+  /** Subjects that lack one of these methods are left out. */
+  readonly needs?: readonly (keyof Extras)[]
   readonly fixture?: Fixture
-  /** Left out of runs of all rows but those for figures to be quoted. */
-  readonly onlyFull?: boolean
+  /** Profiles in which it is one of "all rows"; without it, in each. */
+  readonly profiles?: readonly Profile['name'][]
   start(context: Context): Promise<Work>
 }

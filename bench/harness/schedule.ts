@@ -38,7 +38,7 @@ export class Schedule {
   /** Measures one row for all subjects. A subject that fails is dropped from the row, with its error. */
   async run(row: Row): Promise<RowResult> {
     const { profile } = this.#plan
-    const subjects = this.#plan.subjects.filter(({ source }) => row.replicates || source === undefined)
+    const subjects = this.#plan.subjects.filter((subject) => takesPart(subject, row))
     const measured = new Map<string, Measurement[]>(subjects.map(({ name }) => [name, []]))
     const errors = new Map<string, string>()
     for (let round = 0; round < profile.rounds; round++) {
@@ -117,6 +117,11 @@ export class Schedule {
     if (!fixture) return 0
     return this.#plan.profile.name === 'smoke' ? fixture.smokeBlocks : fixture.blocks
   }
+}
+
+/** Whether the subject can do the work of the row; mixed pairs only replicate. */
+function takesPart({ source, lacks = [] }: Subject, { replicates, needs = [] }: Row): boolean {
+  return (source === undefined || replicates === true) && !needs.some((method) => lacks.includes(method))
 }
 
 /** Name of the subject whose feeds this one reads and, in a pair, downloads from. */

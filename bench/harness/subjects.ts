@@ -2,7 +2,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import type { CreateFeed, FeedOptions } from './feed.ts'
+import type { CreateFeed, Extras, FeedOptions } from './feed.ts'
+import { type Hypercore, wrapped } from './hypercore.ts'
 
 /** One implementation in the comparison. `root` is always the folder of the project. */
 export interface Subject {
@@ -16,6 +17,8 @@ export interface Subject {
   readonly onRequest?: boolean
   /** Name of the subject that reads back what this one wrote; without it, `published`. */
   readonly checkedBy?: string
+  /** Methods of a feed that the subject has not got. */
+  readonly lacks?: readonly (keyof Extras)[]
   /** Version, or null if the subject is not installed (or not built). */
   version(root: string): string | null
   load(root: string): Promise<CreateFeed>
@@ -69,6 +72,18 @@ function oursWith(name: string, option: FeedOptions): Subject {
   }
 }
 
+/** A hypercore with promises, of the install of its own that bench/package.json is for. */
+function relative(name: string): Subject {
+  return {
+    name,
+    // Its files and its wire are its own.
+    checkedBy: name,
+    lacks: ['digest', 'proof', 'put', 'audit', 'signature', 'verify'],
+    version: (root) => versionOf(join(root, 'bench/node_modules', name, 'package.json')),
+    load: async (root) => wrapped(createRequire(join(root, 'bench/package.json'))(name) as Hypercore)
+  }
+}
+
 /** Blocks go from `source` to `target`; there is such a pair only if both are installed. */
 function pair(source: Subject, target: Subject): Subject {
   return {
@@ -86,6 +101,8 @@ export const subjects: readonly Subject[] = [
   pair(ourPackage, publishedPackage),
   pair(publishedPackage, ourPackage),
   installed('hypercore9', 'hypercore-published'),
+  relative('hypercore10'),
+  relative('hypercore11'),
   // The published package against itself: how far a ratio is off by noise alone.
   installed('published-again', 'ddatabase-published', { onRequest: true }),
   // What verifying at each use costs, and what it would cost to leave it; what an acknowledgement by the disk costs.

@@ -9,6 +9,7 @@ const audit: Row = {
   operation: 'block',
   bytes: copiedBlocks.blockSize,
   fixture: copiedBlocks,
+  needs: ['audit'],
   async start(context) {
     let feed: Feed | null = null
     return {
@@ -19,7 +20,7 @@ const audit: Row = {
       },
       async step() {
         const { valid, invalid } = await call<{ valid: number; invalid: number }>((callback) =>
-          feed!.audit(callback)
+          feed!.audit!(callback)
         )
         if (valid !== context.fixtureBlocks || invalid !== 0) {
           throw new Error(`The audit found ${valid} valid and ${invalid} invalid blocks`)

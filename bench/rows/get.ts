@@ -57,6 +57,8 @@ function first(name: string, size: string, fixture: Fixture): Row {
   }
 }
 
+const unverified = { verify: 'off' }
+
 const batch = { operation: 'block', bytes: largeBlocks.blockSize, fixture: largeBlocks } as const
 
 export const getRows: readonly Row[] = [
@@ -75,5 +77,12 @@ export const getRows: readonly Row[] = [
     name: 'get-batch-first-64k',
     title: `getBatch ${batchLength} × 64 KB, each block once`,
     start: (context) => readFirst(context, batches(context))
+  },
+  {
+    // What the row above would be without looking at what is read, as the relatives do it.
+    ...batch,
+    name: 'get-batch-first-64k-off',
+    title: `getBatch ${batchLength} × 64 KB, each block once, verify: 'off'`,
+    start: (context) => readFirst(context, { ...batches(context), options: unverified })
   }
 ]

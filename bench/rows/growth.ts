@@ -1,8 +1,9 @@
 import { cpSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { BlockRun } from '../harness/blocks.ts'
 import { call, type Feed } from '../harness/feed.ts'
 import { type Link, throughTcp } from '../harness/link.ts'
+import type { Profile } from '../harness/profiles.ts'
 import { pump } from '../harness/pump.ts'
 import type { Context, Fixture, Row, Work } from '../harness/row.ts'
 
@@ -17,10 +18,13 @@ function fixture(name: string, blocks: number): Fixture {
   return { name: `growth-${name}`, blockSize, blocks, smokeBlocks: Math.min(blocks, 20_000) / 4 }
 }
 
+/** A file in which hypercore 11 notes where its feed is; it refuses a copy, but makes one that is not there. */
+const placeFile = 'CORESTORE'
+
 /** A copy of the prepared feed that may be changed. */
 function copyOf(context: Context): string {
   const dir = join(context.dir, 'copy')
-  cpSync(context.fixtureDir, dir, { recursive: true })
+  cpSync(context.fixtureDir, dir, { recursive: true, filter: (path) => basename(path) !== placeFile })
   return dir
 }
 
@@ -129,9 +133,9 @@ async function openAndRead(context: Context, dir: string): Promise<Feed> {
   return feed
 }
 
-function rowsOf(name: string, blocks: number, onlyFull: boolean): Row[] {
+function rowsOf(name: string, blocks: number, profiles: readonly Profile['name'][]): Row[] {
   const of = `of ${blocks.toLocaleString('en')} blocks`
-  const common = { fixture: fixture(name, blocks), onlyFull }
+  const common = { fixture: fixture(name, blocks), profiles }
   return [
     {
       ...common,
@@ -161,8 +165,9 @@ function rowsOf(name: string, blocks: number, onlyFull: boolean): Row[] {
 }
 
 export const growthRows: readonly Row[] = [
-  ...rowsOf('10k', 10_000, false),
-  ...rowsOf('100k', 100_000, true),
-  ...rowsOf('1m', 1_000_000, false),
-  ...rowsOf('10m', 10_000_000, true)
+  // In a smoke run the others would be the same again.
+  ...rowsOf('10k', 10_000, ['smoke', 'full']),
+  ...rowsOf('100k', 100_000, ['full']),
+  ...rowsOf('1m', 1_000_000, ['full']),
+  ...rowsOf('10m', 10_000_000, ['full'])
 ]

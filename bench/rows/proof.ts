@@ -8,6 +8,7 @@ const random: Row = {
   title: 'proof, random, 200,000 blocks',
   operation: 'proof',
   fixture: smallBlocks,
+  needs: ['proof'],
   async start(context) {
     const feed = await context.open(context.fixtureDir)
     const count = context.size(500, 50)
@@ -17,7 +18,7 @@ const random: Row = {
         for (let at = 0; at < count; at++) indexes[at] = Math.floor(context.random() * context.fixtureBlocks)
       },
       step: () =>
-        pump(count, 1, (position, callback) => feed.proof(indexes[position]!, { digest: 0 }, callback))
+        pump(count, 1, (position, callback) => feed.proof!(indexes[position]!, { digest: 0 }, callback))
     }
   }
 }

@@ -57,6 +57,7 @@ const copy: Row = {
   title: 'copy block by block (get, proof, put), 512 B',
   operation: 'block',
   fixture: smallBlocks,
+  needs: ['digest', 'proof', 'put'],
   async start(context) {
     const source = await context.open(context.fixtureDir)
     const replica = new Replica(context, source, inOrder(context))
@@ -72,9 +73,9 @@ const copy: Row = {
           const { feed } = replica
           source.get(index, {}, (error, block) => {
             if (error) return callback(error, null)
-            source.proof(index, { digest: feed.digest(index) }, (error, proof) => {
+            source.proof!(index, { digest: feed.digest!(index) }, (error, proof) => {
               if (error) return callback(error, null)
-              feed.put(index, block, proof, callback)
+              feed.put!(index, block, proof, callback)
             })
           })
         })
@@ -91,6 +92,7 @@ const put: Row = {
   title: 'put with a whole proof, random, 512 B',
   operation: 'block',
   fixture: smallBlocks,
+  needs: ['proof', 'put'],
   async start(context) {
     const source = await context.open(context.fixtureDir)
     const order = inOrder(context)
@@ -107,12 +109,12 @@ const put: Row = {
         proofs = []
         for (const index of indexes) {
           blocks.push(await call<Uint8Array>((callback) => source.get(index, {}, callback)))
-          proofs.push(await call<Proof>((callback) => source.proof(index, { digest: 0 }, callback)))
+          proofs.push(await call<Proof>((callback) => source.proof!(index, { digest: 0 }, callback)))
         }
       },
       async step() {
         await pump(count, 1, (position, callback) => {
-          replica.feed.put(indexes[position]!, blocks[position]!, proofs[position]!, callback)
+          replica.feed.put!(indexes[position]!, blocks[position]!, proofs[position]!, callback)
         })
         return replica.acknowledge(count)
       },

@@ -19,6 +19,13 @@ function readAll(feed: Feed, start: number, end: number): Promise<void> {
   })
 }
 
+/** The same with `for await`. */
+async function iterateAll(feed: Feed, start: number, end: number): Promise<void> {
+  let count = 0
+  for await (const _ of feed.createReadStream({ start, end })) count++
+  if (count !== end - start) throw new Error(`The loop ended after ${count} of ${end - start} blocks`)
+}
+
 /** Writes the blocks through a stream, waiting for `drain` when told to. */
 function writeAll(feed: Feed, blocks: readonly Uint8Array[]): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -37,21 +44,23 @@ function writeAll(feed: Feed, blocks: readonly Uint8Array[]): Promise<void> {
   })
 }
 
-const read: Row = {
-  name: 'read-stream-512',
-  title: 'createReadStream, 512 B',
-  operation: 'block',
-  fixture: smallBlocks,
-  start(context) {
-    const length = context.size(2_000, 400)
-    return readFirst(context, {
-      units: Math.floor(context.fixtureBlocks / length),
-      perStep: 1,
-      async read(feed, ranges) {
-        for (const range of ranges) await readAll(feed, range * length, (range + 1) * length)
-        return ranges.length * length
-      }
-    })
+function read(name: string, title: string, readRange: typeof readAll): Row {
+  return {
+    name,
+    title,
+    operation: 'block',
+    fixture: smallBlocks,
+    start(context) {
+      const length = context.size(2_000, 400)
+      return readFirst(context, {
+        units: Math.floor(context.fixtureBlocks / length),
+        perStep: 1,
+        async read(feed, ranges) {
+          for (const range of ranges) await readRange(feed, range * length, (range + 1) * length)
+          return ranges.length * length
+        }
+      })
+    }
   }
 }
 
@@ -76,4 +85,8 @@ const write: Row = {
   }
 }
 
-export const streamRows: readonly Row[] = [read, write]
+export const streamRows: readonly Row[] = [
+  read('read-stream-512', 'createReadStream, 512 B', readAll),
+  read('read-for-await-512', 'createReadStream, for await, 512 B', iterateAll),
+  write
+]

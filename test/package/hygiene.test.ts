@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import test from 'tape'
+import test, { type Test } from 'tape'
 
 interface Manifest {
   name: string
@@ -11,6 +11,13 @@ interface Manifest {
   engines: { node: string }
 }
 
+/** The relatives of the benchmark, an install of its own. */
+interface BenchManifest {
+  name: string
+  private: boolean
+  dependencies: Record<string, string>
+}
+
 interface Lock {
   packages: Record<
     string,
@@ -20,6 +27,8 @@ interface Lock {
 
 const manifest = readJSON<Manifest>('package.json')
 const lock = readJSON<Lock>('package-lock.json')
+const benchManifest = readJSON<BenchManifest>('bench/package.json')
+const benchLock = readJSON<Lock>('bench/package-lock.json')
 
 function readJSON<T>(path: string): T {
   return JSON.parse(readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')) as T
@@ -28,7 +37,14 @@ function readJSON<T>(path: string): T {
 test('hygiene: every dependency is one exact version, the one in the lock file', async (t) => {
   const all = { ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.devDependencies }
   t.ok(Object.keys(all).length > 20, 'there are dependencies')
-  for (const [name, wanted] of Object.entries(all)) {
+  allLocked(t, all, lock)
+  t.ok(benchManifest.private, 'nobody installs the benchmark')
+  t.ok(Object.keys(benchManifest.dependencies).length > 0, 'it has dependencies')
+  allLocked(t, benchManifest.dependencies, benchLock)
+})
+
+function allLocked(t: Test, dependencies: Record<string, string>, lock: Lock): void {
+  for (const [name, wanted] of Object.entries(dependencies)) {
     const [, alias, version] = /^(?:npm:(.+)@)?(\d+\.\d+\.\d+)$/.exec(wanted) ?? []
     if (version === undefined) {
       t.fail(`${name} has no exact version: ${wanted}`)
@@ -40,7 +56,7 @@ test('hygiene: every dependency is one exact version, the one in the lock file',
     // The registry gave this digest, so the version exists.
     t.match(locked?.integrity ?? '', /^sha512-/, `${name}@${version} has a digest`)
   }
-})
+}
 
 test('hygiene: nothing of ours runs at installation', async (t) => {
   for (const name of ['preinstall', 'install', 'postinstall', 'preprepare', 'prepare', 'postprepare']) {
@@ -57,6 +73,11 @@ test('hygiene: the lock file belongs to the manifest and names no host', async (
     // Links are to the packages around this one, in the same repository.
     if (link === true) t.match(resolved ?? '', /^(packages\/[a-z]+)?$/, `${path} is in the repository`)
     else if (resolved !== undefined) t.fail(`${path} is resolved to ${resolved}`)
+  }
+  const { '': bench, ...relatives } = benchLock.packages
+  t.equal(bench?.name, benchManifest.name, 'name of the benchmark')
+  for (const [path, { resolved }] of Object.entries(relatives)) {
+    if (resolved !== undefined) t.fail(`${path} is resolved to ${resolved}`)
   }
 })
 
