@@ -46,7 +46,7 @@ async function follow(context: Context): Promise<Work> {
     claim: () => ({ dir, blockSize, length, present: length, samples: [0, length >> 1, length - 1] })
   }
   // A step is long in time, but short for the compiler: without this the latency would be that of cold code.
-  const cold = context.size(1_000, 0)
+  const cold = context.size(3_000, 0)
   while (length < cold) {
     await work.prepare?.()
     await work.step()

@@ -146,6 +146,11 @@ exact<Feed<string>>()(texts.on('ready', () => {}).on('close', () => {}))
 
 // the rest
 exact<ProtocolStream>()(texts.replicate(true, { live: true }))
+const limited = texts.replicate(true, { maxUploadRate: 1_000_000, maxDownloadRate: null })
+exact<number>()(limited.maxUploadRate + limited.maxDownloadRate)
+limited.maxDownloadRate = 5
+exact<number>()(texts.maxUploadRate + texts.maxDownloadRate)
+texts.maxUploadRate = 5
 exact<Uint8Array | null>()(texts.key)
 export const someKey: Key | null = texts.key
 
@@ -161,6 +166,8 @@ texts.createWriteStream().write(5)
 texts.get('0')
 // @ts-expect-error there is no such option
 texts.get(0, { timeuot: 5 })
+// @ts-expect-error a rate is a number
+texts.replicate(true, { maxUploadRate: '5' })
 // @ts-expect-error a controller is no signal
 texts.get(0, { signal: new AbortController() })
 // @ts-expect-error a number is no encoding
