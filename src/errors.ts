@@ -181,3 +181,8 @@ export function reasonOf(thrown: unknown): string {
     return 'something was thrown that cannot be shown'
   }
 }
+
+/** The code of what was thrown, if it has one. */
+export function codeOf(thrown: unknown): unknown {
+  return (thrown as { code?: unknown } | null)?.code
+}

@@ -116,12 +116,16 @@ declare module 'random-access-storage' {
     _needsOpen: boolean
     /** Requests that wait, headed by the opening, suspending, closing or unlinking that runs, if one does. */
     readonly _queued: readonly unknown[]
+    /** How many requests are running. */
+    readonly _pending: number
     read(offset: number, size: number, callback: (error: Error | null, data: Uint8Array) => void): void
     write(offset: number, data: Uint8Array, callback?: (error: Error | null) => void): void
     del(offset: number, size: number, callback?: (error: Error | null) => void): void
     truncate(offset: number, callback?: (error: Error | null) => void): void
     stat(callback: (error: Error | null, stat: { size: number }) => void): void
     open(callback?: (error: Error | null) => void): void
+    /** Closes until the next request, once nothing is running. */
+    suspend(callback?: (error: Error | null) => void): void
     close(callback?: (error: Error | null) => void): void
     unlink(callback?: (error: Error | null) => void): void
     _open(request: Request): void
@@ -130,6 +134,8 @@ declare module 'random-access-storage' {
     _del(request: Request): void
     _truncate(request: Request): void
     _stat(request: Request): void
+    /** An error would leave it closed and not suspended: requests would then find it open. */
+    _suspend(request: Request): void
     _close(request: Request): void
     _unlink(request: Request): void
   }

@@ -3,6 +3,7 @@
  *
  *     node --expose-gc --import tsx bench/scale/many.ts open|multiplex|peers|mixed|swarm|fair [count]
  */
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import RandomAccessMemory from 'random-access-memory'
 import ddatabase, { ProtocolStream } from '../../src/index.ts'
@@ -61,6 +62,10 @@ async function openFeeds(count: number): Promise<void> {
     const read = new Meter()
     for (const feed of feeds) await feed.get(0)
     say(read.line('a block of each read', feeds.length))
+    const append = new Meter()
+    for (const feed of feeds) await feed.append('another one')
+    say(append.line('a block appended to each', feeds.length))
+    if (existsSync('/proc/self/fd')) say(`${readdirSync('/proc/self/fd').length} descriptors`)
     const close = new Meter()
     for (const feed of feeds) await feed.close()
     say(close.line('closed', feeds.length))

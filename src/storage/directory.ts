@@ -2,18 +2,12 @@
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
-import RandomAccessFile from 'random-access-file'
 import type { Request } from 'random-access-storage'
-import { argumentRangeError, argumentValueError, DDatabaseError } from '../errors.ts'
+import { argumentRangeError, argumentValueError, codeOf, DDatabaseError } from '../errors.ts'
+import { type Descriptors, descriptors } from './descriptors.ts'
+import { NewEntries, NOT_OFFERED } from './new-entries.ts'
+import { PooledFile, type Shared } from './pooled-file.ts'
 import type { StorageCallback, StorageFactory } from './random-access.ts'
-
-const { O_RDONLY, O_RDWR, O_CREAT } = fs.constants
-
-/** The operating system's ways to say "you may not write here". */
-const WRITING_REFUSED: ReadonlySet<unknown> = new Set(['EACCES', 'EPERM', 'EROFS'])
-
-/** The file system, or the system, does not offer the operation. */
-const NOT_OFFERED: ReadonlySet<unknown> = new Set(['ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL'])
 
 /** Size of the read request that stands for a synchronisation, see {@link DirectoryFile.sync}. */
 const SYNC = -1
@@ -38,30 +32,43 @@ function optional<T>(name: string): T | null {
  * first write to it. Names cannot leave the directory. Files that may not be written are opened for reading only;
  * a write is then rejected with the error of the operating system. The file `bitfield` is locked while it is open:
  * a second opening fails with `ELOCKED`.
- * @param options - `sync: false` switches `readSync` and `writeSync` off
+ * @param options - `sync: false` switches `readSync` and `writeSync` off; `pool`: the open files of which these are some,
+ * those of the process
  * @throws TypeError `ERR_INVALID_ARG_VALUE` (also the factory, for its name) for a path that no file can have
  */
-export function directoryStorage(directory: string, options: { sync?: boolean } = {}): StorageFactory {
+export function directoryStorage(
+  directory: string,
+  options: { sync?: boolean; pool?: Descriptors } = {}
+): StorageFactory {
   requirePath(directory)
   // Resolved now: a process that changes its working directory must not end up with files in two places.
   const root = path.resolve(directory)
-  const shared: Shared = { directory: root, newEntries: new NewEntries(), sync: options.sync !== false }
+  const pool = options.pool ?? descriptors
+  const newEntries = new NewEntries(pool)
+  const shared: Shared = { directory: root, newEntries, pool, sync: options.sync !== false }
   const create = (name: string, { folders = true }: { folders?: boolean } = {}): DirectoryFile => {
     requirePath(name)
-    return new DirectoryFile(name, shared, folders)
+    return new DirectoryFile(name, shared, {
+      folders,
+      locked: isNamed(name, 'bitfield'),
+      permissions: isNamed(name, 'secret_key') ? 0o600 : 0o666
+    })
   }
   if (!shared.sync) return Object.assign(create, { extraFiles: true })
-  return Object.assign(create, { extraFiles: true, readWhole: (name: string) => readWhole(root, name) })
+  return Object.assign(create, {
+    extraFiles: true,
+    readWhole: (name: string) => readWhole(path.join(root, name), pool)
+  })
 }
 
-function readWhole(root: string, name: string): Uint8Array | null {
-  const file = path.join(root, name)
+function readWhole(file: string, pool: Descriptors): Uint8Array | null {
   // Most are not there, and an error takes ten times as long.
   if (!fs.existsSync(file)) return null
   try {
     return fs.readFileSync(file)
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return null
+    if (pool.relieves(error)) return readWhole(file, pool)
     throw error
   }
 }
@@ -72,79 +79,20 @@ function requirePath(name: string): void {
   if (name.includes('\0')) throw argumentValueError('A storage path cannot contain a zero byte')
 }
 
-/** What the files of one directory have in common. */
-interface Shared {
-  readonly directory: string
-  readonly newEntries: NewEntries
-  readonly sync: boolean
-}
-
-/** Folders with entries that a power failure could still take back. */
-class NewEntries {
-  readonly #changes = new Map<string, number>()
-
-  /** `folder` got a new entry. */
-  add(folder: string): void {
-    this.#changes.set(folder, (this.#changes.get(folder) ?? 0) + 1)
-  }
-
-  /** All entries added before this call are on the disk when the promise resolves. */
-  async flush(): Promise<void> {
-    for (const [folder, changes] of [...this.#changes]) {
-      await syncFolder(folder)
-      // An entry added meanwhile may have come too late: then the folder stays listed.
-      if (this.#changes.get(folder) === changes) this.#changes.delete(folder)
-    }
-  }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  // Windows has no such operation, and needs none.
-  if (process.platform === 'win32') return
-  const handle = await fs.promises.open(folder, O_RDONLY).catch((error: unknown) => {
-    // Somebody removed it: there is nothing left to keep.
-    if (codeOf(error) === 'ENOENT') return null
-    throw error
-  })
-  if (handle === null) return
-  try {
-    await handle.sync()
-  } catch (error) {
-    if (!NOT_OFFERED.has(codeOf(error))) throw error
-  } finally {
-    await handle.close()
-  }
-}
-
 /**
  * A file below a directory. The queue of random-access-storage decides when each `_method` runs: opening and closing
  * wait for what is running, everything else runs as soon as the file is open, in no particular order.
- *
- * There is one descriptor, opened for reading and writing at once, from the first request until `close`. So the lock,
- * which belongs to the descriptor, has no gap and never competes with itself.
  */
-class DirectoryFile extends RandomAccessFile {
-  readonly #shared: Shared
-  readonly #locked: boolean
-  readonly #permissions: number
-  readonly #makesFolders: boolean
-  /** Why the file was opened for reading only, or null if it was not. */
-  #refusal: Error | null = null
-
-  constructor(name: string, shared: Shared, makesFolders: boolean) {
-    super(name, { directory: shared.directory })
-    this.#shared = shared
-    this.#makesFolders = makesFolders
-    this.#locked = isNamed(name, 'bitfield')
-    this.#permissions = isNamed(name, 'secret_key') ? 0o600 : 0o666
-  }
+class DirectoryFile extends PooledFile {
+  /** What is still being synchronised when the file itself is. */
+  #flushing: Promise<unknown> | null = null
 
   /**
    * Reads at once, or answers null while the file is not open or something is queued: what was asked for earlier
    * comes first. Requests that already run have no order among themselves, so overtaking them breaks none.
    */
   readSync(offset: number, size: number, target?: Uint8Array): Uint8Array | null {
-    if (!this.#immediate()) return null
+    if (!this.immediate()) return null
     requireOffset(offset)
     const data = target?.subarray(0, size) ?? Buffer.allocUnsafe(size)
     for (let done = 0; done < size; ) {
@@ -157,9 +105,10 @@ class DirectoryFile extends RandomAccessFile {
 
   /** Writes at once, or answers false in the cases of {@link readSync}. */
   writeSync(offset: number, data: Uint8Array): boolean {
-    if (!this.#immediate()) return false
-    if (this.#refusal !== null) throw this.#refusal
+    if (!this.immediate()) return false
+    if (this.refusal !== null) throw this.refusal
     requireOffset(offset)
+    this.unsynced = true
     for (let done = 0; done < data.byteLength; ) {
       done += fs.writeSync(this.fd, data, done, data.byteLength - done, offset + done)
     }
@@ -174,16 +123,7 @@ class DirectoryFile extends RandomAccessFile {
 
   /** Bytes of the file at once, or null in the cases of {@link readSync}. */
   sizeSync(): number | null {
-    return this.#immediate() ? fs.fstatSync(this.fd).size : null
-  }
-
-  /** Names of the open file: none after somebody has removed it, or its folder. Null if it is not open. */
-  get names(): number | null {
-    return this.opened && !this.closed ? fs.fstatSync(this.fd).nlink : null
-  }
-
-  #immediate(): boolean {
-    return this.#shared.sync && this.opened && !this.closed && !this.suspended && this._queued.length === 0
+    return this.immediate() ? fs.fstatSync(this.fd).size : null
   }
 
   /**
@@ -194,81 +134,35 @@ class DirectoryFile extends RandomAccessFile {
     // A request like any other, so that closing waits for it; a read, because only reads never create the file.
     this.read(0, SYNC, (error) => {
       const absent = !this.opened && codeOf(error) === 'ENOENT'
-      callback(absent ? null : error)
+      if (error || absent) callback(absent ? null : error)
+      else this.#flushNames(callback)
     })
   }
 
-  override _open(request: Request): void {
-    const create = this.writing
-    fs.open(this.filename, O_RDWR, (error, fd) => {
-      if (error === null) this.#opened(request, fd, null)
-      else if (error.code === 'ENOENT' && create) this.#create(request)
-      else if (WRITING_REFUSED.has(error.code)) this.#openReadOnly(request, error)
-      else this.#notOpened(request, error)
+  // Not in the same request: folders may have to wait for the descriptors of files, so no file must wait for folders.
+  #flushNames(callback: StorageCallback): void {
+    const done = this.shared.newEntries.flush()
+    const all = Promise.allSettled([this.#flushing, done])
+    this.#flushing = all
+    all.then(() => {
+      if (this.#flushing === all) this.#flushing = null
+    })
+    done.then(() => callback(null), callback)
+  }
+
+  override close(callback: (error: Error | null) => void = () => {}): void {
+    super.close((error) => {
+      if (this.#flushing === null) callback(error)
+      else this.#flushing.then(() => callback(error))
     })
   }
 
-  #openReadOnly(request: Request, refusal: Error): void {
-    fs.open(this.filename, O_RDONLY, (error, fd) => {
-      if (error === null) this.#opened(request, fd, refusal)
-      else this.#notOpened(request, error)
-    })
-  }
-
-  #create(request: Request, foldersMade = false): void {
-    fs.open(this.filename, O_RDWR | O_CREAT, this.#permissions, (error, fd) => {
-      if (error === null) {
-        this.#shared.newEntries.add(path.dirname(this.filename))
-        this.#opened(request, fd, null)
-      } else if (error.code === 'ENOENT' && this.#makesFolders && !foldersMade) this.#createFolders(request)
-      else this.#notCreated(request, error)
-    })
-  }
-
-  #createFolders(request: Request): void {
-    const innermost = path.dirname(this.filename)
-    fs.mkdir(innermost, { recursive: true }, (error, outermost) => {
-      if (error !== null) {
-        this.#notCreated(request, error)
-        return
-      }
-      if (outermost !== undefined) {
-        // Each new folder is a new entry of the one around it.
-        for (let folder = innermost; folder.length >= outermost.length; ) {
-          const around = path.dirname(folder)
-          if (around === folder) break
-          this.#shared.newEntries.add(around)
-          folder = around
-        }
-      }
-      this.#create(request, true)
-    })
-  }
-
-  #opened(request: Request, fd: number, refusal: Error | null): void {
-    const failure = this.#locked ? lockDescriptor(fd, refusal !== null) : null
-    if (failure !== null) {
-      fs.close(fd, () => this.#notOpened(request, failure))
-      return
-    }
-    this.fd = fd
-    this.#refusal = refusal
-    request.callback(null)
-  }
-
-  #notCreated(request: Request, error: Error): void {
-    // Forgets that something was to be written: the next read shall find nothing instead of being refused too.
-    this.writing = false
-    this.#notOpened(request, error)
-  }
-
-  #notOpened(request: Request, error: Error): void {
-    // Without this every later request would answer `Not opened` instead of trying again.
-    this._needsOpen = true
-    request.callback(error)
+  protected override lock(fd: number, readOnly: boolean): Error | null {
+    return lockDescriptor(fd, readOnly)
   }
 
   override _read(request: Request): void {
+    this.used = true
     if (request.size === SYNC) {
       this.#sync(request)
       return
@@ -277,13 +171,18 @@ class DirectoryFile extends RandomAccessFile {
   }
 
   #sync(request: Request): void {
-    if (this.#refusal !== null) {
-      request.callback(null)
+    // It may have been written before it could not be written any more.
+    const nothing = this.refusal !== null && !this.unsynced
+    if (nothing || this.failure !== null) {
+      request.callback(this.failure)
       return
     }
+    this.unsynced = false
     fs.fdatasync(this.fd, (error) => {
-      if (error !== null) request.callback(error)
-      else this.#shared.newEntries.flush().then(() => request.callback(null), request.callback.bind(request))
+      if (error !== null) {
+        this.unsynced = true
+        request.callback(error)
+      } else request.callback(null)
     })
   }
 
@@ -338,19 +237,13 @@ class DirectoryFile extends RandomAccessFile {
   }
 
   #refused(request: Request): boolean {
-    if (this.#refusal === null) return false
-    request.callback(this.#refusal)
-    return true
-  }
-
-  override _close(request: Request): void {
-    const { fd } = this
-    this.fd = 0
-    fs.close(fd, (error) => {
-      // The descriptor is gone also if the system reports an error, and its number may already be another file's.
-      if (error) this.closed = true
-      request.callback(error ?? null)
-    })
+    if (this.refusal !== null) {
+      request.callback(this.refusal)
+      return true
+    }
+    this.used = true
+    this.unsynced = true
+    return false
   }
 }
 
@@ -427,8 +320,4 @@ function isNamed(name: string, file: string): boolean {
 function partialRead(filename: string, offset: number, size: number): Error {
   const error = new Error('EPARTIALREAD: Could not satisfy length')
   return Object.assign(error, { code: 'EPARTIALREAD', path: filename, offset, size })
-}
-
-function codeOf(error: unknown): unknown {
-  return (error as { code?: unknown } | null)?.code
 }

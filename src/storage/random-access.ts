@@ -1,4 +1,4 @@
-import { argumentTypeError, DDatabaseError } from '../errors.ts'
+import { argumentTypeError, codeOf, DDatabaseError } from '../errors.ts'
 
 /** Node's way to answer: a truthy first argument is the error. Storages differ in how they say that there is none. */
 export type StorageCallback<T = void> = (error?: Error | null, value?: T) => void
@@ -341,10 +341,6 @@ function call(method: (done: StorageCallback) => void): Promise<void> {
       else resolve()
     })
   })
-}
-
-function codeOf(error: unknown): unknown {
-  return (error as { code?: unknown } | null)?.code
 }
 
 function wrongSize(size: number, data: Uint8Array | null | undefined): DDatabaseError {

@@ -39,7 +39,7 @@ export function replace<T extends object, K extends keyof T>(
 }
 
 /**
- * Watches `fs.open` and `fs.close` until the test ends.
+ * Watches `fs.open` and `fs.close`, and the same two at once, until the test ends.
  * @param refuse - answers the error that an opening gets, or null to let it happen
  */
 export function watchDescriptors(
@@ -48,7 +48,7 @@ export function watchDescriptors(
 ): Descriptors {
   const live = new Map<number, string>()
   const opened: string[] = []
-  const { open, close } = fs
+  const { open, close, openSync, closeSync } = fs
   replace(t, fs, 'open', (file: string, flags: number, ...rest: unknown[]) => {
     const callback = rest.pop() as (error: Error | null, fd?: number) => void
     const error = refuse(file, flags)
@@ -67,6 +67,18 @@ export function watchDescriptors(
   replace(t, fs, 'close', (fd: number, callback: (error: Error | null) => void) => {
     live.delete(fd)
     close(fd, callback)
+  })
+  replace(t, fs, 'openSync', (file: string, flags: number, mode?: number) => {
+    const error = refuse(file, flags)
+    if (error !== null) throw error
+    const fd = openSync(file, flags, mode)
+    live.set(fd, file)
+    opened.push(file)
+    return fd
+  })
+  replace(t, fs, 'closeSync', (fd: number) => {
+    live.delete(fd)
+    closeSync(fd)
   })
   return {
     opened,
