@@ -137,7 +137,9 @@ export class Uploader {
   private async sendRun(run: readonly RequestMessage[], values: readonly Uint8Array[]): Promise<boolean> {
     const { peer, queue } = this
     const { content } = peer.source
-    for (const [i, value] of values.entries()) {
+    // There may be more values than requests: some were cancelled after the blocks had been read.
+    for (let i = 0; i < Math.min(run.length, values.length); i++) {
+      const value = values[i]!
       // It was cancelled meanwhile.
       if (queue[0] !== run[i]) continue
       const { index, nodes: digest } = queue.shift()!

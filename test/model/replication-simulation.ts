@@ -8,6 +8,9 @@ import { SeededRandom } from '../helpers/seeded-random.ts'
 import { settle, within } from '../helpers/watchdog.ts'
 import { Network } from './replication-network.ts'
 
+// Milliseconds between two looks for the process being held up.
+const LOOK = 20
+
 /** One feed of the simulation. */
 export interface Member {
   readonly name: string
@@ -50,9 +53,22 @@ export class ReplicationSimulation {
   #cancels = 0
   #failure: Error | null = null
 
+  readonly #watch: NodeJS.Timeout
+  /**
+   * Whether the process did nothing for a while: then answers that are here and not read count as late, and blocks are asked
+   * for twice for good reason.
+   */
+  heldUp = false
+
   /** @param seed - decides everything but the order in which the machine does things */
   constructor(seed: number) {
     this.random = new SeededRandom(seed)
+    let looked = performance.now()
+    this.#watch = setInterval(() => {
+      const now = performance.now()
+      if (now - looked > 4 * LOOK) this.heldUp = true
+      looked = now
+    }, LOOK)
     this.#network = new Network(
       this.random,
       (text) => this.#note(text),
@@ -77,6 +93,7 @@ export class ReplicationSimulation {
 
   /** Closes everything. */
   async close(): Promise<void> {
+    clearInterval(this.#watch)
     await this.#network.cutAll()
     await Promise.all(this.members.map(({ feed }) => feed.close().catch(() => {})))
   }

@@ -10,25 +10,37 @@ const RUNS = runsFromEnvironment(40)
 const FIRST_SEED = seedFromEnvironment(1)
 const STEPS = 120
 
-test('random replication between several feeds', async (t) => {
-  let blocks = 0
-  for (let run = 0; run < RUNS; run++) {
-    const seed = FIRST_SEED + run
-    const simulation = new ReplicationSimulation(seed)
-    try {
-      await simulation.run(STEPS)
-      blocks += simulation.blocks.length
-    } catch (error) {
+let blocks = 0
+
+/** How often a sequence is run that sends too much because the machine holds the process up. */
+const TRIES = 3
+
+/** Runs a sequence. @returns what went wrong, or null */
+async function runSeed(seed: number, tries = TRIES): Promise<string | null> {
+  const simulation = new ReplicationSimulation(seed)
+  try {
+    await simulation.run(STEPS)
+    blocks += simulation.blocks.length
+    return null
+  } catch (error) {
+    const excused = simulation.heldUp && /bytes were sent/.test((error as Error).message)
+    if (!excused || tries === 1) {
       const members = simulation.members.map(
         ({ name, feed }) => `${name}: ${feed.downloaded()} of ${feed.length}`
       )
-      t.fail(
-        `seed ${seed}: ${(error as Error).stack}\n${members.join(', ')}\nlast operations:\n  ${simulation.trace.slice(-30).join('\n  ')}`
-      )
-      return
-    } finally {
-      await simulation.close()
+      return `seed ${seed}: ${(error as Error).stack}\n${members.join(', ')}\nlast operations:\n  ${simulation.trace.slice(-30).join('\n  ')}`
     }
+  } finally {
+    await simulation.close()
+  }
+  return runSeed(seed, tries - 1)
+}
+
+test('random replication between several feeds', async (t) => {
+  for (let run = 0; run < RUNS; run++) {
+    const seed = FIRST_SEED + run
+    const failure = await runSeed(seed)
+    if (failure !== null) return t.fail(failure)
   }
   t.ok(blocks > 0, `${blocks} blocks in ${RUNS} sequences from seed ${FIRST_SEED}`)
 })
