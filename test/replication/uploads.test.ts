@@ -17,22 +17,22 @@ for (let kept = 0; kept <= COUNT; kept++) {
     for (const one of [stream, remote]) one.on('error', (error) => t.fail(error.message))
     const got = new Map<number, Uint8Array | null>()
     const channel = remote.open(feed.key!, { ondata: ({ index, value }) => void got.set(index, value) })
-    remote.on('data', (chunk: Uint8Array) => void stream.write(chunk))
+    remote.on('data', (chunk) => void stream.write(chunk as Uint8Array))
     await until(() => feed.peers[0]?.remoteOpened === true, 'the Open')
 
     for (let index = 0; index < COUNT; index++) channel.request({ index })
-    await until(() => feed.stats.peers[0]!.uploadedBlocks > 0, 'an upload')
+    await until(() => feed.stats!.peers[0]!.uploadedBlocks > 0, 'an upload')
     // It stops when so much is waiting that nobody reads.
     let sent = -1
     for (let now = 0; now > sent; ) {
       sent = now
       await new Promise((resolve) => setTimeout(resolve, 5))
-      now = feed.stats.peers[0]!.uploadedBlocks
+      now = feed.stats!.peers[0]!.uploadedBlocks
     }
     t.ok(sent < COUNT, `stopped after ${sent}`)
     for (let index = kept; index < COUNT; index++) channel.cancel({ index })
     await new Promise((resolve) => setTimeout(resolve, 5))
-    stream.on('data', (chunk: Uint8Array) => void remote.write(chunk))
+    stream.on('data', (chunk) => void remote.write(chunk as Uint8Array))
 
     await until(() => got.size >= Math.max(kept, sent), 'the blocks')
     await new Promise((resolve) => setTimeout(resolve, 5))
