@@ -56,19 +56,37 @@ export interface PageAccess {
   touch(page: number): void
 }
 
+/** A page in memory. */
 interface Slot {
-  bytes: Uint8Array
-  /** Other slots have the same `bytes`: not to be changed, only replaced. */
+  /** Its bytes, or null while it is packed. */
+  bytes: Uint8Array | null
+  packed: Packed | null
+  /** It stands for several equal pages: not to be changed, only replaced. */
   shared: boolean
   dirty: boolean
   /** Raised by every `write` and every adoption, so that a stage notices a copy that has become stale. */
   version: number
+  /** Read or written since somebody last looked for pages to pack. */
+  used: boolean
 }
+
+/** A page with few bits: each byte that is not zero, as 256 · its place + its value. */
+type Packed = readonly number[]
+
+// Pages that are packed only when there are more: 7 MB. Random blocks of a long feed touch some twenty pages each, of which most
+// hold a bit or two.
+const MOST_UNPACKED = 2048
+
+// So many are looked at for each that is added.
+const LOOKS = 8
+
+// With more bytes than this packing does not pay.
+const MOST_PACKED = 128
 
 type Chunk = (Slot | undefined)[]
 
-// Pages of a chunk, a power of two.
-const CHUNK_PAGES = 512
+// Pages of a chunk, a power of two. A chunk with one page only should not take much more memory than that page when it is packed.
+const CHUNK_PAGES = 32
 
 // Arrays kept for the copies of the next stages.
 const MAX_SPARE = 4
@@ -123,12 +141,15 @@ export class Pages implements PageAccess {
   dataBytes = 0
   treeBytes = 0
   #length = 0
-  // Slots in chunks of neighbouring pages, so that all bits of up to four million blocks are found without a
+  // Slots in chunks of neighbouring pages, so that all bits of up to a quarter of a million blocks are found without a
   // look into the map: that look costs three times as much as all the rest of reading a bit.
   #chunks = new Map<number, Chunk>()
   #recentChunk: Chunk = []
   #recentChunkNumber = -1
   #dirty = new Set<number>()
+  // Slots with bytes of their own that may be packed: a queue. Those that were used since their last turn go to its end.
+  #unpacked = new Set<Slot>()
+  readonly #mostUnpacked: number
   // The last stage, until it is adopted.
   #stage: PageStage | null = null
 
@@ -141,9 +162,11 @@ export class Pages implements PageAccess {
   /**
    * @param pageSize - bytes of a page, {@link PAGE_SIZE} or {@link LEGACY_PAGE_SIZE}
    * @param content - what to {@link load}
+   * @param mostUnpacked - how many pages with few bits are kept as they are; more are packed
    */
-  constructor(pageSize: number, content?: Uint8Array) {
+  constructor(pageSize: number, content?: Uint8Array, mostUnpacked = MOST_UNPACKED) {
     this.pageSize = pageSize
+    this.#mostUnpacked = mostUnpacked
     if (content !== undefined) this.load(content)
   }
 
@@ -157,15 +180,14 @@ export class Pages implements PageAccess {
       const part = content.subarray(offset, offset + pageSize)
       const page = this.#length++
       const last = this.#lastLoaded
-      if (last !== null && b4a.equals(last.bytes, part)) {
+      if (last !== null && last.bytes !== null && b4a.equals(last.bytes, part)) {
+        if (!last.shared) this.#unpacked.delete(last)
         last.shared = true
-        this.#lastLoaded = { bytes: last.bytes, shared: true, dirty: false, version: 0 }
-        this.#put(page, this.#lastLoaded)
+        this.#put(page, last)
       } else if (!isZero(part)) {
         const bytes = part.byteLength < pageSize ? b4a.alloc(pageSize) : b4a.allocUnsafeSlow(pageSize)
         bytes.set(part)
-        this.#lastLoaded = { bytes, shared: false, dirty: false, version: 0 }
-        this.#put(page, this.#lastLoaded)
+        this.#lastLoaded = this.#putNew(page, bytes, false)
       }
     }
     this.dataBytes = this.#length * DATA_BYTES
@@ -184,25 +206,26 @@ export class Pages implements PageAccess {
   }
 
   read(page: number): Uint8Array | null {
-    return this.#slot(page)?.bytes ?? null
+    const slot = this.#slot(page)
+    if (slot === undefined) return null
+    slot.used = true
+    return slot.bytes ?? this.#unpack(slot)
   }
 
   write(page: number): Uint8Array {
     let slot = this.#slot(page)
     if (slot === undefined) {
       this.touch(page)
-      slot = { bytes: b4a.alloc(this.pageSize), shared: false, dirty: false, version: 0 }
-      this.#put(page, slot)
-    } else if (slot.shared) {
-      slot.bytes = this.#copy(slot.bytes)
-      slot.shared = false
-    }
+      slot = this.#putNew(page, b4a.alloc(this.pageSize), false)
+    } else if (slot.shared) slot = this.#putNew(page, this.#copy(slot.bytes!), false)
+    const bytes = slot.bytes ?? this.#unpack(slot)
     if (!slot.dirty) {
       slot.dirty = true
       this.#dirty.add(page)
     }
     slot.version++
-    return slot.bytes
+    slot.used = true
+    return bytes
   }
 
   touch(page: number): void {
@@ -277,14 +300,15 @@ export class Pages implements PageAccess {
     }
     for (const [page, { bytes, late }] of staged) {
       const slot = this.#slot(page)
-      if (slot === undefined) {
-        this.#put(page, { bytes, shared: false, dirty: late, version: 0 })
-      } else {
-        if (!slot.shared && this.#spare.length < MAX_SPARE) this.#spare.push(slot.bytes)
+      if (slot === undefined || slot.shared) this.#putNew(page, bytes, late)
+      else {
+        if (slot.bytes !== null && this.#spare.length < MAX_SPARE) this.#spare.push(slot.bytes)
         slot.bytes = bytes
-        slot.shared = false
+        slot.packed = null
         slot.dirty = late
+        slot.used = true
         slot.version++
+        this.#mayBePacked(slot)
       }
       if (late) this.#dirty.add(page)
       else this.#dirty.delete(page)
@@ -301,6 +325,7 @@ export class Pages implements PageAccess {
     this.#recentChunk = []
     this.#recentChunkNumber = -1
     this.#dirty.clear()
+    this.#unpacked.clear()
     this.#lastLoaded = null
     this.#length = 0
     this.dataBytes = 0
@@ -323,10 +348,44 @@ export class Pages implements PageAccess {
     const number = (page - at) / CHUNK_PAGES
     let chunk = this.#chunks.get(number)
     if (chunk === undefined) {
-      chunk = []
+      chunk = new Array<Slot | undefined>(CHUNK_PAGES)
       this.#chunks.set(number, chunk)
     }
     chunk[at] = slot
+  }
+
+  #putNew(page: number, bytes: Uint8Array, dirty: boolean): Slot {
+    const slot: Slot = { bytes, packed: null, shared: false, dirty, version: 0, used: true }
+    this.#put(page, slot)
+    this.#mayBePacked(slot)
+    return slot
+  }
+
+  /** A slot has bytes of its own: if there are too many of those, others are packed. */
+  #mayBePacked(slot: Slot): void {
+    this.#unpacked.add(slot)
+    if (this.#unpacked.size <= this.#mostUnpacked) return
+    // A few each time, so that it costs little where nothing can be packed. What goes to the end is met again.
+    let turns = LOOKS
+    for (const one of this.#unpacked) {
+      if (turns-- === 0 || this.#unpacked.size <= this.#mostUnpacked) return
+      this.#unpacked.delete(one)
+      // What is dirty is about to be written; and nobody may lose what was just made for them.
+      if (one.used || one.dirty || one === slot) {
+        one.used = false
+        this.#unpacked.add(one)
+      } else pack(one)
+    }
+  }
+
+  #unpack(slot: Slot): Uint8Array {
+    const bytes = b4a.alloc(this.pageSize)
+    for (const packed of slot.packed!) bytes[packed >> 8] = packed & 255
+    slot.bytes = bytes
+    slot.packed = null
+    slot.used = true
+    this.#mayBePacked(slot)
+    return bytes
   }
 }
 
@@ -398,7 +457,7 @@ export class PageStage implements PageAccess {
       bytes = b4a.alloc(this.pageSize)
       this.touch(page)
     } else {
-      bytes = this.#copy(origin.bytes)
+      bytes = this.#copy(this.#base.read(page)!)
     }
     const touched = new Touched()
     touched.add(from, to)
@@ -427,6 +486,21 @@ export class PageStage implements PageAccess {
 
 function ascending(a: number, b: number): number {
   return a - b
+}
+
+/** Packs a page if that pays; otherwise it stays as it is until it is changed. */
+function pack(slot: Slot): void {
+  const packed: number[] = []
+  const { bytes } = slot
+  for (let i = 0; i < bytes!.length; i++) {
+    const byte = bytes![i]!
+    if (byte === 0) continue
+    if (packed.length === MOST_PACKED) return
+    packed.push(256 * i + byte)
+  }
+  // A copy has no room to grow.
+  slot.packed = packed.slice()
+  slot.bytes = null
 }
 
 function isZero(bytes: Uint8Array): boolean {

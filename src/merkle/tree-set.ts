@@ -4,6 +4,7 @@
  */
 import { fullRoots, iterator, parent } from 'flat-tree'
 import { argumentRangeError } from '../errors.ts'
+import { BitPages } from '../util/bit-pages.ts'
 import { type Cursor, setClimbing, siblingOf, type TreeBitStore } from '../util/climbing.ts'
 
 /** The nodes a holder selects to prove one node. */
@@ -195,12 +196,9 @@ export class TreeSet {
 /** What a proof is verified by that ends below a node which is not known though both its children are: bits were damaged. */
 const GAP = -1
 
-/** Bits of a page of {@link MemoryBits}. */
-const MEMORY_PAGE_BITS = 2048
-
-/** A sparse set of bits in memory: pages of 256 bytes where bits are. For what a peer is known to have. */
+/** A sparse set of bits in memory. For what a peer is known to have. */
 export class MemoryBits implements TreeBitStore {
-  #pages = new Map<number, Uint8Array>()
+  readonly #bits = new BitPages()
   #length = 0
 
   /** 8 × (highest byte that ever changed + 1). */
@@ -209,26 +207,13 @@ export class MemoryBits implements TreeBitStore {
   }
 
   get(treeIndex: number): boolean {
-    const page = this.#pages.get(Math.floor(treeIndex / MEMORY_PAGE_BITS))
-    if (page === undefined) return false
-    const bit = treeIndex & (MEMORY_PAGE_BITS - 1)
-    return (page[bit >> 3]! & (0x80 >> (bit & 7))) !== 0
+    return this.#bits.has(treeIndex)
   }
 
   set(treeIndex: number, value: boolean): boolean {
-    const number = Math.floor(treeIndex / MEMORY_PAGE_BITS)
-    let page = this.#pages.get(number)
-    if (page === undefined) {
-      if (!value) return false
-      page = new Uint8Array(MEMORY_PAGE_BITS / 8)
-      this.#pages.set(number, page)
-    }
-    const bit = treeIndex & (MEMORY_PAGE_BITS - 1)
-    const mask = 0x80 >> (bit & 7)
-    const before = page[bit >> 3]!
-    const after = value ? before | mask : before & ~mask
-    if (after === before) return false
-    page[bit >> 3] = after
+    if (this.#bits.has(treeIndex) === value) return false
+    if (value) this.#bits.add(treeIndex)
+    else this.#bits.delete(treeIndex)
     this.#length = Math.max(this.#length, 8 * (Math.floor(treeIndex / 8) + 1))
     return true
   }
