@@ -1,14 +1,14 @@
 /**
  * A second thread that hashes large inputs while this one goes on. Hashing is what a large block costs: 70 of some 90 µs of
- * appending 64 KB, and the half of replicating it.
+ * appending 64 KB, and a third of replicating it.
  *
  * The thread is offered work through shared memory, and whoever needs a result that is not there yet takes the work back and
- * does it: nothing ever waits for a thread that gets no processor, nor for one that could not be started. So no caller has to
- * know whether there is one.
+ * does it, or, if it was begun, waits for no longer than twice what it takes. So a thread that gets no processor, or could
+ * not be started, holds nobody up, and no caller has to know whether there is one.
  *
  * The memory is `SLOTS` slots, each for one input:
  *
- *     control = changes ‖ asleep ‖ for each slot: state ‖ for each slot: size      (32 bit numbers)
+ *     control = changes ‖ asleep ‖ for each slot: state ‖ start ‖ size      (32 bit numbers, by kind)
  *     results = for each slot: 32 bytes
  *     inputs  = for each slot: up to SLOT_SIZE bytes
  */
@@ -58,6 +58,8 @@ export interface HashMemory {
 const SMALLEST = 8 * 1024
 // A thread takes 40 ms and some megabytes. Who hashes less than this does without.
 const WORTH_IT = 32 * 1024 * 1024
+// It hashes at twice this rate on slow machines.
+const BYTES_A_MILLISECOND = 400_000
 // Without work for so long it ends.
 const IDLE_MS = 5_000
 
@@ -161,7 +163,7 @@ class HashThread {
     const at = STATES + slot
     if (Atomics.compareExchange(control, at, READY, FREE) === READY) return false
     // It is at work: this takes no longer than to begin anew, unless it was stopped by the system.
-    const until = performance.now() + control[SIZES + slot]! / 400_000
+    const until = performance.now() + control[SIZES + slot]! / BYTES_A_MILLISECOND
     for (let tries = 1; Atomics.load(control, at) !== DONE; tries++) {
       if (tries % 256 === 0 && performance.now() > until) return false
     }
