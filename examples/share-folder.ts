@@ -60,8 +60,8 @@ async function fetchInto(target: string, key: Uint8Array, address: string): Prom
   await using swarm = new Swarm({ dht: false })
   swarm.join(feed)
   await swarm.connect(address)
-  // Only now: nobody is asked before there is somebody.
-  await feed.update({ ifAvailable: true })
+  // Until somebody says how long it is: the connection alone does not tell whether anybody has the feed.
+  await feed.update()
   const entries: Entry[] = JSON.parse(Buffer.from(await feed.get(feed.length - 1)).toString())
   for (const entry of entries) await write(feed, entry, target)
   console.log(`${entries.length} files are in ${target}`)

@@ -65,7 +65,8 @@ async function follow(key: Uint8Array, address: string, last: number, signal: Ab
   await using swarm = new Swarm({ dht: false })
   swarm.join(feed)
   await swarm.connect(address)
-  await feed.update({ ifAvailable: true })
+  // Until somebody says how long it is, or, of an empty one, that there is a first line.
+  await feed.update()
   const lines = feed.createReadStream({ start: Math.max(0, feed.length - last), live: true })
   signal.addEventListener('abort', () => lines.destroy())
   try {
