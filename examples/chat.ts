@@ -31,7 +31,10 @@ await program(USAGE, ['port'], async ({ words: [name, address, ...rest], options
       encoding: 'binary',
       onmessage: (key) => void read(key)
     })
-    keys.send(own.key!, stream)
+    const tell = () => void keys.send(own.key!, stream)
+    // Once more when the other side says that it understands: what came before that was passed over.
+    stream.on('extensions', tell)
+    tell()
   })
 
   const heard = new Set<string>()
