@@ -19,6 +19,8 @@ interface RunRead {
   readonly target: Uint8Array
   /** The blocks, if they can be sent. */
   readonly verified: () => Uint8Array[] | null
+  /** Somebody who may keep the blocks has seen one: listeners can come at any time. */
+  shown: boolean
 }
 
 // Memory of RUN_BYTES that nobody uses. Blocks are read there that nobody gets hold of: they leave as copies.
@@ -128,13 +130,17 @@ export class Uploader {
       const values = read?.verified() ?? (run.length > 1 ? await content.run(start, end, RUN_BYTES) : null)
       if (values === null) return queue.length === 0
       if (read !== null && values[0]!.byteLength >= LARGE_BLOCK) this.readAhead(values.length)
-      return await this.sendRun(run, values)
+      return await this.sendRun(run, values, read)
     } finally {
-      if (read !== null) keep(read.target)
+      if (read !== null && !read.shown) keep(read.target)
     }
   }
 
-  private async sendRun(run: readonly RequestMessage[], values: readonly Uint8Array[]): Promise<boolean> {
+  private async sendRun(
+    run: readonly RequestMessage[],
+    values: readonly Uint8Array[],
+    read: RunRead | null
+  ): Promise<boolean> {
     const { peer, queue } = this
     const { content } = peer.source
     // There may be more values than requests: some were cancelled after the blocks had been read.
@@ -149,6 +155,7 @@ export class Uploader {
       const paused = typeof proof === 'string' ? null : this.meter.pass(answerSize(value, proof.nodes))
       if (paused !== null) await paused
       if (!peer.uploading || peer.closed) return true
+      if (read !== null && peer.source.listens('upload')) read.shown = true
       if (typeof proof === 'string') this.tellUnproven(index, proof)
       else peer.sendBlock(index, value, proof)
     }
@@ -167,7 +174,7 @@ export class Uploader {
     if (source.listens('upload') || isForeign(stream.stream)) return null
     const target = spare.pop() ?? b4a.allocUnsafeSlow(RUN_BYTES)
     const verified = source.content.runInto(start, end, target)
-    if (verified !== null) return { start, target, verified }
+    if (verified !== null) return { start, target, verified, shown: false }
     keep(target)
     return null
   }

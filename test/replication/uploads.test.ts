@@ -30,6 +30,9 @@ for (let kept = 0; kept <= COUNT; kept++) {
       now = feed.stats!.peers[0]!.uploadedBlocks
     }
     t.ok(sent < COUNT, `stopped after ${sent}`)
+    // Who begins to listen now keeps what it gets, although it was read before.
+    const heard = new Map<number, Uint8Array>()
+    feed.on('upload', (index, bytes) => void heard.set(index, bytes as Uint8Array))
     for (let index = kept; index < COUNT; index++) channel.cancel({ index })
     await new Promise((resolve) => setTimeout(resolve, 5))
     stream.on('data', (chunk) => void remote.write(chunk as Uint8Array))
@@ -41,6 +44,10 @@ for (let kept = 0; kept <= COUNT; kept++) {
     // What comes later is answered, too.
     channel.request({ index: COUNT - 1 })
     await until(() => got.has(COUNT - 1), 'the last block')
+    t.ok(
+      heard.size > 0 && [...heard].every(([index, bytes]) => block(index).equals(bytes)),
+      'listeners keep theirs'
+    )
     stream.destroy()
     remote.destroy()
     await feed.close()
