@@ -43,6 +43,8 @@ export class Downloader implements ArrivalsOwner {
   lastAnswer = 0
   /** Blocks of this peer are shown to the application, which may keep them. @internal */
   handedOut = false
+  /** It sent a block without being asked that could not be verified: so it has to be asked. @internal */
+  misled = false
   /** Bytes of a block, on average; −1 as long as none has come. */
   private meanSize = -1
 
@@ -170,7 +172,8 @@ export class Downloader implements ArrivalsOwner {
       this.meanSize = this.meanSize < 0 ? byteLength : this.meanSize + (byteLength - this.meanSize) / 16
     }
     const asked = request !== undefined || (value !== null && reserved.has(index))
-    if (value !== null && !asked && !source.allowPush) {
+    const expected = !asked && value !== null && this.replicator.isExpected(this.peer, index)
+    if (value !== null && !asked && !expected && !source.allowPush) {
       // The call was cancelled, or it was not asked for.
       if (!source.content.bits.get(index)) this.peer.unhave({ start: index })
       this.peer.update()
@@ -180,6 +183,7 @@ export class Downloader implements ArrivalsOwner {
       if (request !== undefined) this.settle(request)
       else if (!asked) this.acknowledge(index)
     } else this.store(message, request, !asked)
+    if (expected) this.peer.showed(index)
   }
 
   /** The request that a Data answers: each is answered once. */
@@ -237,15 +241,18 @@ export class Downloader implements ArrivalsOwner {
   lacking(arrival: Arrival, error: unknown): boolean {
     const { claim, request } = arrival
     const { foreseen, peer } = this
-    // What was said of nodes to come may have been wrong. With digest 0 nothing is left out, and there is no excuse.
-    const excused = request !== undefined && request.nodes > 0 && peer.authenticated
-    if (!excused || peer.closed || !LACKING.has((error as { code?: unknown } | null)?.code)) return false
+    // What was said of nodes to come may have been wrong. With digest 0 nothing is left out, and there is no excuse. Nor is there
+    // for a second block that was sent on the wrong assumption of what is known here.
+    const excused = request === undefined ? peer.following && !this.misled : request.nodes > 0
+    if (!excused || !peer.authenticated || peer.closed) return false
+    if (!LACKING.has((error as { code?: unknown } | null)?.code)) return false
     this.storeEnded(arrival)
     foreseen.broke()
-    this.end(request)
+    if (request === undefined) this.misled = true
+    else this.end(request)
     if (this.replicator.reserved.take(claim.block)) {
       foreseen.forget()
-      this.request(claim.block, 0, request.hash)
+      this.request(claim.block, 0, request?.hash ?? false)
     }
     return true
   }

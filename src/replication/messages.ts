@@ -43,6 +43,8 @@ export interface StatusMessage {
   uploading: boolean
   /** Whether there will be requests. */
   downloading: boolean
+  /** Wants new blocks to be sent without being asked for (docs/protocol.md, "Following"). Missing: false. */
+  following?: boolean
 }
 
 /** Blocks the sender has: `length` from `start` on, or those of the run length encoded `bitfield`. */
@@ -207,27 +209,28 @@ export const optionsCodec: MessageCodec<SentOptions, OptionsMessage> = {
 
 /** Type 2. */
 export const statusCodec: MessageCodec<SentStatus, StatusMessage> = {
-  size(message) {
-    return (
-      (given(message.uploading) ? BOOL_FIELD_SIZE : 0) + (given(message.downloading) ? BOOL_FIELD_SIZE : 0)
-    )
+  size({ uploading, downloading, following }) {
+    return [uploading, downloading, following].filter(given).length * BOOL_FIELD_SIZE
   },
   write(message, target, offset) {
     let end = offset
     if (given(message.uploading)) end = writeBoolField(target, end, 1, message.uploading)
     if (given(message.downloading)) end = writeBoolField(target, end, 2, message.downloading)
+    if (given(message.following)) end = writeBoolField(target, end, 3, message.following)
     return end
   },
   read(body, limits) {
     let uploading = false
     let downloading = false
+    let following = false
     reader.begin(body, 0, body.byteLength, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) uploading = reader.bool()
       else if (reader.field === 2) downloading = reader.bool()
+      else if (reader.field === 3) following = reader.bool()
       else reader.skip()
     }
-    return { uploading, downloading }
+    return following ? { uploading, downloading, following } : { uploading, downloading }
   }
 }
 

@@ -80,6 +80,10 @@ export class Peer implements ChannelHandlers {
   readonly source: ReplicationSource
   /** The peer has left. */
   closed = false
+  /** New blocks are sent by the remote without being asked for; see {@link Replicator.fill}. @internal */
+  following = false
+  /** The remote wants new blocks without asking for them. @internal */
+  remoteFollowing = false
 
   private readonly replicator: Replicator
   private readonly wants: Wants
@@ -239,6 +243,12 @@ export class Peer implements ChannelHandlers {
     return this.stream.extension(id, message)
   }
 
+  /** Tells of blocks that have just come; one to a remote that follows is sent at once. */
+  news(message: { start: number; length?: number }): void {
+    if (message.length === undefined && this.remoteFollowing && this.uploader.push(message.start)) return
+    this.have(message)
+  }
+
   /** Announces blocks, if the remote wants to know. */
   have(message: { start: number; length?: number; ack?: boolean }): void {
     if (this.remoteWants.any && !this.check.isRefused) this.stream.have(message)
@@ -247,6 +257,12 @@ export class Peer implements ChannelHandlers {
   /** Takes announced blocks back, if the remote wants to know. */
   unhave(message: { start: number; length?: number }): void {
     if (this.remoteWants.any) this.stream.unhave(message)
+  }
+
+  /** Has the remote send new blocks without being asked, or no longer. @internal */
+  follow(following: boolean): void {
+    this.following = following
+    this.sendStatus()
   }
 
   /** Sends the requests that are due. */
@@ -316,6 +332,7 @@ export class Peer implements ChannelHandlers {
   onstatus(message: StatusMessage): void {
     this.remoteUploading = message.uploading
     this.remoteDownloading = message.downloading
+    this.remoteFollowing = message.following === true
     if (!message.uploading) {
       this.downloader.drop()
       this.check.stop()
@@ -374,6 +391,14 @@ export class Peer implements ChannelHandlers {
     this.expectAnswers()
     this.replicator.endDownloads()
     this.update()
+  }
+
+  /** A block came that was not asked for, and that the remote therefore has. @internal */
+  showed(index: number): void {
+    const before = this.remoteLength
+    claimRange(this, index, 1)
+    if (this.remoteLength > before) this.source.emit('remote-update', this)
+    this.check.heard()
   }
 
   /** @internal */
@@ -479,7 +504,9 @@ export class Peer implements ChannelHandlers {
   }
 
   private sendStatus(): void {
-    if (!this.closed) this.stream.status({ uploading: this.uploading, downloading: this.downloading })
+    if (this.closed) return
+    const { uploading, downloading, following } = this
+    this.stream.status(following ? { uploading, downloading, following } : { uploading, downloading })
   }
 
   /**

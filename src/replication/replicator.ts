@@ -64,6 +64,7 @@ export class Replicator {
     }
     this.source.ifAvailable.wait() // until the remote opens the feed too, or the peer leaves
     this.peers.push(peer)
+    for (const other of this.peers) if (other.following) other.follow(false)
     peer.expectAnswers()
     this.lateness.watch()
     if (!peer.live && peer.downloading) this.source.reopenDownloads()
@@ -178,7 +179,7 @@ export class Replicator {
   /** Blocks `start` … `start + length` − 1 are here; `from` is where they came from. */
   announce(start: number, length: number, from: unknown): void {
     const message = length === 1 ? { start } : { start, length }
-    for (const peer of [...this.peers]) if (peer !== from) peer.have(message)
+    for (const peer of [...this.peers]) if (peer !== from) peer.news(message)
   }
 
   /** The feed is longer now; `from` is the peer that has proven it. */
@@ -284,9 +285,40 @@ export class Replicator {
     try {
       this.fillWishes(peer)
       this.fillDownloads(peer)
+      const following = this.mayFollow(peer)
+      if (following !== peer.following) peer.follow(following)
     } finally {
       this.filling = false
     }
+  }
+
+  /**
+   * Whether a peer had better send new blocks at once than announce them and be asked: it saves a round trip where it is the only
+   * one that could be asked, so that no block comes twice.
+   */
+  private mayFollow(peer: Peer): boolean {
+    const { source } = this
+    if (!peer.authenticated || this.peers.length > 1 || !peer.live || peer.downloader.misled) return false
+    // Who has much to ask for needs no news; but who follows already goes on.
+    if (!peer.following && peer.inflightRequests.length > 0) return false
+    const { content } = source
+    if (!content.live || source.writable || peer.downloadLimits.some((limit) => limit.limits)) return false
+    if (!peer.following && (content.length === 0 || content.length < peer.remoteLength)) return false
+    return this.isWantedLater(content.length)
+  }
+
+  /** Whether a download wants a block that need not exist yet. */
+  private isWantedLater(index: number): boolean {
+    for (const { blocks, hash, start, end } of this.source.downloads()) {
+      if (blocks === null && !hash && end === -1 && start <= index) return true
+    }
+    return false
+  }
+
+  /** Whether a block may come from a peer that was not asked for it. */
+  isExpected(peer: Peer, index: number): boolean {
+    const { content } = this.source
+    return peer.following && index >= content.length && !content.bits.get(index) && this.isWantedLater(index)
   }
 
   private fillWishes(peer: Peer): void {

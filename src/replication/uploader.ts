@@ -3,6 +3,7 @@ import { DDatabaseError, type ErrorCode } from '../errors.ts'
 import { MemoryBits, TreeSet } from '../merkle/tree-set.ts'
 import { isForeign } from './foreign-stream.ts'
 import type { RequestMessage } from './messages.ts'
+import { NodesBefore } from './nodes-before.ts'
 import type { Peer } from './peer.ts'
 import { answerSize, UploadMeter } from './rate-limit.ts'
 
@@ -12,6 +13,9 @@ const RUN_BYTES = 64 * 1024
 
 // Large blocks of the next run are hashed by another thread while one is being sent.
 const LARGE_BLOCK = 8 * 1024
+
+// Larger blocks are not sent to who has not asked for them.
+const MOST_PUSHED = 64 * 1024
 
 /** Blocks that were read and not looked at yet. */
 interface RunRead {
@@ -69,6 +73,43 @@ export class Uploader {
       const request = this.queue[i]!
       if (request.index === index && request.bytes === bytes && request.hash === hash) this.queue.splice(i, 1)
     }
+  }
+
+  /**
+   * Sends a block that has just come to a remote that follows (docs/protocol.md, "Following").
+   * @returns false if it has to be announced instead: who has not got all before it could not verify it
+   */
+  push(index: number): boolean {
+    const { peer } = this
+    const { content } = peer.source
+    const isNext = index + 1 === content.length && peer.remoteLength === index
+    if (!isNext || this.running || !peer.uploading || !peer.remoteDownloading || peer.backedUp) return false
+    if (!peer.authenticated || peer.check.isRefused) return false
+    this.running = true
+    this.sendNew(index)
+      .catch((error) => peer.destroy(error))
+      .finally(() => {
+        this.running = false
+        // What was asked for meanwhile.
+        if (this.queue.length > 0) this.resume()
+      })
+    return true
+  }
+
+  private async sendNew(index: number): Promise<void> {
+    const { peer } = this
+    const { content } = peer.source
+    const value = await content.block(index).catch(() => null)
+    const digest = new TreeSet(new NodesBefore(content.tree, index)).digest(2 * index)
+    const options = { digest, hash: false, tree: this.remoteTree }
+    const proof = await content.proof(index, options).catch(unprovenBy)
+    if (value === null || value.byteLength > MOST_PUSHED || typeof proof === 'string') {
+      if (!peer.closed) peer.have({ start: index })
+      return
+    }
+    const paused = this.meter.pass(answerSize(value, proof.nodes))
+    if (paused !== null) await paused
+    if (peer.uploading && !peer.closed) peer.sendBlock(index, value, proof)
   }
 
   /** Goes on after the output was backed up. */
