@@ -343,7 +343,7 @@ function contentOf(core: Core, host: ReplicationHost): ReplicatedContent {
       return core.live
     },
     proof: (index, options) => createProof(core, index, options, true),
-    proofSync: (index, options) => createProofSync(core, index, options),
+    proofSync: (index, options) => createProofSync(core, index, options, true),
     block: (index) => readBlock(core, index),
     run: async (start, end, bytes) => {
       try {

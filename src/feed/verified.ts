@@ -251,9 +251,14 @@ export class Verified {
     return false
   }
 
+  /** Whether {@link signatureHolds} needs not look. */
+  knowsSignature(core: Core, length: number): boolean {
+    return core.signatureHolds === null || length === core.length || this.lengths.has(length)
+  }
+
   /** Whether a stored signature holds over the roots of a length that is known. Rejects with the storage's error. */
   async signatureHolds(core: Core, length: number, signature: Uint8Array): Promise<boolean> {
-    if (core.signatureHolds === null || length === core.length || this.lengths.has(length)) return true
+    if (core.signatureHolds === null || this.knowsSignature(core, length)) return true
     const roots: TreeNode[] = []
     for (const index of flat.fullRoots(2 * length)) {
       const root = await core.storage.tree.get(index)

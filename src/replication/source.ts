@@ -54,7 +54,7 @@ export interface ReplicatedContent {
   readonly tree: TreeSet
   /** Nodes and signature that prove a block to somebody with this digest. Errors: `ERR_NO_PROOF` and others. */
   proof(index: number, options: { digest: number; hash: boolean; tree: TreeSet | undefined }): Promise<Proof>
-  /** The same, if it needs neither waiting nor a signature; else null. */
+  /** The same, if it needs no waiting; else null. */
   proofSync(
     index: number,
     options: { digest: number; hash: boolean; tree: TreeSet | undefined }

@@ -51,6 +51,14 @@ export class SignaturesFile {
     return slots === null || isBlank(slots) ? null : slots
   }
 
+  /** As {@link get}, if that needs no waiting; else, and if there is none, null. Throws the storage's error. */
+  getSync(block: number): Uint8Array | null {
+    const position = signaturePosition(block)
+    if (this.end === null || !this.certain || position + SIGNATURE_SIZE > this.end) return null
+    const slot = this.file.readSync(position, SIGNATURE_SIZE)
+    return slot === null || isBlank(slot) ? null : slot
+  }
+
   /** The first signature in the slots of blocks `start` … `end` − 1, null if there is none. */
   async next(start: number, end: number): Promise<StoredSignature | null> {
     for (let block = start; block < end; ) {
