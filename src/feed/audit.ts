@@ -2,7 +2,7 @@ import { DDatabaseError } from '../errors.ts'
 import { type SignalOption, throwIfAborted } from '../util/abort.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
-import { presentRuns, RUN_BYTES, runEnd, storedHolds, storedRunHolds } from './reader.ts'
+import { readAll, storedHolds, storedRunHolds } from './reader.ts'
 
 /** What `audit` found. */
 export interface AuditReport {
@@ -31,19 +31,15 @@ export async function auditFeed(core: Core, end: AuditEnd): Promise<AuditReport>
   const report: AuditReport = { valid: 0, invalid: 0 }
   const invalid: number[] = []
   throwIfEnded(end)
-  for (const [from, to] of presentRuns(core, 0, core.length)) {
-    for (let start = from; start < to; ) {
-      const next = await runEnd(core, start, to, RUN_BYTES).catch(() => start + 1)
-      const whole = await storedRunHolds(core, start, next)
-      throwIfEnded(end)
-      for (let block = start; block < next; block++) {
-        if (whole[block - start]) report.valid++
-        else invalid.push(block)
-      }
-      start = next
-      await nextTurn()
-      throwIfEnded(end)
+  for await (const run of readAll(core)) {
+    const whole = await storedRunHolds(core, run)
+    throwIfEnded(end)
+    for (let block = run.start; block < run.end; block++) {
+      if (whole[block - run.start]) report.valid++
+      else invalid.push(block)
     }
+    await nextTurn()
+    throwIfEnded(end)
   }
   if (invalid.length > 0) report.invalid = await core.change(() => forget(core, invalid, end))
   return report

@@ -329,9 +329,32 @@ export async function storedHolds(core: Core, block: number): Promise<boolean> {
   }
 }
 
-/** As {@link storedHolds} for a run of blocks, with as few reads as possible. */
-export async function storedRunHolds(core: Core, start: number, end: number): Promise<boolean[]> {
-  const blocks = end - start > 1 ? await readRuns(core, start, end).catch(() => null) : null
+/** Blocks `start` … `end` − 1 on their way from the file; null if they are to be read one by one. */
+export interface ReadRun {
+  readonly start: number
+  readonly end: number
+  readonly blocks: Promise<Uint8Array[] | null>
+}
+
+/** Reads what is here of a feed in pieces of about {@link RUN_BYTES}, each while the one before it is being looked at. */
+export async function* readAll(core: Core): AsyncGenerator<ReadRun, void, void> {
+  let ahead: ReadRun | null = null
+  for (const [from, to] of presentRuns(core, 0, core.length)) {
+    for (let start = from; start < to; ) {
+      const end: number = await runEnd(core, start, to, RUN_BYTES).catch(() => start + 1)
+      const blocks = end - start > 1 ? readRuns(core, start, end).catch(() => null) : Promise.resolve(null)
+      if (ahead !== null) yield ahead
+      ahead = { start, end, blocks }
+      start = end
+    }
+  }
+  if (ahead !== null) yield ahead
+}
+
+/** As {@link storedHolds} for a run of blocks that were read together. */
+export async function storedRunHolds(core: Core, run: ReadRun): Promise<boolean[]> {
+  const { start, end } = run
+  const blocks = await run.blocks
   const holds = blocks === null ? [] : await matchTree(core, start, blocks).catch(() => [])
   for (let block = start; block < end; block++) {
     holds[block - start] ||= await storedHolds(core, block)
