@@ -195,10 +195,18 @@ export class Appender {
     const { application } = this.target
     if (!application.ownCrypto || !core.live) {
       return core.change(async () => {
-        const batch = batchOf(core, blocks)
-        const roots = batch.roots()
-        const signature = core.live ? await this.signHead(roots, batch.length) : null
-        return this.write(core, blocks, batch, roots, signature, forced)
+        const givesUp = this.givesUp(core, forced)
+        const run = { offset: core.byteLength, blocks }
+        const ahead = givesUp || this.target.indexing ? null : core.storage.writeAhead(run)
+        try {
+          const batch = batchOf(core, blocks)
+          const roots = batch.roots()
+          const signature = core.live ? await this.signHead(roots, batch.length) : null
+          return await this.write(core, blocks, batch, roots, signature, forced, ahead)
+        } finally {
+          // Whatever comes next may write to the same place.
+          if (ahead !== null) await ahead
+        }
       })
     }
     for (;;) {
@@ -209,7 +217,7 @@ export class Appender {
       const start = await core.change(async () => {
         // The signer has taken its time: a feed that has become another one takes another signature.
         if (core.roots !== before) return null
-        return this.write(core, blocks, batch, roots, signature, forced)
+        return this.write(core, blocks, batch, roots, signature, forced, null)
       })
       if (start !== null) return start
     }
@@ -221,12 +229,10 @@ export class Appender {
     batch: MerkleBatch,
     roots: TreeNode[],
     signature: Uint8Array | null,
-    forced: boolean
+    forced: boolean,
+    ahead: Promise<unknown> | null
   ): Promise<number> {
-    // The feed may have closed, or met a longer history, while the application was asked.
-    this.target.checkWritable()
-    const givesUp = core.behind > core.length
-    if (givesUp && !forced) throw new DDatabaseError('ERR_BEHIND')
+    const givesUp = this.givesUp(core, forced)
     const start = core.length
     const slots = batch.reachingBack.map((node) => ({ treeIndex: node.index, bytes: encodeNode(node) }))
     slots.push({ treeIndex: 2 * start, bytes: batch.slots })
@@ -239,7 +245,8 @@ export class Appender {
     }
     await core.commit(
       {
-        data: this.target.indexing ? [] : [{ offset: core.byteLength, blocks }],
+        data: this.target.indexing || ahead !== null ? [] : [{ offset: core.byteLength, blocks }],
+        ahead: ahead ?? undefined,
         slots,
         signature: signature === null ? null : { block: batch.length - 1, signature },
         synced: givesUp || core.storage.durability.mode === 'disk',
@@ -255,6 +262,17 @@ export class Appender {
     core.verified?.appended(start, batch.length, batch.reachingBack)
     this.target.appended(start, blocks.length)
     return start
+  }
+
+  /**
+   * Whether an append gives up a longer history that is signed and not here. Asked again when the application was asked for a
+   * signature: the feed may have closed, or met such a history, meanwhile. Errors: `ERR_NOT_WRITABLE`, `ERR_BEHIND`.
+   */
+  private givesUp(core: Core, forced: boolean): boolean {
+    this.target.checkWritable()
+    const givesUp = core.behind > core.length
+    if (givesUp && !forced) throw new DDatabaseError('ERR_BEHIND')
+    return givesUp
   }
 
   /** Signature of the feed with these roots and this length. Errors: `ERR_SIGNING`, `ERR_FEED_CLOSED`. */

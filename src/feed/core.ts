@@ -98,12 +98,13 @@ export class Core {
    * On a failure the feed stays as it was. Errors: `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
    */
   async commit(
-    change: Partial<Pick<Commit, 'data' | 'slots' | 'signature' | 'last' | 'synced'>>,
+    change: Partial<Pick<Commit, 'data' | 'ahead' | 'slots' | 'signature' | 'last' | 'synced'>>,
     stage: Stage,
     head?: Head
   ): Promise<void> {
     await this.storage.commit({
       data: change.data ?? [],
+      ahead: change.ahead,
       slots: change.slots ?? [],
       signature: change.signature ?? null,
       stage: stage.pages,

@@ -21,6 +21,8 @@ export interface DataRun {
 export interface Commit {
   /** Blocks for the `data` file. */
   data: readonly DataRun[]
+  /** Of {@link FeedStorage.writeAhead}: what becomes of blocks that are on their way to the `data` file. */
+  ahead?: Promise<unknown> | undefined
   /** Pieces of the `tree` file: whole slots, the first one for `treeIndex`. */
   slots: { treeIndex: number; bytes: Uint8Array }[]
   /** A signature for the slot of `block`, null for none. */
@@ -108,8 +110,7 @@ export class FeedStorage {
    * Errors: `ERR_STORAGE` with the storage's error as cause, `ERR_WRITE_REFUSED`.
    */
   async commit(change: Commit): Promise<void> {
-    const { durability, files } = this
-    const refusal = this.refusal ?? (durability.mode === 'disk' ? durability.failure : null)
+    const { durability, files, refused: refusal } = this
     if (refusal !== null) throw new DDatabaseError('ERR_WRITE_REFUSED', { cause: refusal })
     const restoreSignature = change.signature === null ? null : await this.signatureRestorer(change)
     const synced = change.synced === true && durability.offered
@@ -136,6 +137,27 @@ export class FeedStorage {
       }, error)
       throw storageError(error)
     }
+  }
+
+  /**
+   * Begins to write blocks that a commit is going to make count, if they are large: the thread pool does that while their hashes are
+   * being made. As long as that commit is not done they lie where nothing refers to them.
+   * @returns what became of it, an error or null, when nothing is under way any more; null if the commit had better write them
+   */
+  writeAhead(run: DataRun): Promise<unknown> | null {
+    let size = 0
+    for (const block of run.blocks) size += block.byteLength
+    if (size <= SYNC_DATA_LIMIT || this.refused !== null) return null
+    const pending: Promise<void>[] = []
+    this.writeData(run.offset, run.blocks, pending)
+    return allSettled(pending).then(
+      () => null,
+      (error) => error
+    )
+  }
+
+  private get refused(): Error | null {
+    return this.refusal ?? (this.durability.mode === 'disk' ? this.durability.failure : null)
   }
 
   /** Makes sure that the `data` file exists, as the published packages do when they flush. */
@@ -176,8 +198,9 @@ export class FeedStorage {
     return size <= SYNC_LIMIT && this.budget.spend(Math.max(size, SYNC_CALL))
   }
 
-  private async writeContent({ data, slots }: Commit): Promise<void> {
+  private async writeContent({ data, ahead, slots }: Commit): Promise<void> {
     const pending: Promise<void>[] = []
+    if (ahead !== undefined) pending.push(ahead.then(throwIfAny))
     try {
       for (const { offset, blocks } of data) this.writeData(offset, blocks, pending)
       for (const { treeIndex, bytes } of slots) {
@@ -303,6 +326,10 @@ export async function closeAll(files: readonly StorageFile[]): Promise<void> {
   } catch (error) {
     throw storageError(error)
   }
+}
+
+function throwIfAny(error: unknown): void {
+  if (error !== null) throw error
 }
 
 async function allSettled(promises: Promise<void>[]): Promise<void> {

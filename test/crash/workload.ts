@@ -80,7 +80,7 @@ class Teller {
   newBlocks(count: number): Buffer[] {
     const { random } = this
     return Array.from({ length: count }, () =>
-      random.chance(0.1) ? Buffer.alloc(0) : random.bytes(1 + random.below(random.chance(0.05) ? 40_000 : 60))
+      random.chance(0.1) ? Buffer.alloc(0) : random.bytes(1 + random.below(random.chance(0.05) ? 90_000 : 60))
     )
   }
 

@@ -45,6 +45,10 @@ const CASES: Record<string, Case> = {
     before: [blocks('a', 7)],
     calls: [blocks('new', 1), blocks('more', 8)]
   },
+  'large blocks, which are written while they are hashed': {
+    before: [blocks('a', 3)],
+    calls: [[Buffer.alloc(70_000, 1), ...blocks('new', 2), Buffer.alloc(40_000, 2)], blocks('small', 2)]
+  },
   'appends at once, which are merged': {
     before: [blocks('a', 3), blocks('b', 2)],
     calls: [blocks('first', 1), blocks('second', 2), blocks('third', 1), blocks('fourth', 3)]
