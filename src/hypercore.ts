@@ -5,7 +5,7 @@ import { Feed as FeedClass } from './feed/feed.ts'
 import type { FeedOptions, Key, Storage } from './feed/options.ts'
 import type { TreeNode } from './merkle/node.ts'
 import { HypercoreProtocolStream } from './replication/stream.ts'
-import { type Callback, settle } from './util/callback.ts'
+import { type Callback, checkCallback, settle } from './util/callback.ts'
 
 class HypercoreFeed<T = Uint8Array> extends FeedClass<T> {
   static override readonly dialect = HYPERCORE
@@ -14,7 +14,8 @@ class HypercoreFeed<T = Uint8Array> extends FeedClass<T> {
   /** The leaf node of a block: its hash and size. Errors: `ERR_NODE_NOT_FOUND`, `ERR_STORAGE`. */
   getBlockInfo(index: number): Promise<TreeNode>
   getBlockInfo(index: number, callback: Callback<TreeNode>): void
-  getBlockInfo(index: number, callback?: Callback<TreeNode>): Promise<TreeNode> {
+  getBlockInfo(index: number, callback?: Callback<TreeNode> | null): Promise<TreeNode> {
+    checkCallback(callback)
     return settle(this.leaf(index), callback)
   }
 

@@ -134,9 +134,9 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
     super.blocksStored(core, blocks, peer)
   }
 
-  protected override blocksGone(): void {
+  protected override blocksGone(wanted = true): void {
     this.presentBytes.forget()
-    super.blocksGone()
+    super.blocksGone(wanted)
   }
 }
 

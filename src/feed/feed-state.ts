@@ -169,7 +169,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
 
   /** Whether `append` works; false after closing. */
   get writable(): boolean {
-    return this.canWrite && !this.closed
+    return this.canWrite && !this.closing && !this.closed
   }
 
   /** True until the feed is closed. */
@@ -410,9 +410,10 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     for (const one of damage) this.notify('damage', one, mended.includes(one))
   }
 
-  protected blocksGone(): void {
+  /** @param wanted - downloads fetch them again */
+  protected blocksGone(wanted = true): void {
     this.syncedTo = 0
-    if (this.core !== null) this.selections.rewind(this.core)
+    if (this.core !== null && wanted) this.selections.rewind(this.core)
   }
 
   protected appendTarget(): ConstructorParameters<typeof Appender>[0] {

@@ -24,7 +24,7 @@ export interface ClearOptions {
  * here is touched, so offsets are always known, also on sparse replicas.
  *
  * If deleting bytes fails, the blocks that are still whole are kept, and the call fails.
- * @returns the first block that was cleared and the one after the last, null if there was none
+ * @returns what was cleared: runs of neighbours, each its first block and the one after the last; null if there was nothing
  * Errors: `ERR_STORAGE`, `ERR_WRITE_REFUSED`
  */
 export async function clearBlocks(
@@ -33,7 +33,7 @@ export async function clearBlocks(
   end: number,
   options: ClearOptions,
   indexing: boolean
-): Promise<{ start: number; end: number } | null> {
+): Promise<[number, number][] | null> {
   const last = Math.min(end, core.bits.length)
   const runs = presentRuns(core, start, last)
   if (runs.length === 0) return null
@@ -56,7 +56,7 @@ export async function clearBlocks(
     await keepWhole(core, runs).catch(ignore)
     throw storageError(error)
   }
-  return { start: runs[0]![0], end: runs[runs.length - 1]![1] }
+  return runs
 }
 
 async function placesOf(

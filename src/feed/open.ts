@@ -1,4 +1,5 @@
 import b4a from 'b4a'
+import flat from 'flat-tree'
 import { ready } from '#crypto/backend'
 import { PAGE_SIZE, Pages } from '../bitfield/pages.ts'
 import { treeHash } from '../crypto/hash.ts'
@@ -147,6 +148,9 @@ class Opening {
     const recovered = overwrite
       ? null
       : await this.load(core, found, key, secretKey, checkpoint, whole, small)
+    const nothingHolds = recovered !== null && recovered.length === 0 && recovered.report !== null
+    if (nothingHolds && checkpoint === null && files !== null && options.repair !== true)
+      await refuseAnotherKey(core, files)
     if (overwrite) await files?.destroy().catch(rethrow)
     // From the first byte on it is known that nothing is known; if it cannot be told, the feed has no checkpoint yet.
     const first = found.key === null ? files?.write(EMPTY_CHECKPOINT, true).catch(ignore) : undefined
@@ -301,6 +305,20 @@ class Opening {
     // version), so that alone does not make it static.
     core.live = signature !== null || (key !== null && !b4a.equals(treeHash(roots), key))
     return recovered
+  }
+}
+
+/**
+ * Nothing that is stored is signed with this key. If a checkpoint of another key speaks of exactly what is stored, then it is the key that
+ * does not belong here, and not the content. Errors: `ERR_KEY_DAMAGED`.
+ */
+async function refuseAnotherKey(core: Core, files: CheckpointFiles): Promise<void> {
+  const { tree } = core.storage
+  for (const { length, treeHash: hash } of await files.claims()) {
+    if (length === 0 || length > tree.slots) continue
+    const roots = await Promise.all(flat.fullRoots(2 * length).map((index) => tree.get(index)))
+    if (roots.every((root) => root !== null) && b4a.equals(treeHash(roots), hash))
+      throw new DDatabaseError('ERR_KEY_DAMAGED', { message: 'What is stored belongs to another key' })
   }
 }
 

@@ -1,5 +1,5 @@
 import { DDatabaseError } from '../errors.ts'
-import { checkSignal, throwIfAborted, untilAborted } from '../util/abort.ts'
+import { checkSignal, onAbort, throwIfAborted, untilAborted } from '../util/abort.ts'
 import { type Callback, checkCallback, ignore, settle } from '../util/callback.ts'
 import { untilTimeout } from '../util/timeout.ts'
 import type { Core } from './core.ts'
@@ -124,6 +124,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     checkIndex(start, 'start')
     checkIndex(end, 'end')
     const options = checkWaiting(given)
+    checkFunction(options.onwait, 'onwait')
     const codec = this.codecFor(options.valueEncoding)
     const { signal } = options
     throwIfAborted(signal)
@@ -133,32 +134,67 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   private async readRange(
     start: number,
     end: number,
-    { wait, timeout, signal }: WaitOptions,
+    options: GetOptions<unknown>,
     codec: Codec
   ): Promise<unknown[]> {
+    const { wait, signal, timeout } = options
     let download: Selection | null = null
+    let stop: AbortController | null = null
+    const untilStopped = (): AbortSignal => {
+      stop ??= new AbortController()
+      return stop.signal
+    }
+    // A download neither knows tokens, nor whether anybody can help.
+    const asks = options.ifAvailable === true || isGiven(options.cancel) || isGiven(options.onwait)
     const read = async (): Promise<Uint8Array[]> => {
       const core = await this.whenReady()
       for (;;) {
         const damaged = firstDamaged(core, start, end)
         // Not to be waited for as if it were to come: if nobody has it, the call fails.
         if (damaged !== -1)
-          await this.finder.block(damaged, undefined, { ...this.withDefaults({}), wait, signal })
+          await this.finder.block(damaged, options.cancel ?? undefined, {
+            ...this.withDefaults({}),
+            wait,
+            signal: untilStopped()
+          })
         if (core.bits.firstMissing(start, end) !== -1) {
           if (wait === false) throw new DDatabaseError('ERR_BLOCK_NOT_DOWNLOADED')
           download = this.download({ start, end, signal })
-          await download
+          if (asks) await Promise.all([download, this.findEach(core, start, end, options, untilStopped())])
+          else await download
         }
         const blocks = await readBlocks(core, start, end).catch(unlessDamaged)
         if (blocks !== null) return blocks
       }
     }
+    const forget = signal ? onAbort(signal, () => stop?.abort()) : null
     try {
       const blocks = await untilTimeout(checkTimeout(timeout), read())
       return isBinary(codec) ? blocks : blocks.map((block) => decodeBlock(codec, block))
     } catch (error) {
       if (download !== null) this.undownload(download)
+      stop = stop as AbortController | null
+      stop?.abort()
       throw error
+    } finally {
+      forget?.()
+    }
+  }
+
+  /** Waits for each block that is missing, as `get` does. */
+  private async findEach(
+    core: Core,
+    start: number,
+    end: number,
+    { cancel, ifAvailable, onwait }: GetOptions<unknown>,
+    signal: AbortSignal
+  ): Promise<void> {
+    let tell = onwait
+    for (let at = start; ; at++) {
+      at = core.bits.firstMissing(at, end)
+      if (at === -1) return
+      await this.finder.block(at, cancel ?? undefined, { ifAvailable, signal }, tell)
+      tell = null
     }
   }
 
@@ -334,6 +370,10 @@ function checkWaiting<O extends WaitOptions>(given: O | null | undefined): O {
   checkTimeout(options.timeout)
   checkSignal(options.signal)
   return options
+}
+
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null
 }
 
 /** The first of blocks `start` … `end` − 1 that was damaged and is not here, or −1. */

@@ -17,6 +17,7 @@ import type {
 } from '../replication/source.ts'
 import { ProtocolStream } from '../replication/stream.ts'
 import { checkAuthenticated, type ProtocolHandlers } from '../replication/stream-options.ts'
+import type { BitPages } from '../util/bit-pages.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
 import { createProof, createProofSync } from './proofs.ts'
@@ -32,7 +33,7 @@ export interface ReplicateOptions extends PeerOptions, ProtocolHandlers {
   /** Which side this is, if that is not the first argument. */
   initiator?: boolean | undefined
   /** Replicate on this stream instead of a new one. */
-  stream?: ProtocolStream | undefined
+  stream?: ProtocolStream | null | undefined
   /** Only `ddatabase/hypercore`: may refuse this feed on a stream, after the handshake. */
   onfeedauthenticate?:
     | ((feed: unknown, remotePublicKey: Uint8Array | null, done: (error?: unknown) => void) => void)
@@ -118,7 +119,7 @@ export class FeedReplication implements ReplicationSource {
       settings = initiator
       given = initiator.initiator
     }
-    checkReplicateOptions(settings as { extensions?: unknown })
+    checkReplicateOptions({ ...settings })
     checkAuthenticated(settings)
     const stream = this.streamFor(given, settings)
     // A stream that others use is not ours to destroy.
@@ -159,8 +160,10 @@ export class FeedReplication implements ReplicationSource {
   }
 
   private streamFor(given: unknown, settings: ReplicateOptions): ProtocolStream {
-    const existing = ProtocolStream.isProtocolStream(given) ? given : settings.stream
-    if (existing !== undefined) {
+    const existing = ProtocolStream.isProtocolStream(given) ? given : (settings.stream ?? null)
+    if (existing !== null) {
+      if (!ProtocolStream.isProtocolStream(existing))
+        throw argumentTypeError('stream should be a protocol stream')
       for (const name of ['maxUploadRate', 'maxDownloadRate'] as const) {
         const rate = settings[name]
         if (rate !== undefined && rate !== null && !isForeign(existing)) existing[name] = rate
@@ -291,6 +294,14 @@ export class FeedReplication implements ReplicationSource {
 
   reopenDownloads(): void {
     this.host.selections.reopen()
+  }
+
+  get cleared(): BitPages | null {
+    return this.host.selections.cleared
+  }
+
+  forgetCleared(): void {
+    this.host.selections.forgetCleared(this.host.core!)
   }
 
   get anyDownloads(): boolean {

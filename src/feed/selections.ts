@@ -1,6 +1,7 @@
 import { DDatabaseError } from '../errors.ts'
 import type { Wanted } from '../replication/source.ts'
 import { onAbort } from '../util/abort.ts'
+import { BitPages } from '../util/bit-pages.ts'
 import { type Callback, type Deferred, deferred, settle } from '../util/callback.ts'
 import type { Core } from './core.ts'
 import { type Counted, type DownloadProgress, Rate } from './progress.ts'
@@ -131,9 +132,9 @@ export class Selection implements PromiseLike<void>, Wanted {
   }
 
   /** Whether nothing would be missing if an open end were at `length`. @internal */
-  isWithin(core: Core, length: number): boolean {
+  isWithin(core: Core, length: number, cleared: BitPages | null): boolean {
     let at = this.#cursor
-    if (!this.hash) return at >= length || core.bits.firstMissing(at, length) === -1
+    if (!this.hash) return at >= length || firstWanted(core, at, length, cleared) === -1
     while (at < length && this.has(core, at)) at++
     return at >= length
   }
@@ -160,16 +161,18 @@ export class Selection implements PromiseLike<void>, Wanted {
   }
 
   /** Whether everything selected is here. An open end never is. Looks only at what was missing the last time. @internal */
-  isComplete(core: Core): boolean {
+  isComplete(core: Core, cleared: BitPages | null): boolean {
     const { blocks } = this
     if (blocks !== null) {
-      while (this.#cursor < blocks.length && this.has(core, blocks[this.#cursor]!)) this.#cursor++
+      const has = (block: number): boolean =>
+        this.has(core, block) || (!this.hash && cleared?.has(block) === true)
+      while (this.#cursor < blocks.length && has(blocks[this.#cursor]!)) this.#cursor++
       return this.#cursor >= blocks.length
     }
     const end = this.end < 0 ? core.length : this.end
     if (!this.hash) {
       if (this.#cursor < end) {
-        const missing = core.bits.firstMissing(this.#cursor, end)
+        const missing = firstWanted(core, this.#cursor, end, cleared)
         this.#cursor = missing === -1 ? end : missing
       }
     } else {
@@ -197,10 +200,34 @@ export class Selections {
   private readonly list = new Set<Selection>()
   private readonly ofHashes = new Set<Selection>()
   private readonly byMissing = new Map<number, Set<Selection>>()
+  #cleared: BitPages | null = null
+
+  /**
+   * Blocks that the application has cleared while peers were there: downloads of before are through with them, or they would be fetched,
+   * and cleared, for ever. Null if there are none.
+   */
+  get cleared(): BitPages | null {
+    return this.#cleared
+  }
+
+  /** The application has cleared these blocks, which were here. */
+  clear(runs: readonly (readonly [number, number])[]): void {
+    if (this.list.size === 0) return
+    this.#cleared ??= new BitPages()
+    for (const [start, end] of runs) this.#cleared.addRange(start, end)
+  }
+
+  /** What was cleared is to be fetched again. */
+  forgetCleared(core: Core): void {
+    if (this.#cleared === null) return
+    this.#cleared = null
+    this.rewind(core)
+  }
 
   /** Adds a download; if the feed is open, it ends at once if all of it is here. @returns whether it goes on */
   add(selection: Selection, core: Core | null): boolean {
     this.list.add(selection)
+    if (!selection.hash) this.askAgain(selection)
     if (selection.hash) this.ofHashes.add(selection)
     if (core !== null) this.place(core, selection)
     return this.list.has(selection)
@@ -239,14 +266,22 @@ export class Selections {
   areWithin(core: Core, length: number): boolean {
     for (const selection of this.list) {
       // What has an end and is still here is not complete.
-      if (!selection.isOpen || !selection.isWithin(core, length)) return false
+      if (!selection.isOpen || !selection.isWithin(core, length, this.#cleared)) return false
     }
     return true
+  }
+
+  /** What a download asks for counts as wanted, whatever was cleared before. */
+  private askAgain({ blocks, start, end }: Selection): void {
+    if (this.#cleared === null) return
+    if (blocks !== null) for (const block of blocks) this.#cleared.delete(block)
+    else this.#cleared.deleteRange(start, end === -1 ? Number.POSITIVE_INFINITY : end)
   }
 
   /** Blocks `start` … `end` − 1, or their hashes, are here now: answers the downloads that are complete by that. */
   stored(core: Core, start: number, end: number): void {
     if (this.list.size === 0) return
+    if (this.#cleared !== null) for (let block = start; block < end; block++) this.#cleared.delete(block)
     if (end - start > this.byMissing.size) {
       this.check(core)
       return
@@ -323,7 +358,7 @@ export class Selections {
   /** Notes which block a download lacks first, or ends it if there is none. */
   private place(core: Core, selection: Selection): void {
     const before = selection.missing
-    const complete = selection.isComplete(core)
+    const complete = selection.isComplete(core, this.#cleared)
     const { missing } = selection
     if (complete || missing !== before) this.leave(before, selection)
     if (complete) {
@@ -347,4 +382,15 @@ export class Selections {
     const lacking = this.byMissing.get(block)
     if (lacking?.delete(selection) && lacking.size === 0) this.byMissing.delete(block)
   }
+}
+
+/** The first of blocks `start` … `end` − 1 that is neither here nor cleared, or −1. */
+function firstWanted(core: Core, start: number, end: number, cleared: BitPages | null): number {
+  let missing = core.bits.firstMissing(start, end)
+  while (cleared !== null && missing !== -1) {
+    const wanted = cleared.firstMissing(missing, end)
+    if (wanted === missing || wanted === -1) return wanted
+    missing = core.bits.firstMissing(wanted, end)
+  }
+  return missing
 }

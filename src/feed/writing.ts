@@ -157,8 +157,13 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     const indexing = this.args.options.indexing === true
     const gone = await core.change(() => clearBlocks(core, start, end, options, indexing))
     if (gone === null) return
-    this.blocksGone()
-    this.replication.replicator.unannounce(gone.start, gone.end - gone.start)
+    const { replicator } = this.replication
+    // Peers that come later are asked for them again, as by the published packages.
+    const connected = replicator.peers.length > 0
+    if (connected) this.selections.clear(gone)
+    this.blocksGone(!connected)
+    const from = gone[0]![0]
+    replicator.unannounce(from, gone[gone.length - 1]![1] - from)
     this.notify('clear', start, end)
   }
 
@@ -179,6 +184,7 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     const sign = this.secretKey === null ? null : this.appender.signHead.bind(this.appender)
     const oldLength = await truncateFeed(core, newLength, sign)
     if (oldLength === null) return
+    this.selections.forgetCleared(core)
     this.blocksGone()
     this.replication.replicator.shrunk(newLength)
     this.replication.replicator.unannounce(newLength, oldLength - newLength)

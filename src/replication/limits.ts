@@ -86,7 +86,8 @@ export function resolveLimits(overrides?: Partial<ReplicationLimits> | null): Re
   for (const name of Object.keys(DEFAULT_LIMITS) as (keyof ReplicationLimits)[]) {
     const value = overrides[name]
     if (value === undefined) continue
-    if (!(value >= 1)) throw argumentRangeError(`The limit ${name} must be a number from 1 on, got ${value}`)
+    if (typeof value !== 'number' || !(value >= 1))
+      throw argumentRangeError(`The limit ${name} must be a number from 1 on, got ${value}`)
     limits[name] = value
   }
   return Object.freeze(limits)

@@ -1,4 +1,4 @@
-import { argumentTypeError } from '../errors.ts'
+import { argumentRangeError, argumentTypeError } from '../errors.ts'
 import { foreignHandlers, isForeign } from './foreign-stream.ts'
 import { Lateness } from './lateness.ts'
 import { Peer, type PeerOptions } from './peer.ts'
@@ -67,6 +67,7 @@ export class Replicator {
     for (const other of this.peers) if (other.following) other.follow(false)
     peer.expectAnswers()
     this.lateness.watch()
+    if (peer.downloading) this.source.forgetCleared()
     if (!peer.live && peer.downloading) this.source.reopenDownloads()
     this.source.emit('peer-add', peer)
     if (foreign && peer.stream.remoteOpened) peer.onopen()
@@ -414,6 +415,7 @@ export class Replicator {
   private isOpenFor(peer: Peer, wanted: Wanted, index: number): boolean {
     if (this.reserved.has(index) || !peer.remoteBitfield.get(index)) return false
     if (this.lateness.isAskedAlready(peer, index)) return false
+    if (!wanted.hash && this.source.cleared?.has(index)) return false
     return !wanted.hash || !this.source.content.tree.get(2 * index)
   }
 
@@ -441,9 +443,12 @@ export class Replicator {
   }
 
   private search(peer: Peer, wanted: Wanted, from: number, end: number): number {
+    const cleared = wanted.hash ? null : this.source.cleared
     let index = peer.remoteBitfield.next(from, end)
-    while (index !== -1 && !this.isOpenFor(peer, wanted, index))
-      index = peer.remoteBitfield.next(index + 1, end)
+    while (index !== -1 && !this.isOpenFor(peer, wanted, index)) {
+      const after = cleared === null ? index + 1 : cleared.firstMissing(index + 1, end)
+      index = after === -1 ? -1 : peer.remoteBitfield.next(after, end)
+    }
     return index
   }
 
@@ -482,9 +487,12 @@ function isFor({ bytes, pair }: Extract<Wish, { kind: 'seek' }>, request: Inflig
   return request.bytes === 0 && (request.index === pair || request.index === pair + 1)
 }
 
-/** Refuses what the published packages refuse. Errors: TypeError. */
-export function checkReplicateOptions(options: { extensions?: unknown }): void {
-  if (options.extensions) {
+/** Refuses what the published packages refuse, and what cannot be meant. Errors: TypeError, RangeError. */
+export function checkReplicateOptions({ extensions, maxRequests }: Record<string, unknown>): void {
+  if (extensions) {
     throw argumentTypeError('Per peer extensions is not supported. Use feed.registerExtension instead')
   }
+  if (maxRequests === undefined || maxRequests === null) return
+  if (typeof maxRequests !== 'number') throw argumentTypeError('maxRequests should be a number')
+  if (!(maxRequests >= 0)) throw argumentRangeError(`maxRequests should not be negative, got ${maxRequests}`)
 }

@@ -143,6 +143,10 @@ export interface ReplicationSource {
   downloadsWithin(length: number): boolean
   /** Open-ended downloads have no end any more: there may be more than is known. */
   reopenDownloads(): void
+  /** Blocks that downloads leave out, because the application has cleared them; null if there are none. */
+  readonly cleared: { has(block: number): boolean; firstMissing(start: number, end: number): number } | null
+  /** Somebody has come: what was cleared is fetched again. */
+  forgetCleared(): void
   /** Whether there are any downloads that are not complete. */
   readonly anyDownloads: boolean
   /** Peers can help less than before: calls that give up when nobody can help are to be looked at again. */

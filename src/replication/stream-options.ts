@@ -2,7 +2,7 @@
 import type { DuplexEvents } from 'streamx'
 import type { KeyPair } from '../crypto/keys.ts'
 import type { Dialect } from '../dialect.ts'
-import { argumentTypeError, argumentValueError } from '../errors.ts'
+import { argumentRangeError, argumentTypeError, argumentValueError } from '../errors.ts'
 import type { Channel } from './channel.ts'
 import type { KeyPairSource } from './handshake.ts'
 import type { ReplicationLimits } from './limits.ts'
@@ -86,10 +86,13 @@ export interface ProtocolStreamEvents extends DuplexEvents {
   'output-drain': []
 }
 
-/** Refuses what is neither a number of milliseconds nor a word for "never". Errors: TypeError. */
+/** Refuses what is neither a number of milliseconds nor a word for "never". Errors: TypeError, RangeError. */
 export function checkMilliseconds(value: unknown, name: string): void {
   if (value !== undefined && value !== null && value !== false && typeof value !== 'number') {
     throw argumentTypeError(`${name} must be a number of milliseconds or false`)
+  }
+  if (typeof value === 'number' && !(value >= 0)) {
+    throw argumentRangeError(`${name} must not be negative, got ${value}`)
   }
 }
 

@@ -363,6 +363,23 @@ export class CheckpointFiles {
   }
 
   /**
+   * What the two files claim, whatever key they were made for. Nobody vouches for it: good for nothing but to be compared with what
+   * is stored, where no checkpoint is of this key.
+   */
+  async claims(): Promise<Pick<CheckpointHead, 'length' | 'treeHash'>[]> {
+    const all = await Promise.all(CHECKPOINT_NAMES.map((_, i) => this.#bytes(i)))
+    const claims: Pick<CheckpointHead, 'length' | 'treeHash'>[] = []
+    for (const bytes of all) {
+      if (bytes === null || bytes.byteLength < FRAME_OVERHEAD + HEAD_SIZE) continue
+      if (!b4a.equals(bytes.subarray(0, MAGIC.byteLength), MAGIC) || bytes[4] !== CHECKPOINT) continue
+      const length = readUint64(bytes, FRAME_HEADER)
+      const treeHash = bytes.subarray(FRAME_HEADER + 32, FRAME_HEADER + 32 + HASH_SIZE)
+      if (Number.isSafeInteger(length)) claims.push({ length, treeHash })
+    }
+    return claims
+  }
+
+  /**
    * Writes a checkpoint (see {@link encodeCheckpoint}), which counts when this resolves. Rejects with the storage's error.
    * @param creating - the feed is new: its folder is made if it is not there
    */
@@ -412,28 +429,23 @@ export class CheckpointFiles {
   }
 
   async #read(file: number): Promise<Content | null> {
+    const bytes = await this.#bytes(file)
+    return bytes === null ? null : this.#decode(bytes)
+  }
+
+  async #bytes(file: number): Promise<Uint8Array | null> {
     const { readWhole } = this.#create
-    if (readWhole !== undefined) return this.#readNow(() => readWhole(CHECKPOINT_NAMES[file]!))
+    if (readWhole !== undefined) return bytesNow(() => readWhole(CHECKPOINT_NAMES[file]!))
     const storage = new StorageFile(this.#create(CHECKPOINT_NAMES[file]!, { folders: false }))
     try {
       const size = await storage.size()
       if (size === null || size < FRAME_OVERHEAD) return null
-      return this.#decode(storage.readSync(0, size) ?? (await storage.read(0, size)))
+      return storage.readSync(0, size) ?? (await storage.read(0, size))
     } catch {
       return null
     } finally {
       // Nobody has to wait for that.
       storage.close().catch(ignore)
-    }
-  }
-
-  // Two small files: opening and closing them in the thread pool takes longer than all the rest of opening a feed.
-  #readNow(read: () => Uint8Array | null): Content | null {
-    try {
-      const bytes = read()
-      return bytes === null ? null : this.#decode(bytes)
-    } catch {
-      return null
     }
   }
 
@@ -483,5 +495,14 @@ export class CheckpointFiles {
     const hash = b4a.allocUnsafe(HASH_SIZE)
     blake2bBatch(hash, [this.#key, content])
     return hash
+  }
+}
+
+// Two small files: opening and closing them in the thread pool takes longer than all the rest of opening a feed.
+function bytesNow(read: () => Uint8Array | null): Uint8Array | null {
+  try {
+    return read()
+  } catch {
+    return null
   }
 }

@@ -165,6 +165,7 @@ export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter
 
   /** Counts a user in; false (and `ERR_RESOURCE_CLOSED` to the callback) once closing has begun. */
   active(callback?: Callback): boolean {
+    checkCallback(callback)
     if (this.refusesUsers || this.state === 'closing' || this.state === 'closed') {
       if (callback) queueMicrotask(() => callback(new DDatabaseError('ERR_RESOURCE_CLOSED')))
       return false
@@ -175,6 +176,7 @@ export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter
 
   /** Counts a user out and passes `error` and `value` on to `callback`. */
   inactive<T>(callback?: Callback<T>, error: Error | null = null, value?: T): void {
+    checkCallback(callback)
     this.actives--
     if (this.actives === 0 && this.idle !== null) this.idle.resolve()
     callback?.(error, value)

@@ -322,3 +322,37 @@ test('a copy where the creation of another feed was cut short', async (t) => {
     await copy.close()
   }
 })
+
+test('a copy whose key is damaged, or of another feed', async (t) => {
+  const author = open(new MemoryFiles().factory())
+  await author.append(BLOCKS)
+  for (const blocks of [[0, 1, 2, 3, 4], [2]]) {
+    const folder = await temporaryFolder(t)
+    const copy = open(folder, author.key, { sparse: true })
+    for (const block of blocks)
+      await copy.call('put', block, BLOCKS[block], await author.call('proof', block))
+    await copy.close()
+    const file = path.join(folder, 'key')
+    const kept = await readFile(file)
+    const bit = Buffer.from(kept)
+    bit[7]! ^= 16
+    for (const [what, bytes] of Object.entries({ 'a bit': bit, 'another key': OTHER.publicKey })) {
+      await writeFile(file, bytes)
+      const refused = open(folder)
+      const error = await rejection(refused.ready(), what)
+      t.equal(error.code, 'ERR_KEY_DAMAGED', `${what}, ${blocks.length} blocks`)
+      await refused.close()
+    }
+    await writeFile(file, kept)
+    const again = open(folder)
+    await again.ready()
+    t.deepEqual([again.length, again.downloaded()], [5, blocks.length], 'nothing was taken away')
+    await again.close()
+    await writeFile(file, OTHER.publicKey)
+    const other = open(folder, null, { repair: true })
+    await other.ready()
+    t.equal(other.length, 0, 'with repair it is that feed, of which nothing is here')
+    await other.close()
+  }
+  await author.close()
+})

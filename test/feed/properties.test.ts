@@ -55,6 +55,11 @@ test('properties: through the life of a feed', async (t) => {
   t.deepEqual(shown(feed), open, 'open')
   const { key, discoveryKey, secretKey } = feed
   const closing = feed.close()
+  t.deepEqual(
+    shown(feed),
+    { ...open, closing: true, writable: false, readable: false },
+    'while it is closing: appends are refused'
+  )
   await closing
   t.deepEqual(shown(feed), { ...open, closed: true, writable: false, readable: false }, 'closed')
   t.deepEqual([feed.key, feed.discoveryKey, feed.secretKey], [key, discoveryKey, secretKey], 'the keys stay')

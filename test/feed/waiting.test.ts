@@ -249,3 +249,28 @@ test('waiting: head', async (t) => {
   t.deepEqual(texts([await updated]), ['d'], 'update: true waits for a longer feed')
   await close()
 })
+
+test('waiting: getBatch with ifAvailable, a token and onwait', async (t) => {
+  const { source, replica, close } = await remote()
+  await copyBlocks(source, replica, 1)
+  const unavailable = 'ERR_BLOCK_NOT_AVAILABLE: Block not available from peers'
+  t.equal(await refusal(replica.getBatch(0, 3, { ifAvailable: true })), unavailable)
+  t.deepEqual(texts(await replica.getBatch(1, 2, { ifAvailable: true })), ['b'], 'what is here')
+
+  const told: number[] = []
+  const options = { cancel: 'mine', onwait: (index: number) => told.push(index) }
+  const batch = replica.getBatch(1, 3, options)
+  t.equal(await settled(batch), false)
+  t.deepEqual(told, [2], 'the first block that is missing')
+  replica.cancel('mine')
+  t.equal(await refusal(batch), 'ERR_REQUEST_CANCELLED: Request cancelled')
+
+  const all = replica.getBatch(0, 3, options)
+  t.equal(await settled(all), false)
+  await copyBlocks(source, replica, 2)
+  t.equal(await settled(all), false, 'one is missing')
+  await copyBlocks(source, replica, 0)
+  t.deepEqual(texts(await all), ['a', 'b', 'c'])
+  t.deepEqual(told, [2, 0], 'once for each call')
+  await close()
+})

@@ -11,7 +11,7 @@ import ddatabase, {
 } from '../../src/index.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { published, publishedHypercore } from '../helpers/published.ts'
-import { memory, refusal, texts, thrown } from './feeds.ts'
+import { memory, method, refusal, texts, thrown } from './feeds.ts'
 
 const PAIR = keyPair(Buffer.alloc(32, 7))
 const HEX = Buffer.from(PAIR.publicKey).toString('hex')
@@ -129,6 +129,10 @@ test('ways in: only the hypercore dialect has getBlockInfo', async (t) => {
   t.deepEqual([info.index, info.size, info.hash.byteLength], [2, 3, 32])
   t.notOk('getBlockInfo' in ddatabase.prototype, 'not in ddatabase')
   t.equal(await refusal(feed.getBlockInfo(2)), 'ERR_NODE_NOT_FOUND: No node found')
+  t.equal(
+    thrown(() => method(feed, 'getBlockInfo')(0, 'callback')),
+    'ERR_INVALID_ARG_TYPE'
+  )
   const told = await new Promise((resolve) => feed.getBlockInfo(0, (_error, node) => resolve(node?.size)))
   t.equal(told, 2, 'with a callback')
   await feed.close()

@@ -91,6 +91,14 @@ const THROWN: [name: string, args: unknown[], code: string][] = [
   ['replicate', ['yes'], TYPE],
   ['replicate', [], TYPE],
   ['replicate', [true, 5], TYPE],
+  ['replicate', [true, { stream: {} }], TYPE],
+  ['replicate', [true, { maxRequests: '5' }], TYPE],
+  ['replicate', [true, { maxRequests: -5 }], RANGE],
+  ['replicate', [true, { maxRequests: Number.NaN }], RANGE],
+  ['replicate', [true, { timeout: 'x' }], TYPE],
+  ['replicate', [true, { timeout: -5 }], RANGE],
+  ['active', ['callback'], TYPE],
+  ['inactive', ['callback'], TYPE],
   ['registerExtension', [5], TYPE],
   ['registerExtension', ['name', 5], TYPE]
 ]
@@ -238,5 +246,8 @@ test('wrong arguments: what is allowed stays allowed', async (t) => {
   for (const options of [null, undefined, {}, [], new (class {})()]) {
     t.equal(Buffer.from((await feed.get(0, options as never)) as Uint8Array).toString(), 'x')
   }
+  const stream = feed.replicate(true, { stream: null, maxRequests: 0, timeout: Number.POSITIVE_INFINITY })
+  t.equal(stream.initiator, true, 'no stream is none')
+  stream.destroy()
   await feed.close()
 })

@@ -286,3 +286,54 @@ test('regression: a replicate that throws has no effect', async (t) => {
   t.equal([...selections].length, 0)
   await bench.close()
 })
+
+test('regression: what is cleared as it comes is not fetched again and again', async (t) => {
+  for (const subject of [OURS, PUBLISHED]) {
+    for (const live of [true, false]) {
+      const bench = new Bench(t, OURS)
+      const other = new Bench(t, subject)
+      const writer = await other.writer(texts(60))
+      const replica = await bench.replica(writer)
+      let came = 0
+      let cleared = 0
+      replicating(replica).on('download', (index: number) => {
+        if (++came > 200) throw new Error('for ever')
+        replica.call('clear', index, index + 1).then(() => cleared++)
+      })
+      const range = within(replica.call('download', { start: 0, end: 60 }), 'the range')
+      const connection = connect(writer, replica, { live })
+      await range
+      await until(() => cleared === 60, '60 blocks that are cleared')
+      if (live) {
+        await writer.append(['one more'])
+        await until(() => cleared === 61, 'what is appended')
+      } else await connection.ends
+      t.deepEqual([came, replica.downloaded()], [live ? 61 : 60, 0], `${subject.name}, live: ${live}`)
+      await connection.cut()
+      await bench.close()
+      await other.close()
+    }
+  }
+})
+
+test('regression: what was cleared is fetched for who asks for it, and from peers that come later', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(20))
+  const replica = await bench.replica(writer)
+  const first = connect(writer, replica, { live: true })
+  await complete(replica, 20)
+  await replica.clear(2, 12)
+  await settle()
+  t.equal(replica.downloaded(), 10, 'a download of before is through with it')
+  t.deepEqual(String(await within(replica.get(3), 'get')), texts(20)[3])
+  await within(replica.call('getBatch', 4, 6), 'getBatch')
+  await within(replica.call('download', [7, 8]), 'download')
+  await settle()
+  t.equal(replica.downloaded(), 15, 'only what was asked for')
+  await first.cut()
+  const second = connect(writer, replica, { live: true })
+  await complete(replica, 20)
+  t.equal(replica.downloaded(), 20)
+  await second.cut()
+  await bench.close()
+})
