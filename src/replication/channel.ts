@@ -1,5 +1,6 @@
 /** A channel (spec WIRE §8, API §8.2): one feed on one stream. */
 import b4a from 'b4a'
+import { argumentTypeError } from '../errors.ts'
 import * as messages from './messages.ts'
 import type { ProtocolStream } from './stream.ts'
 import type { Transport } from './transport.ts'
@@ -156,6 +157,8 @@ export class Channel {
   }
 
   private send<S>(type: number, codec: messages.MessageCodec<S, unknown>, message: S): boolean {
-    return this.localId > -1 && this.state.send(this.localId, type, codec, message)
+    if (this.localId === -1) return false
+    if (typeof message !== 'object' || message === null) throw argumentTypeError('message must be an object')
+    return this.state.send(this.localId, type, codec, message)
   }
 }

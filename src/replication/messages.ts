@@ -5,7 +5,7 @@
 
 import { CAPABILITY_SIZE } from '../crypto/capability.ts'
 import { KEY_SIZE, SIGNATURE_SIZE } from '../crypto/keys.ts'
-import { DDatabaseError } from '../errors.ts'
+import { argumentTypeError, DDatabaseError } from '../errors.ts'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
 import type { ReplicationLimits } from './limits.ts'
 import {
@@ -179,7 +179,10 @@ export const openCodec: MessageCodec<SentOpen, OpenMessage> = {
 export const optionsCodec: MessageCodec<SentOptions, OptionsMessage> = {
   size(message) {
     let size = given(message.ack) ? BOOL_FIELD_SIZE : 0
-    if (given(message.extensions)) for (const name of message.extensions) size += stringFieldSize(name)
+    if (given(message.extensions)) {
+      checkList('extensions', message.extensions)
+      for (const name of message.extensions) size += stringFieldSize(name)
+    }
     return size
   },
   write(message, target, offset) {
@@ -359,10 +362,14 @@ export const cancelCodec: MessageCodec<SentCancel, CancelMessage> = {
   }
 }
 
+function checkList(name: string, value: unknown): void {
+  if (!Array.isArray(value)) throw argumentTypeError(`${name} must be an array`)
+}
+
 const NODE_HASH_FIELD_SIZE = 2 + HASH_SIZE
 
 function nodeSize(node: TreeNode): number {
-  if (node.hash.byteLength !== HASH_SIZE) bytesFieldSize('hash', node.hash, HASH_SIZE)
+  if (node?.hash?.byteLength !== HASH_SIZE) bytesFieldSize('hash', node?.hash, HASH_SIZE)
   return uintFieldSize('index', node.index) + NODE_HASH_FIELD_SIZE + uintFieldSize('size', node.size)
 }
 
@@ -387,6 +394,7 @@ export const dataCodec: MessageCodec<SentData, DataMessage> = {
     let size = uintFieldSize('index', message.index)
     if (given(message.value)) size += bytesFieldSize('value', message.value)
     if (given(message.nodes)) {
+      checkList('nodes', message.nodes)
       for (const node of message.nodes) {
         const length = nodeSize(node)
         size += 1 + varintSize(length) + length

@@ -32,7 +32,7 @@ export function writeVarint(target: Uint8Array, offset: number, value: number): 
 /** Bytes of a number field with a field number below 16; throws a RangeError if `value` is not a safe integer ≥ 0. */
 export function uintFieldSize(name: string, value: number): number {
   if (!Number.isSafeInteger(value) || value < 0) {
-    throw argumentRangeError(`${name} must be a safe integer from 0 on, got ${value}`)
+    throw argumentRangeError(`${name} must be a safe integer from 0 on, got ${String(value)}`)
   }
   return 1 + varintSize(value)
 }

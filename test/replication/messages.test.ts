@@ -185,6 +185,21 @@ test('messages: what we send is checked before anything is written', (t) => {
     code(() => dataCodec.size({ index: 0, nodes: [{ index: 0, hash: Buffer.alloc(33), size: 0 }] })),
     'ERR_INVALID_ARG_VALUE'
   )
+  for (const nodes of [5, {}, [null], [{}]]) {
+    t.equal(
+      code(() => dataCodec.size({ index: 0, nodes: nodes as unknown as [] })),
+      'ERR_INVALID_ARG_TYPE',
+      JSON.stringify(nodes)
+    )
+  }
+  t.equal(
+    code(() => messages.optionsCodec.size({ extensions: 'abc' as unknown as [] })),
+    'ERR_INVALID_ARG_TYPE'
+  )
+  t.equal(
+    code(() => requestCodec.size({ index: Symbol('index') as unknown as number })),
+    'ERR_OUT_OF_RANGE'
+  )
   t.end()
 })
 

@@ -721,3 +721,18 @@ test('stream: what is sent travels two hops and back within one turn of the even
   for (const stream of [a, b, c, d]) stream.destroy()
   t.end()
 })
+
+test('stream: a message that is none is refused at once', (t) => {
+  const stream = new ProtocolStream(true, { encrypted: false, noise: false })
+  const channel = stream.open(KEY)
+  const send = channel as unknown as Record<string, (message: unknown) => boolean>
+  const names = ['options', 'status', 'have', 'unhave', 'want', 'unwant', 'request', 'cancel', 'data']
+  for (const name of names) {
+    for (const message of [undefined, null, 5]) {
+      t.throws(() => send[name]!(message), { code: 'ERR_INVALID_ARG_TYPE' }, `${name}(${message})`)
+    }
+  }
+  t.ok(channel.have({ start: 0 }), 'the stream goes on')
+  stream.destroy()
+  t.end()
+})
