@@ -144,6 +144,9 @@ export function parseArguments(key: unknown, options: unknown): ParsedArguments 
   }
   given ??= {}
   if (typeof given !== 'object') throw argumentTypeError('options should be an object')
+  // Meant as a key: taken for options without any it would be a new feed.
+  if (ArrayBuffer.isView(given) || given instanceof ArrayBuffer)
+    throw argumentTypeError('key should be a Uint8Array or a hexadecimal string')
   if (!keyIsKey && keyArgument !== null && keyArgument !== undefined) {
     throw argumentTypeError('key should be bytes or a hexadecimal string')
   }

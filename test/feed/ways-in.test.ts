@@ -224,7 +224,9 @@ const WRONG: Record<string, [args: unknown[], code: string]> = {
   'a short key in the options': [[memory(), { key: HEX.slice(2) }], 'ERR_INVALID_ARG_VALUE'],
   'a number as key': [[memory(), 5, {}], 'ERR_INVALID_ARG_TYPE'],
   'a public key as secret key': [[memory(), HEX, { secretKey: HEX }], 'ERR_INVALID_ARG_VALUE'],
-  'an object that is no codec': [[memory(), { valueEncoding: { encode() {} } }], 'ERR_INVALID_ARG_TYPE']
+  'an object that is no codec': [[memory(), { valueEncoding: { encode() {} } }], 'ERR_INVALID_ARG_TYPE'],
+  'an ArrayBuffer for a key': [[memory, new ArrayBuffer(32)], 'ERR_INVALID_ARG_TYPE'],
+  'other numbers for a key': [[memory, new Uint16Array(16)], 'ERR_INVALID_ARG_TYPE']
 }
 
 test('ways in: wrong arguments', (t) => {
