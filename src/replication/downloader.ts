@@ -22,6 +22,7 @@ const MOST_REQUESTS = 256
 
 // Errors of a proof that may lack nodes which answers before it were expected to bring.
 const LACKING: ReadonlySet<unknown> = new Set([
+  'ERR_NODE_NOT_FOUND',
   'ERR_PROOF_CHECKSUM',
   'ERR_PROOF_MALFORMED',
   'ERR_PROOF_NO_SIGNATURE',
@@ -99,7 +100,7 @@ export class Downloader implements ArrivalsOwner {
   request(index: number, bytes: number, hash: boolean): void {
     const nodes = this.replicator.digest(this.peer, index)
     const sent = performance.now()
-    const request = { index, bytes, hash, nodes, sent, arrived: false, overdue: false }
+    const request = { index, bytes, hash, nodes, sent, arrived: false, overdue: false, again: false }
     this.inflight.push(request)
     this.meter.asked(request)
     if (bytes === 0) this.foreseen.asked(index, nodes)
@@ -241,18 +242,23 @@ export class Downloader implements ArrivalsOwner {
   lacking(arrival: Arrival, error: unknown): boolean {
     const { claim, request } = arrival
     const { foreseen, peer } = this
-    // What was said of nodes to come may have been wrong. With digest 0 nothing is left out, and there is no excuse. Nor is there
-    // for a second block that was sent on the wrong assumption of what is known here.
-    const excused = request === undefined ? peer.following && !this.misled : request.nodes > 0
+    // What was said of nodes to come may have been wrong. With digest 0 nothing is left out, and there is no excuse, unless the block was
+    // sent without being asked, on the wrong assumption of what is known here. It may have crossed a request for it, once.
+    const followed = peer.hasFollowed && claim.value !== null
+    const sent = followed && (request === undefined || !request.again)
+    const excused = sent || (request !== undefined && request.nodes > 0)
     if (!excused || !peer.authenticated || peer.closed) return false
     if (!LACKING.has((error as { code?: unknown } | null)?.code)) return false
     this.storeEnded(arrival)
     foreseen.broke()
     if (request === undefined) this.misled = true
     else this.end(request)
+    // From now on nothing is expected that was not asked for; what is under way is no fault.
+    if (sent && peer.following) peer.follow(false)
     if (this.replicator.reserved.take(claim.block)) {
       foreseen.forget()
       this.request(claim.block, 0, request?.hash ?? false)
+      this.inflight[this.inflight.length - 1]!.again = true
     }
     return true
   }

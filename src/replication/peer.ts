@@ -82,6 +82,8 @@ export class Peer implements ChannelHandlers {
   closed = false
   /** New blocks are sent by the remote without being asked for; see {@link Replicator.fill}. @internal */
   following = false
+  /** It was asked to do that once: some may still be under way. @internal */
+  hasFollowed = false
   /** The remote wants new blocks without asking for them. @internal */
   remoteFollowing = false
 
@@ -262,6 +264,7 @@ export class Peer implements ChannelHandlers {
   /** Has the remote send new blocks without being asked, or no longer. @internal */
   follow(following: boolean): void {
     this.following = following
+    if (following) this.hasFollowed = true
     this.sendStatus()
   }
 

@@ -19,6 +19,8 @@ export interface InflightRequest {
   arrived: boolean
   /** It took so long that somebody else may be asked, too. */
   overdue: boolean
+  /** Asked for once more, after an answer that could not be verified. */
+  again: boolean
 }
 
 /**

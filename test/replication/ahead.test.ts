@@ -64,7 +64,8 @@ test('ahead: what is remembered is renewed from the requests under way', (t) => 
     nodes,
     sent: 0,
     arrived: false,
-    overdue: false
+    overdue: false,
+    again: false
   })
   foreseen.asked(0, nodes)
   // Blocks that are never stored here, and not under way any more.

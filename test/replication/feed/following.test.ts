@@ -307,3 +307,17 @@ test('following: what is here already, or far away, is not taken', async (t) => 
   t.equal(error(), undefined)
   t.equal(replica.stats!.totals.downloadedBlocks, 5)
 })
+
+test('following: blocks that were sent on a wrong assumption are no fault, however many are under way', async (t) => {
+  const { writer, replica, seen, send, error } = await impostor(t)
+  // Large enough to be hashed a turn later, when all of them are here.
+  const values = [4, 5, 6].map((block) => `block ${block} `.padEnd(20_000, '.'))
+  await writer.append(values)
+  // Without the nodes that prove them, as for somebody who knows those.
+  for (const [i, value] of values.entries())
+    send({ index: 4 + i, value: Buffer.from(value), nodes: [], signature: null })
+  await until(() => seen.following.at(-1) === false, 'it to end')
+  await until(() => replica.has(4) && replica.has(5) && replica.has(6), 'them to be asked for')
+  t.equal(error(), undefined)
+  t.deepEqual(await replica.getBatch(4, 7), values)
+})
