@@ -177,6 +177,8 @@ export class Downloader implements ArrivalsOwner {
     if (value !== null && !asked && !expected && !source.allowPush) {
       // The call was cancelled, or it was not asked for.
       if (!source.content.bits.get(index)) this.peer.unhave({ start: index })
+      // It may have been sent instead of being announced.
+      if (this.peer.hasFollowed) this.peer.showed(index)
       this.peer.update()
     } else if (value === null) this.store(message, request, !asked)
     else if (source.content.bits.get(index) || !reserved.store(index)) {

@@ -318,8 +318,9 @@ export class Replicator {
 
   /** Whether a block may come from a peer that was not asked for it. */
   isExpected(peer: Peer, index: number): boolean {
-    const { content } = this.source
-    return peer.following && index >= content.length && !content.bits.get(index) && this.isWantedLater(index)
+    const { content, cleared } = this.source
+    const isNews = !content.bits.get(index) && cleared?.has(index) !== true
+    return peer.following && isNews && this.isWantedLater(index)
   }
 
   private fillWishes(peer: Peer): void {

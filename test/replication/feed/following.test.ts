@@ -286,11 +286,34 @@ test('following: what does not verify is not stored', async (t) => {
   t.equal(await replica.get(4), 'block 4')
   t.equal(error(), undefined)
   await until(() => seen.following.at(-1) === false, 'it to end')
-  // The same again is not asked for, nor taken.
+  // The same again is not taken, but it says that the block is there.
+  seen.requests.length = 0
   await writer.append('block 5')
   await data(5, 0)
   await until(() => seen.unhaves.includes(5), 'it to be refused')
-  t.notOk(replica.has(5))
+  await until(() => replica.has(5), 'it to be fetched')
+  t.deepEqual(
+    seen.requests.map(({ index }) => index),
+    [5]
+  )
+})
+
+test('following: what was sent before the end of it is asked for', async (t) => {
+  const { writer, replica, seen, data, error } = await impostor(t)
+  await writer.append('block 4')
+  seen.requests.length = 0
+  // Somebody else has come, who might send it as well.
+  const other = replica.replicate(true, LIVE)
+  other.on('error', () => {})
+  t.teardown(() => other.destroy())
+  await until(() => seen.following.at(-1) === false, 'it to end')
+  await data(4, 0)
+  await until(() => replica.has(4), 'the block')
+  t.deepEqual(
+    seen.requests.map(({ index }) => index),
+    [4]
+  )
+  t.equal(error(), undefined)
 })
 
 test('following: what is here already, or far away, is not taken', async (t) => {
