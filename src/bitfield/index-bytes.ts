@@ -48,7 +48,7 @@ export function updateIndex(pages: PageAccess, dataByte: number, state: Fullness
   while (index < limit) {
     const at = index & (size - 1)
     const page = (index - at) / size
-    const content = pages.read(page)
+    const content = pages.whole(page)
     if ((content === null ? 0 : content[INDEX_OFFSET + at]) === byte) return
     pages.write(page, INDEX_OFFSET + at, INDEX_OFFSET + at + 1)[INDEX_OFFSET + at] = byte
 
@@ -68,6 +68,6 @@ export function updateIndex(pages: PageAccess, dataByte: number, state: Fullness
 /** Index byte `index`; 0 where there is no page. */
 function indexByte(pages: PageAccess, index: number, size: number): number {
   const at = index & (size - 1)
-  const content = pages.read((index - at) / size)
+  const content = pages.whole((index - at) / size)
   return content === null ? 0 : content[INDEX_OFFSET + at]!
 }

@@ -1,63 +1,21 @@
-/**
- * The pages of the `bitfield` file in memory (spec FORMAT §5.1). A page holds three bitfields:
- *
- * ```
- * bytes 0 … 1023      data bits    blocks 8192·p … 8192·p + 8191
- * bytes 1024 … 3071   tree bits    tree indexes 16384·p … 16384·p + 16383
- * bytes 3072 … end    index bytes  512 (page size 3584) or 256 (page size 3328)
- * ```
- *
- * The bit logic (`Bitfield`, `TreeBits`) keeps no state of its own: all of it is behind {@link PageAccess}, so
- * that the same logic runs over the committed pages and over a stage of them, and so that where pages come
- * from is decided in this file alone.
- */
+/** The pages of the `bitfield` file in memory. Where they come from, and how long they stay, is decided in this file alone. */
 import b4a from 'b4a'
-import { argumentRangeError } from '../errors.ts'
+import { CleanChunks } from './clean-chunks.ts'
+import {
+  CHUNK_PAGES,
+  DATA_BYTES,
+  INDEX_OFFSET,
+  type PageAccess,
+  type PageSource,
+  TREE_BYTES
+} from './page-format.ts'
+import { PageStage } from './page-stage.ts'
 
-/** Bytes of a page in files made today. */
-export const PAGE_SIZE = 3584
+export * from './page-format.ts'
+export type { PageStage, Touched } from './page-stage.ts'
 
-/** Bytes of a page in files of older versions; the page size of an existing file is kept for good. */
-export const LEGACY_PAGE_SIZE = 3328
-
-/** Bytes of data bits at the start of a page. */
-export const DATA_BYTES = 1024
-
-/** Bytes of tree bits in a page, after the data bits. */
-export const TREE_BYTES = 2048
-
-/** Where the index bytes of a page start; they reach to its end. */
-export const INDEX_OFFSET = DATA_BYTES + TREE_BYTES
-
-/** Blocks of which a page holds the data bits. */
-export const PAGE_BLOCKS = 8 * DATA_BYTES
-
-/** Tree indexes of which a page holds the bits. */
-export const PAGE_TREE_INDEXES = 8 * TREE_BYTES
-
-/** What the bit logic needs of pages. */
-export interface PageAccess {
-  /** Bytes of a page. */
-  readonly pageSize: number
-  /** One more than the highest page ever touched; after loading, the number of pages in the file. */
-  readonly length: number
-  /** One more than the highest data byte that ever changed; after loading `length · 1024`. Only ever raised. */
-  dataBytes: number
-  /** One more than the highest tree byte that ever changed; after loading `length · 2048`. Only ever raised. */
-  treeBytes: number
-  /** The content of a page, null if it is all zero. Not to be changed, and not to be kept across a write. */
-  read(page: number): Uint8Array | null
-  /**
-   * The content of a page for the caller to change at once, between the bytes `from` and `to` − 1 and on one side of the borders of its
-   * three bitfields; from now on the page counts as changed.
-   */
-  write(page: number, from: number, to: number): Uint8Array
-  /** Raises `length` to include `page`, without allocating it. */
-  touch(page: number): void
-}
-
-/** A page in memory. */
-interface Slot {
+/** @internal A page in memory. */
+export interface Slot {
   /** Its bytes, or null while it is packed. */
   bytes: Uint8Array | null
   packed: Packed | null
@@ -68,6 +26,8 @@ interface Slot {
   version: number
   /** Read or written since somebody last looked for pages to pack. */
   used: boolean
+  /** Its index bytes are here. */
+  whole: boolean
 }
 
 /** A page with few bits: each byte that is not zero, as 256 · its place + its value. */
@@ -85,55 +45,13 @@ const MOST_PACKED = 128
 
 type Chunk = (Slot | undefined)[]
 
-// Pages of a chunk, a power of two. A chunk with one page only should not take much more memory than that page when it is packed.
-const CHUNK_PAGES = 32
+// Pages kept that could be had from the source again: 3.5 MB.
+const MOST_CLEAN = 1024
+
+const NO_BITS = b4a.alloc(INDEX_OFFSET)
 
 // Arrays kept for the copies of the next stages.
 const MAX_SPARE = 4
-
-/** Where each of the three bitfields of a page was changed: bytes `…Start` … `…End` − 1, none if that is empty. */
-export class Touched {
-  dataStart = DATA_BYTES
-  dataEnd = 0
-  treeStart = INDEX_OFFSET
-  treeEnd = 0
-  indexStart = PAGE_SIZE
-  indexEnd = 0
-
-  add(from: number, to: number): void {
-    if (from < DATA_BYTES) {
-      if (from < this.dataStart) this.dataStart = from
-      if (to > this.dataEnd) this.dataEnd = to
-    } else if (from < INDEX_OFFSET) {
-      if (from < this.treeStart) this.treeStart = from
-      if (to > this.treeEnd) this.treeEnd = to
-    } else {
-      if (from < this.indexStart) this.indexStart = from
-      if (to > this.indexEnd) this.indexEnd = to
-    }
-  }
-
-  /** The first byte of all. */
-  get start(): number {
-    if (this.dataEnd > 0) return this.dataStart
-    return this.treeEnd > 0 ? this.treeStart : this.indexStart
-  }
-
-  /** One past the last byte of all. */
-  get end(): number {
-    return Math.max(this.dataEnd, this.treeEnd, this.indexEnd)
-  }
-}
-
-/** A page copied into a stage, and the page (in that version) it is a copy of. */
-interface StagedPage {
-  readonly bytes: Uint8Array
-  readonly origin: Slot | undefined
-  readonly version: number
-  /** It was changed after it was perhaps written. */
-  readonly late: boolean
-  readonly touched: Touched
-}
 
 /** The committed pages of a feed. */
 export class Pages implements PageAccess {
@@ -152,6 +70,11 @@ export class Pages implements PageAccess {
   readonly #mostUnpacked: number
   // The last stage, until it is adopted.
   #stage: PageStage | null = null
+  #source: PageSource | null = null
+  // Chunks that are as the source has them.
+  readonly #clean: CleanChunks
+  // A page from the source that stands for several: all blocks are here.
+  #lastShared: Slot | null = null
 
   // The last page that was loaded, which the next one may be equal to.
   #lastLoaded: Slot | null = null
@@ -163,10 +86,19 @@ export class Pages implements PageAccess {
    * @param pageSize - bytes of a page, {@link PAGE_SIZE} or {@link LEGACY_PAGE_SIZE}
    * @param content - what to {@link load}
    * @param mostUnpacked - how many pages with few bits are kept as they are; more are packed
+   * @param mostClean - how many pages are kept that could be had from a source again
    */
-  constructor(pageSize: number, content?: Uint8Array, mostUnpacked = MOST_UNPACKED) {
+  constructor(pageSize: number, content?: Uint8Array, mostUnpacked = MOST_UNPACKED, mostClean = MOST_CLEAN) {
     this.pageSize = pageSize
     this.#mostUnpacked = mostUnpacked
+    this.#clean = new CleanChunks(
+      mostClean,
+      (number) => this.#wasUsed(number),
+      (number) => {
+        this.#chunks.delete(number)
+        if (number === this.#recentChunkNumber) this.#recentChunkNumber = -1
+      }
+    )
     if (content !== undefined) this.load(content)
   }
 
@@ -201,6 +133,29 @@ export class Pages implements PageAccess {
     this.treeBytes = this.#length * TREE_BYTES
   }
 
+  /** Instead of {@link load}: pages come from `source` when they are needed. */
+  loadLater(source: PageSource): void {
+    this.#source = source
+    this.#length = source.stored
+    this.dataBytes = this.#length * DATA_BYTES
+    this.treeBytes = this.#length * TREE_BYTES
+  }
+
+  /** Where pages come from; null if all of them are here. */
+  get source(): PageSource | null {
+    return this.#source
+  }
+
+  /** Whether pages `CHUNK_PAGES · chunk` … are as the source has them. */
+  isClean(chunk: number): boolean {
+    return this.#source !== null && (!this.#chunks.has(chunk) || this.#clean.has(chunk))
+  }
+
+  /** Pages in memory that could be had from the source again. */
+  get cleanPages(): number {
+    return this.#clean.pages
+  }
+
   get length(): number {
     return this.#length
   }
@@ -212,8 +167,15 @@ export class Pages implements PageAccess {
     return slot.bytes ?? this.#unpack(slot)
   }
 
+  whole(page: number): Uint8Array | null {
+    const slot = this.#wholeSlot(page)
+    if (slot === undefined) return null
+    slot.used = true
+    return slot.bytes ?? this.#unpack(slot)
+  }
+
   write(page: number): Uint8Array {
-    let slot = this.#slot(page)
+    let slot = this.#slotToKeep(page)
     if (slot === undefined) {
       this.touch(page)
       slot = this.#putNew(page, b4a.alloc(this.pageSize), false)
@@ -260,7 +222,7 @@ export class Pages implements PageAccess {
   stage(): PageStage {
     this.#stage = new PageStage(
       this,
-      (page) => this.#slot(page),
+      (page) => this.#slotToKeep(page),
       (bytes) => this.#copy(bytes)
     )
     return this.#stage
@@ -326,6 +288,9 @@ export class Pages implements PageAccess {
     this.#recentChunkNumber = -1
     this.#dirty.clear()
     this.#unpacked.clear()
+    this.#source = null
+    this.#clean.clear()
+    this.#lastShared = null
     this.#lastLoaded = null
     this.#length = 0
     this.dataBytes = 0
@@ -336,11 +301,97 @@ export class Pages implements PageAccess {
     const at = page & (CHUNK_PAGES - 1)
     const number = (page - at) / CHUNK_PAGES
     if (number === this.#recentChunkNumber) return this.#recentChunk[at]
-    const chunk = this.#chunks.get(number)
+    const chunk = this.#chunks.get(number) ?? this.#chunkFromSource(number)
     if (chunk === undefined) return undefined
     this.#recentChunkNumber = number
     this.#recentChunk = chunk
     return chunk[at]
+  }
+
+  #chunkFromSource(number: number): Chunk | undefined {
+    const bits = this.#source?.bitsOf(number) ?? null
+    if (bits === null) return undefined
+    const chunk = new Array<Slot | undefined>(CHUNK_PAGES)
+    let last = this.#lastShared
+    let own = 0
+    for (let at = 0; at * INDEX_OFFSET < bits.byteLength; at++) {
+      const part = bits.subarray(at * INDEX_OFFSET, (at + 1) * INDEX_OFFSET)
+      if (b4a.equals(part, NO_BITS)) continue
+      if (last !== null && b4a.equals(last.bytes!.subarray(0, INDEX_OFFSET), part)) {
+        last.shared = true
+        this.#lastShared = last
+      } else {
+        const bytes = b4a.alloc(this.pageSize)
+        bytes.set(part)
+        last = { bytes, packed: null, shared: false, dirty: false, version: 0, used: true, whole: false }
+        own++
+      }
+      chunk[at] = last
+    }
+    this.#chunks.set(number, chunk)
+    // Also without pages of its own it takes memory.
+    this.#clean.add(number, Math.max(own, 1))
+    return chunk
+  }
+
+  #wasUsed(number: number): boolean {
+    let used = false
+    for (const slot of this.#chunks.get(number)!) {
+      // One that is in several chunks keeps none of them.
+      if (slot === undefined || slot.shared || !slot.used) continue
+      slot.used = false
+      used = true
+    }
+    return used
+  }
+
+  /** A chunk is going to differ from the source: it stays in memory. */
+  #keep(number: number): void {
+    if (!this.#clean.remove(number)) return
+    for (const slot of this.#chunks.get(number)!)
+      if (slot !== undefined && !slot.shared) this.#mayBePacked(slot)
+  }
+
+  /** A page with its index bytes, which are as they are in the file. */
+  #wholeSlot(page: number): Slot | undefined {
+    const slot = this.#slot(page)
+    const source = this.#source
+    if (source === null || slot?.whole === true || page >= source.stored) return slot
+    const stored = source.storedPage(page)
+    const bits = slot === undefined ? NO_BITS : (slot.bytes ?? this.#unpack(slot)).subarray(0, INDEX_OFFSET)
+    // Its bits were damaged there: it is written with the next operation, as a whole.
+    const damaged = !b4a.equals(stored.subarray(0, INDEX_OFFSET), bits)
+    let mine = slot
+    if (mine === undefined || mine.shared) {
+      const bytes = b4a.alloc(this.pageSize)
+      bytes.set(bits)
+      mine = { bytes, packed: null, shared: false, dirty: false, version: 0, used: true, whole: true }
+      this.#putClean(page, mine)
+    }
+    mine.bytes!.set(stored.subarray(INDEX_OFFSET), INDEX_OFFSET)
+    mine.whole = true
+    if (damaged) {
+      this.#keep((page - (page & (CHUNK_PAGES - 1))) / CHUNK_PAGES)
+      mine.dirty = true
+      this.#dirty.add(page)
+    }
+    return mine
+  }
+
+  /** A page that somebody is about to change, or to change a copy of. */
+  #slotToKeep(page: number): Slot | undefined {
+    const slot = this.#wholeSlot(page)
+    if (this.#source !== null) this.#keep((page - (page & (CHUNK_PAGES - 1))) / CHUNK_PAGES)
+    return slot
+  }
+
+  /** Puts a page that the source has into its chunk. */
+  #putClean(page: number, slot: Slot): void {
+    const number = (page - (page & (CHUNK_PAGES - 1))) / CHUNK_PAGES
+    const kept = this.#chunks.has(number) && !this.#clean.has(number)
+    this.#put(page, slot)
+    if (kept) this.#mayBePacked(slot)
+    else this.#clean.add(number, 1)
   }
 
   #put(page: number, slot: Slot): void {
@@ -355,7 +406,7 @@ export class Pages implements PageAccess {
   }
 
   #putNew(page: number, bytes: Uint8Array, dirty: boolean): Slot {
-    const slot: Slot = { bytes, packed: null, shared: false, dirty, version: 0, used: true }
+    const slot: Slot = { bytes, packed: null, shared: false, dirty, version: 0, used: true, whole: true }
     this.#put(page, slot)
     this.#mayBePacked(slot)
     return slot
@@ -386,101 +437,6 @@ export class Pages implements PageAccess {
     slot.used = true
     this.#mayBePacked(slot)
     return bytes
-  }
-}
-
-/**
- * A copy-on-write overlay on {@link Pages}: what an operation is going to change, to be written to the file
- * first and made visible ({@link Pages.adopt}) only when that has succeeded. Dropping it undoes everything.
- * Costs a copy of each page it changes and nothing else.
- */
-export class PageStage implements PageAccess {
-  readonly pageSize: number
-  dataBytes: number
-  treeBytes: number
-  #length: number
-  #base: Pages
-  #slotOf: (page: number) => Slot | undefined
-  #copy: (bytes: Uint8Array) => Uint8Array
-  #staged = new Map<number, StagedPage>()
-
-  /** @internal use {@link Pages.stage} */
-  constructor(
-    base: Pages,
-    slotOf: (page: number) => Slot | undefined,
-    copy: (bytes: Uint8Array) => Uint8Array
-  ) {
-    this.#base = base
-    this.#slotOf = slotOf
-    this.#copy = copy
-    this.#length = base.length
-    this.pageSize = base.pageSize
-    this.dataBytes = base.dataBytes
-    this.treeBytes = base.treeBytes
-  }
-
-  get length(): number {
-    return this.#length
-  }
-
-  /** The pages changed in this stage, ascending. */
-  get dirty(): number[] {
-    return [...this.#staged.keys()].sort(ascending)
-  }
-
-  /** The new content of a changed page. RangeError `ERR_OUT_OF_RANGE` for a page this stage did not change. */
-  get(page: number): Uint8Array {
-    const staged = this.#staged.get(page)
-    if (staged === undefined) throw argumentRangeError(`Page ${page} is not in this stage`)
-    return staged.bytes
-  }
-
-  read(page: number): Uint8Array | null {
-    const staged = this.#staged.get(page)
-    return staged === undefined ? this.#base.read(page) : staged.bytes
-  }
-
-  /** What of a changed page may differ from the page below; null for a page this stage did not change. */
-  touched(page: number): Touched | null {
-    return this.#staged.get(page)?.touched ?? null
-  }
-
-  write(page: number, from: number, to: number): Uint8Array {
-    const staged = this.#staged.get(page)
-    if (staged !== undefined) {
-      staged.touched.add(from, to)
-      return staged.bytes
-    }
-    const origin = this.#slotOf(page)
-    let bytes: Uint8Array
-    if (origin === undefined) {
-      bytes = b4a.alloc(this.pageSize)
-      this.touch(page)
-    } else {
-      bytes = this.#copy(this.#base.read(page)!)
-    }
-    const touched = new Touched()
-    touched.add(from, to)
-    this.#staged.set(page, { bytes, origin, version: origin?.version ?? 0, late: false, touched })
-    return bytes
-  }
-
-  /** @internal for {@link Pages.mirror}: takes pages that were changed below, and here alike, for current. */
-  follow(): void {
-    for (const [page, { bytes, origin, version, touched }] of this.#staged) {
-      const slot = this.#slotOf(page)
-      if (slot === origin && (slot === undefined || slot.version === version)) continue
-      this.#staged.set(page, { bytes, origin: slot, version: slot?.version ?? 0, late: true, touched })
-    }
-  }
-
-  touch(page: number): void {
-    if (page >= this.#length) this.#length = page + 1
-  }
-
-  /** @internal for {@link Pages.adopt} */
-  staged(): ReadonlyMap<number, StagedPage> {
-    return this.#staged
   }
 }
 

@@ -1,3 +1,4 @@
+import { PAGE_SIZE } from '../bitfield/pages.ts'
 import { treeHash } from '../crypto/hash.ts'
 import {
   type CheckpointFiles,
@@ -5,6 +6,8 @@ import {
   encodeCheckpoint,
   setDataBytes
 } from '../storage/checkpoint.ts'
+import type { StorageFactory } from '../storage/random-access.ts'
+import { stampOfFiles, usesStamps } from '../storage/stamps.ts'
 import { storageError } from '../storage/storage.ts'
 import { ignore } from '../util/callback.ts'
 import { Mutex } from '../util/mutex.ts'
@@ -19,7 +22,10 @@ const WINDOW = 1024
 // Also where the folder was removed: a checkpoint must not bring it back.
 const REFUSED: ReadonlySet<unknown> = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOENT'])
 
-// How soon a feed gets its first checkpoint, milliseconds. A feed that is closed before gets it then.
+// How long closing may wait until it can be told that nobody writes to the files afterwards, milliseconds.
+const LONGEST_WAIT = 50
+
+// How soon a feed gets its first checkpoint, milliseconds, and is taken to be in use. A feed that is closed before gets it then.
 const FIRST_DELAY = 250
 
 /**
@@ -37,18 +43,48 @@ export class Checkpoints {
   // The medium may not be written.
   #refused = false
   #timer: ReturnType<typeof setTimeout> | null = null
+  #expecting: ReturnType<typeof setTimeout> | null = null
   #changed = false
+  // The checkpoint that counts claims exactly what there was when this was last changed, unless records follow it.
+  #claimed: boolean
   // Windows of blocks that the checkpoint which counts does not claim any more.
   readonly #disclaimed = new Set<number>()
 
+  readonly #create: StorageFactory
+
   /**
+   * @param create - makes the files' storages
    * @param files - where checkpoints go; null: the storage is synchronised and nothing is claimed
-   * @param readsData - false: the application writes the `data` file itself
+   * @param options - `readsData`, false: the application writes the `data` file itself; `claimed`: the checkpoint that there is claims
+   * exactly this state
    */
-  constructor(core: Core, files: CheckpointFiles | null, readsData: boolean) {
+  constructor(
+    core: Core,
+    create: StorageFactory,
+    files: CheckpointFiles | null,
+    { readsData, claimed }: { readsData: boolean; claimed: boolean }
+  ) {
     this.#core = core
+    this.#create = create
     this.#files = files
     this.#readsData = readsData
+    this.#claimed = claimed
+    core.storage.unmark = () => this.#unmark()
+  }
+
+  /**
+   * Somebody may change the feed: what is said of the files for as long as nobody does is taken back shortly, so that the first change
+   * need not wait for that.
+   */
+  expectChanges(): void {
+    const files = this.#files
+    if (files === null || files.clean === null) return
+    this.#expecting = setTimeout(() => {
+      // On media that cannot be written, nobody changes anything.
+      void this.#order.run(() => files.unmark()).catch(ignore)
+    }, FIRST_DELAY)
+    const timer = this.#expecting as { unref?: () => void }
+    timer.unref?.()
   }
 
   /** Something was committed, and the state of the feed is whole: a moment to make a checkpoint. */
@@ -114,8 +150,10 @@ export class Checkpoints {
   /** Makes the last checkpoint, if anything was committed since the one before. Errors: `ERR_STORAGE`. */
   async close(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer)
+    if (this.#expecting !== null) clearTimeout(this.#expecting)
     await this.#running
-    if (this.#changed) await this.#make()
+    if (this.#changed) await this.#make(true)
+    else if (this.#claimed) await this.#order.run(() => this.#mark())
   }
 
   /** Removes the files. */
@@ -134,7 +172,7 @@ export class Checkpoints {
   }
 
   // What is claimed is the state of this moment; all of it is written, and whatever follows takes back its own part.
-  #make(): Promise<void> {
+  #make(last = false): Promise<void> {
     const { storage, pages, bits, length, byteLength, roots } = this.#core
     const payload =
       this.#files === null
@@ -152,6 +190,7 @@ export class Checkpoints {
     const reachesEnd = this.#readsData && length > 0 && bits.get(length - 1)
     storage.written = 0
     this.#changed = false
+    this.#claimed = false
     return this.#order.run(async () => {
       try {
         // Empty blocks at the end, or a storage that cannot tell, leave the file shorter.
@@ -159,7 +198,8 @@ export class Checkpoints {
         await storage.durability.all()
         if (payload === null || this.#refused) return
         setDataBytes(payload, dataBytes)
-        await this.#files!.write(payload)
+        await this.#files!.write(payload, false, last ? await this.#stamps() : null)
+        this.#claimed = true
         this.#disclaimed.clear()
       } catch (error) {
         this.#refused = REFUSED.has((error as { code?: unknown } | null)?.code)
@@ -168,6 +208,38 @@ export class Checkpoints {
         throw storageError(error)
       }
     })
+  }
+
+  /** Says that the files are as the checkpoint says, if it says all. It is no loss if that fails. */
+  async #mark(): Promise<void> {
+    const files = this.#files
+    if (files === null || !files.bare) return
+    const stamps = await this.#stamps()
+    if (stamps !== null && stamps !== files.clean) await files.mark(stamps).catch(ignore)
+  }
+
+  /** Stamps that the files have for as long as nobody changes them; null if it is not worth it, or not certain. */
+  async #stamps(): Promise<string | null> {
+    const { pages, storage } = this.#core
+    const uncertain = storage.refusal !== null || storage.durability.failure !== null
+    if (uncertain || !storage.bitfield.settled || pages.pageSize !== PAGE_SIZE) return null
+    if (!usesStamps(this.#create, pages.length)) return null
+    const stamps = stampOfFiles(this.#create)
+    if (stamps === null || stamps.settles === 0) return stamps?.text ?? null
+    if (stamps.settles > LONGEST_WAIT) return null
+    // A little longer: timers and clocks do not agree to the millisecond.
+    await new Promise((resolve) => setTimeout(resolve, stamps.settles + 2))
+    const again = stampOfFiles(this.#create)
+    return again?.text === stamps.text && again.settles === 0 ? again.text : null
+  }
+
+  #unmark(): Promise<void> | null {
+    const files = this.#files
+    if (files === null || files.clean === null) return null
+    const done = this.#record((same) => same.unmark())
+    // Whoever asked may have failed before they look at this.
+    done.catch(ignore)
+    return done
   }
 
   async #record(write: (files: CheckpointFiles) => Promise<void>): Promise<void> {

@@ -109,13 +109,15 @@ export async function writeRepairs(
 ): Promise<void> {
   if (report === null) return
   try {
+    await core.storage.changing()
     for (const node of nodes) await core.storage.tree.write(node.index, encodeNode(node))
     if (signature !== null) await core.storage.signatures.write(length - 1, signature)
     const stage = core.stage().pages
     await core.storage.bitfield.write(stage)
     core.storage.bitfield.adopt(stage)
   } catch (error) {
-    if (!READ_ONLY.has((error as { code?: unknown } | null)?.code)) throw error
+    const { code, cause } = error as { code?: unknown; cause?: { code?: unknown } | null }
+    if (!READ_ONLY.has(code) && !READ_ONLY.has(cause?.code)) throw error
   }
 }
 

@@ -159,7 +159,10 @@ class Audit {
     for (const file of ['bitfield', 'tree', 'signatures'] as const) {
       const header = await files[file].readIfPresent(0, HEADER_SIZE).catch(() => null)
       if (header !== null && isHeader(file, header, sizes[file])) continue
-      if (this.repairs) await files[file].write(0, encodeHeader(file, sizes[file]))
+      if (this.repairs) {
+        await this.core.storage.changing()
+        await files[file].write(0, encodeHeader(file, sizes[file]))
+      }
       this.found({ file, problem: 'the header does not hold', start: 0, end: length }, this.repairs)
     }
   }
@@ -174,7 +177,8 @@ class Audit {
   }
 
   private async somePages(start: number, end: number): Promise<void> {
-    const { pages } = this.core
+    const { core } = this
+    const { pages } = core
     const { bitfield } = this.source.files
     const { pageSize } = pages
     const size = await bitfield.size()
@@ -189,7 +193,10 @@ class Audit {
       const bytes = pages.read(page) ?? b4a.alloc(pageSize)
       if (waiting.has(page) || b4a.equals(stored.subarray(0, INDEX_OFFSET), bytes.subarray(0, INDEX_OFFSET)))
         continue
-      if (this.repairs) await bitfield.write(position, bytes)
+      if (this.repairs) {
+        await core.storage.changing()
+        await bitfield.write(position, pages.whole(page) ?? bytes)
+      }
       const blocks = { start: page * PAGE_BLOCKS, end: (page + 1) * PAGE_BLOCKS }
       this.found({ file: 'bitfield', problem: 'the page is another one', ...blocks }, this.repairs)
     }
@@ -326,6 +333,7 @@ class Audit {
       const roots = (await this.rootsOf(block + 1))!
       const whole = source.sign === null ? null : await source.sign(roots, block + 1)
       const again = whole !== null && isRestOf(stored, whole) ? whole : b4a.alloc(SIGNATURE_SIZE)
+      await core.storage.changing()
       await signatures.write(block, again)
     }
     const place = { start: block, end: block + 1 }
@@ -345,7 +353,10 @@ class Audit {
     const stored = await signatures.get(length - 1)
     if (stored !== null && (await this.holds(length - 1, stored))) return
     const repaired = this.repairs && source.sign !== null
-    if (repaired) await signatures.write(length - 1, await source.sign!(roots, length))
+    if (repaired) {
+      await core.storage.changing()
+      await signatures.write(length - 1, await source.sign!(roots, length))
+    }
     const problem =
       stored === null ? 'the signature of the end is missing' : 'the signature of the end does not hold'
     this.found({ file: 'signatures', problem, start: length - 1, end: length }, repaired)

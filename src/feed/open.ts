@@ -96,7 +96,7 @@ class Opening {
     this.dialect = dialect
     this.onkey = onkey
     this.files = files
-    this.stored = new StoredFiles(files)
+    this.stored = new StoredFiles(create, files)
   }
 
   async run(): Promise<OpenedFeed> {
@@ -158,12 +158,16 @@ class Opening {
     if (overwrite) await writer.empty(core, secretKey, found)
     await writer.writeKeys(found, key, secretKey, identity.generated, durability)
     await first
-    if (recovered !== null) await writeRepairs(core, recovered)
-    if (durability.mode === 'disk' && recovered?.claimed !== true) await durability.all()
     const readsData = options.indexing !== true
-    core.checkpoints = durability.offered ? new Checkpoints(core, files, readsData) : null
+    const claimed = recovered?.claimed === true
+    core.checkpoints = durability.offered
+      ? new Checkpoints(core, this.create, files, { readsData, claimed })
+      : null
+    if (recovered !== null) await writeRepairs(core, recovered)
+    if (durability.mode === 'disk' && !claimed) await durability.all()
     const recovery = recovered?.report ?? null
     if (recovery !== null || (checkpoint !== null && recovered?.claimed === false)) core.checkpoints?.soon()
+    if (writable) core.checkpoints?.expectChanges()
     return { core, files: this.files as FeedFiles, key, secretKey, writable, recovery }
   }
 
@@ -284,7 +288,8 @@ class Opening {
       sign: secretKey === null || crypto !== DEFAULT_CRYPTO ? null : (message) => sign(message, secretKey),
       copy: key !== null && secretKey === null,
       repair: options.repair === true,
-      bitsLost: found.bitsLost
+      bitsLost: found.bitsLost,
+      readPages: found.readPages
     })
     const { length, roots, stage } = recovered
     if (stage !== null) {

@@ -75,7 +75,7 @@ export class RawStorage {
       key: this.#source.key,
       secretKey: this.#source.secretKey,
       bitfieldPageSize: core.pages.pageSize ?? PAGE_SIZE,
-      bitfield: Array.from({ length: core.pages.length }, (_, page) => core.pages.read(page))
+      bitfield: Array.from({ length: core.pages.length }, (_, page) => core.pages.whole(page))
     }))
     return settle(opened, callback)
   }
@@ -89,7 +89,10 @@ export class RawStorage {
 
   putNode(treeIndex: number, node: TreeNode, callback?: Callback): unknown {
     return settle(
-      this.#source.ready().then((core) => core.storage.tree.write(treeIndex, encodeNode(node))),
+      this.#source.ready().then(async (core) => {
+        await core.storage.changing()
+        await core.storage.tree.write(treeIndex, encodeNode(node))
+      }),
       callback
     )
   }
@@ -129,7 +132,10 @@ export class RawStorage {
 
   putSignature(index: number, signature: Uint8Array, callback?: Callback): unknown {
     return settle(
-      this.#source.ready().then((core) => core.storage.signatures.write(index, signature)),
+      this.#source.ready().then(async (core) => {
+        await core.storage.changing()
+        await core.storage.signatures.write(index, signature)
+      }),
       callback
     )
   }

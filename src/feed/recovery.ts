@@ -69,6 +69,12 @@ const CERTAIN_BYTES = 8
  */
 export async function recover(source: RecoverySource): Promise<Recovered> {
   const { checkpoint, core, copy, repair } = source
+  if (core.pages.source !== null) {
+    const clean = checkpoint === null ? null : await new Recovering(source).clean(checkpoint)
+    if (clean !== null) return clean
+    // In doubt everything is looked at.
+    await source.readPages()
+  }
   const recovering = new Recovering(source)
   const fromCheckpoint = checkpoint === null ? null : await recovering.fromCheckpoint(checkpoint)
   if (fromCheckpoint !== null) return fromCheckpoint
@@ -175,20 +181,10 @@ class Recovering {
     const { length, signatureSlots } = checkpoint
     const shorter = this.#core.tree.blocks() < length
     if (shorter && (signatureSlots === null || signatures.slots < signatureSlots)) return null
-    const roots = await this.#heads.rootsOf(
-      length,
-      (tried) => length === 0 || b4a.equals(treeHash(tried), checkpoint.treeHash),
-      checkpoint.byteLength
-    )
-    if (roots === null) return null
-    const { dataSize } = this.#source
-    const whole = dataSize === null || checkpoint.dataBytes === null || dataSize >= checkpoint.dataBytes
-    // What a checkpoint says was true once; that the feed is what its key has signed is for the signature to say.
-    const end = await this.#endOf(length, roots)
-    const held = end !== null && end.signature === null && this.#heads.healed.size === 0
-    // A signature beyond the end is looked at each time: it may be all that is left of a longer history.
-    const sameSlots = signatures.slots === signatureSlots && signatures.slots <= length
-    if (held && whole && sameSlots && checkpoint.hasBitsOf(this.#core.pages))
+    const head = await this.#headOf(checkpoint)
+    if (head === null) return null
+    const { roots, end } = head
+    if (head.holds && checkpoint.hasBitsOf(this.#core.pages))
       return { ...NOTHING_TO_DO, length, roots, claimed: true, proven: true }
     const { suspects, lostPages } = differenceOf(this.#core.pages, checkpoint.pages, length)
     const base: Base = {
@@ -215,6 +211,36 @@ class Recovering {
       throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: [endDamage(length)] })
     }
     return recovered
+  }
+
+  /** What there is if the files have the bits of the checkpoint for certain; null if anything else differs. */
+  async clean(checkpoint: Checkpoint): Promise<Recovered | null> {
+    const head = await this.#headOf(checkpoint)
+    if (head?.holds !== true) return null
+    const { length } = checkpoint
+    return { ...NOTHING_TO_DO, length, roots: head.roots, claimed: true, proven: true }
+  }
+
+  /** The head of a checkpoint: `holds` if the feed has it, and nothing beyond it is to be seen. Null if its roots are not here. */
+  async #headOf(
+    checkpoint: Checkpoint
+  ): Promise<{ roots: TreeNode[]; end: Candidate | null; holds: boolean } | null> {
+    const { signatures } = this.#core.storage
+    const { length, signatureSlots } = checkpoint
+    const roots = await this.#heads.rootsOf(
+      length,
+      (tried) => length === 0 || b4a.equals(treeHash(tried), checkpoint.treeHash),
+      checkpoint.byteLength
+    )
+    if (roots === null) return null
+    const { dataSize } = this.#source
+    const whole = dataSize === null || checkpoint.dataBytes === null || dataSize >= checkpoint.dataBytes
+    // What a checkpoint says was true once; that the feed is what its key has signed is for the signature to say.
+    const end = await this.#endOf(length, roots)
+    const held = end !== null && end.signature === null && this.#heads.healed.size === 0
+    // A signature beyond the end is looked at each time: it may be all that is left of a longer history.
+    const sameSlots = signatures.slots === signatureSlots && signatures.slots <= length
+    return { roots, end, holds: held && whole && sameSlots }
   }
 
   /** Looks at everything. */

@@ -13,7 +13,8 @@ import {
   type HeadedFile,
   isBlank
 } from '../storage/layout.ts'
-import type { StorageFile } from '../storage/random-access.ts'
+import type { StorageFactory, StorageFile } from '../storage/random-access.ts'
+import { stampOfFiles, usesStamps } from '../storage/stamps.ts'
 
 /** The six storages of a feed, by name. */
 export type FeedFiles = Record<FileName, StorageFile>
@@ -24,8 +25,10 @@ export interface Found {
   secretKey: Uint8Array | null
   /** There is a file for the secret key, as copies have none, and it is empty. */
   secretKeyEmpty: boolean
-  /** The bitfield. */
+  /** The bitfield; its pages may come from the checkpoint when they are needed. */
   pages: Pages
+  /** Reads all of it into these pages, where they come from the checkpoint. Errors: `ERR_STORAGE`. */
+  readPages(): Promise<void>
   missingHeaders: HeadedFile[]
   checkpoint: Checkpoint | null
   /** A header is cut short: a creation that did not get far, or damage. */
@@ -37,10 +40,12 @@ export interface Found {
 
 /** Reads the files of a feed that is being opened. */
 export class StoredFiles {
+  private readonly create: StorageFactory
   private readonly files: Partial<FeedFiles>
 
   /** @param files - filled while the feed is being opened */
-  constructor(files: Partial<FeedFiles>) {
+  constructor(create: StorageFactory, files: Partial<FeedFiles>) {
+    this.create = create
     this.files = files
   }
 
@@ -76,10 +81,21 @@ export class StoredFiles {
     const checkpoint = overwrite ? undefined : checkpoints?.load()
     // Another process may have written to it before it was open, and locked, here.
     bitfield = await this.file('bitfield').size()
-    if (!overwrite && (!missingHeaders.includes('bitfield') || (bitfield ?? 0) > HEADER_SIZE)) {
-      await loadPages(pages, this.file('bitfield'), bitfield)
+    const readPages = (): Promise<void> => {
+      pages.clear()
+      return loadPages(pages, this.file('bitfield'), bitfield)
     }
-    const tree = await this.file('tree').size()
+    let tree: number | null = null
+    let known: Checkpoint | null = null
+    if (!overwrite && (!missingHeaders.includes('bitfield') || (bitfield ?? 0) > HEADER_SIZE)) {
+      tree = await this.file('tree').size()
+      const load = (await checkpoint) ?? null
+      if (load !== null && this.isClean(checkpoints!, pages.pageSize, bitfield)) known = load(slotsIn(tree))
+      const source = known?.source(this.file('bitfield'), bitfield!) ?? null
+      if (source === null) await readPages()
+      else pages.loadLater(source)
+    }
+    tree ??= await this.file('tree').size()
     await header('tree', tree, [NODE_SIZE])
     const signatures = await this.file('signatures').size()
     await header('signatures', signatures, [SIGNATURE_SIZE])
@@ -94,12 +110,22 @@ export class StoredFiles {
       secretKey,
       secretKeyEmpty: secretKey === null && (await this.file('secret_key').isEmptyFile()),
       pages,
+      readPages,
       missingHeaders,
-      checkpoint: (await checkpoint)?.(slotsIn(sizes.tree)) ?? null,
+      checkpoint: known ?? (await checkpoint)?.(slotsIn(sizes.tree)) ?? null,
       tornHeader: headers.some((bytes) => bytes !== null && bytes > 0 && bytes < HEADER_SIZE),
       bitsLost: false,
       sizes
     }
+  }
+
+  /** Whether the files are as a checkpoint says that has been read, so that the bitfield need not be. */
+  private isClean(checkpoints: CheckpointFiles, pageSize: number, bitfield: number | null): boolean {
+    if (checkpoints.clean === null || bitfield === null || pageSize !== PAGE_SIZE) return false
+    if (!usesStamps(this.create, Math.ceil((bitfield - HEADER_SIZE) / PAGE_SIZE))) return false
+    // Under the lock, which the header was read with.
+    if (stampOfFiles(this.create)?.text !== checkpoints.clean) return false
+    return this.file('bitfield').readSync(0, HEADER_SIZE) !== null
   }
 
   /** The entry size of a file's header; null and listed in `missing` if there is no header. */

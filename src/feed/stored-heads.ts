@@ -35,6 +35,8 @@ export interface RecoverySource {
   repair: boolean
   /** The bitfield is gone beside a tree. */
   bitsLost: boolean
+  /** Reads the pages of the core, where they come from the checkpoint. */
+  readPages(): Promise<void>
 }
 
 // How many signatures are tried for nodes that a longer feed left behind.

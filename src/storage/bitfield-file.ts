@@ -81,6 +81,11 @@ export class BitfieldFile {
     this.written = null
   }
 
+  /** Whether the file has all that was committed, and nothing else, as far as is known here. */
+  get settled(): boolean {
+    return this.unwritten.size === 0 && this.pages.dirty.length === 0
+  }
+
   /** Puts the committed content back where writing `stage` failed half way. */
   async restore(stage: PageStage): Promise<void> {
     this.putBack()

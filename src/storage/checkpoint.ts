@@ -11,21 +11,25 @@
  * piece        bytes, uint32 | run length encoded: data and tree bits of up to 32 pages
  * cleared      start | end
  * truncated    length | byteLength | tree hash, 32 bytes
+ * clean        stamps of the files, UTF-8
  * ```
+ *
+ * _Clean_ says that the files are as the checkpoint in front of it says, as long as their stamps are these (`stamps.ts`). It takes the place
+ * of the first record, and the first record that of it. Versions that do not know it pass over it.
  *
  * Numbers without a size are uint64, big endian.
  */
 import b4a from 'b4a'
 import { blake2bBatch } from '#crypto/backend'
 import { Bitfield } from '../bitfield/bitfield.ts'
-import { INDEX_OFFSET, PAGE_BLOCKS, PAGE_SIZE, PAGE_TREE_INDEXES, Pages } from '../bitfield/pages.ts'
-import { decodeInto, encode, requireSize } from '../bitfield/rle.ts'
+import { PAGE_BLOCKS, PAGE_TREE_INDEXES, type PageSource, type Pages } from '../bitfield/pages.ts'
 import { TreeBits } from '../bitfield/tree-bits.ts'
 import { DDatabaseError } from '../errors.ts'
 import { HASH_SIZE } from '../merkle/node.ts'
 import { TreeSet } from '../merkle/tree-set.ts'
 import { ignore } from '../util/callback.ts'
 import { readUint64, writeUint64 } from '../util/uint64.ts'
+import { CheckpointBits, encodePieces } from './checkpoint-bits.ts'
 import { type StorageFactory, StorageFile } from './random-access.ts'
 
 /** Names of the two files, beside the six of the format. */
@@ -51,6 +55,8 @@ export interface Checkpoint extends CheckpointHead {
   readonly pages: Pages
   /** Whether its bits are those of `pages`. Takes no memory. */
   hasBitsOf(pages: Pages): boolean
+  /** Its bits as what pages are loaded from later, see `CheckpointBits.source`. Not of one of which records took something back. */
+  source(file: StorageFile, size: number): PageSource | null
 }
 
 /** Takes back that blocks `start` … `end` − 1 are here. */
@@ -64,17 +70,10 @@ const VERSION = 1
 const CHECKPOINT = 0
 const CLEARED = 1
 const TRUNCATED = 2
+const CLEAN = 3
 const FRAME_HEADER = 24
 const FRAME_OVERHEAD = FRAME_HEADER + HASH_SIZE
 const HEAD_SIZE = 5 * 8 + HASH_SIZE
-const PIECE_PAGES = 32
-// Where pieces are decoded, and its parts: loading copies what it keeps. As arrays of their own they were most of the garbage of
-// an opening.
-const scratch = b4a.allocUnsafeSlow(PIECE_PAGES * INDEX_OFFSET)
-const scratchPages = Array.from({ length: PIECE_PAGES }, (_, page) =>
-  scratch.subarray(page * INDEX_OFFSET, (page + 1) * INDEX_OFFSET)
-)
-const NO_BITS = b4a.alloc(INDEX_OFFSET)
 const EMPTY = b4a.alloc(0)
 
 /** The payload of a checkpoint: of the pages only the bits, without the index bytes, which follow from them. */
@@ -90,130 +89,13 @@ export function encodeCheckpoint(
   start.set(head.treeHash, 32)
   writeUint64(start, pages.length, 64)
   const parts: Uint8Array[] = [start]
-  for (let first = 0; first < pages.length; first += PIECE_PAGES) {
-    const piece = encodePiece(pages, first, Math.min(PIECE_PAGES, pages.length - first))
-    const size = b4a.alloc(4)
-    new DataView(size.buffer, size.byteOffset).setUint32(0, piece.byteLength)
-    parts.push(size, piece)
-  }
+  for (const piece of encodePieces(pages)) parts.push(piece)
   return b4a.concat(parts)
-}
-
-function encodePiece(pages: Pages, first: number, count: number): Uint8Array {
-  const present: number[] = []
-  for (let page = 0; page < count; page++) if (pages.read(first + page) !== null) present.push(page)
-  // Most pages of a sparse copy of a long feed.
-  if (present.length === 0) return EMPTY
-  const bits = scratch.subarray(0, count * INDEX_OFFSET)
-  bits.fill(0)
-  for (const page of present) scratchPages[page]!.set(pages.read(first + page)!.subarray(0, INDEX_OFFSET))
-  return encode(bits)
 }
 
 /** Changes the number of bytes of data in a payload. */
 export function setDataBytes(payload: Uint8Array, dataBytes: number): void {
   writeUint64(payload, dataBytes, 24)
-}
-
-/** The bits of a checkpoint, as they are in its payload until somebody asks for pages, which may then be changed. */
-class CheckpointBits {
-  readonly #payload: Uint8Array
-  readonly #count: number
-  #pages: Pages | null = null
-
-  constructor(payload: Uint8Array, count: number) {
-    this.#payload = payload
-    this.#count = count
-  }
-
-  /** Whether it can be decoded. */
-  get wellFormed(): boolean {
-    try {
-      let pages = 0
-      for (const [piece, first] of this.#pieces()) {
-        if (piece === null) return false
-        requireSize(piece, this.#pagesAt(first) * INDEX_OFFSET)
-        pages += this.#pagesAt(first)
-      }
-      return pages === this.#count
-    } catch (error) {
-      if (DDatabaseError.is(error)) return false
-      throw error
-    }
-  }
-
-  get pages(): Pages {
-    if (this.#pages === null) {
-      this.#pages = new Pages(PAGE_SIZE)
-      const page = b4a.alloc(PAGE_SIZE)
-      for (const [piece, first] of this.#pieces()) {
-        if (piece!.byteLength === 0) {
-          this.#pages.loadZeros(this.#pagesAt(first))
-          continue
-        }
-        decodeInto(scratch, piece!)
-        for (let i = 0; i < this.#pagesAt(first); i++) {
-          page.set(scratchPages[i]!)
-          this.#pages.load(page)
-        }
-      }
-    }
-    return this.#pages
-  }
-
-  hasBitsOf(pages: Pages): boolean {
-    let last: Uint8Array | null = null
-    let lastBits = NO_BITS
-    const bitsIn = (content: Uint8Array | null): Uint8Array => {
-      if (content === null) return NO_BITS
-      // Equal neighbours share their memory.
-      if (content !== last) {
-        last = content
-        lastBits = content.subarray(0, INDEX_OFFSET)
-      }
-      return lastBits
-    }
-    if (this.#pages !== null) {
-      for (let page = 0; page < this.#count; page++) {
-        const bits = this.#pages.read(page)?.subarray(0, INDEX_OFFSET) ?? NO_BITS
-        if (!b4a.equals(bits, bitsIn(pages.read(page)))) return false
-      }
-    } else {
-      for (const [piece, first] of this.#pieces()) {
-        const empty = piece!.byteLength === 0
-        if (!empty) decodeInto(scratch, piece!)
-        for (let i = 0; i < this.#pagesAt(first); i++) {
-          const content = pages.read(first + i)
-          if (empty && content === null) continue
-          if (!b4a.equals(empty ? NO_BITS : scratchPages[i]!, bitsIn(content))) return false
-        }
-      }
-    }
-    for (let page = this.#count; page < pages.length; page++) {
-      const bits = bitsIn(pages.read(page))
-      if (bits !== NO_BITS && !b4a.equals(bits, NO_BITS)) return false
-    }
-    return true
-  }
-
-  #pagesAt(first: number): number {
-    return Math.min(PIECE_PAGES, this.#count - first)
-  }
-
-  /** Each piece with its first page; null for one that is cut. */
-  *#pieces(): Generator<[piece: Uint8Array | null, first: number]> {
-    const payload = this.#payload
-    const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength)
-    for (let first = 0, at = HEAD_SIZE; first < this.#count; first += PIECE_PAGES) {
-      const size = at + 4 > payload.byteLength ? Number.POSITIVE_INFINITY : view.getUint32(at)
-      if (size > payload.byteLength - at - 4) {
-        yield [null, first]
-        return
-      }
-      yield [payload.subarray(at + 4, at + 4 + size), first]
-      at += 4 + size
-    }
-  }
 }
 
 /**
@@ -226,7 +108,7 @@ function decodeCheckpoint(payload: Uint8Array, maxPages: number): Checkpoint | n
   const count = readUint64(payload, 64)
   const numbers = [length!, byteLength!, signatureSlots!, dataBytes!, count]
   if (!numbers.every(Number.isSafeInteger) || count > maxPages || length! > count * PAGE_BLOCKS) return null
-  const bits = new CheckpointBits(payload, count)
+  const bits = new CheckpointBits(payload, HEAD_SIZE, count)
   if (!bits.wellFormed) return null
   return {
     length: length!,
@@ -237,7 +119,8 @@ function decodeCheckpoint(payload: Uint8Array, maxPages: number): Checkpoint | n
     get pages() {
       return bits.pages
     },
-    hasBitsOf: (pages) => bits.hasBitsOf(pages)
+    hasBitsOf: (pages) => bits.hasBitsOf(pages),
+    source: (file, size) => bits.source(file, size)
   }
 }
 
@@ -312,6 +195,8 @@ interface Content {
   frames: Frame[]
   /** Where the next record goes. */
   end: number
+  /** What is said to be clean. */
+  clean: string | null
 }
 
 /** The two files. */
@@ -322,6 +207,9 @@ export class CheckpointFiles {
   #current = 1
   #sequence = 0
   #end = 0
+  // Whether records follow it, or the mark that the files are as it says.
+  #bare = false
+  #clean: string | null = null
 
   /**
    * @param create - makes the files' storages, one for each use
@@ -337,6 +225,16 @@ export class CheckpointFiles {
     return this.#sequence > 0
   }
 
+  /** The stamps of the files that are as the checkpoint says; null if that is not said. */
+  get clean(): string | null {
+    return this.#clean
+  }
+
+  /** Whether there is a checkpoint of which nothing was taken back. */
+  get bare(): boolean {
+    return this.exists && this.#bare
+  }
+
   /**
    * Reads the checkpoint that counts; null if there is none. One that cannot be read is not there.
    * @returns what makes it of the bytes that were read, for a tree file with so many slots; null for one that makes no sense
@@ -349,6 +247,8 @@ export class CheckpointFiles {
     if (content === undefined || content === null) return null
     this.#sequence = sequences[this.#current]!
     this.#end = content.end
+    this.#clean = content.clean
+    this.#bare = content.frames.length === 1
     const [first, ...records] = content.frames
     return (treeSlots) => {
       try {
@@ -382,15 +282,35 @@ export class CheckpointFiles {
   /**
    * Writes a checkpoint (see {@link encodeCheckpoint}), which counts when this resolves. Rejects with the storage's error.
    * @param creating - the feed is new: its folder is made if it is not there
+   * @param clean - stamps of the files that are as it says, see {@link mark}
    */
-  async write(payload: Uint8Array, creating = false): Promise<void> {
+  async write(payload: Uint8Array, creating = false, clean: string | null = null): Promise<void> {
+    // If the new one should be lost some day, the one before counts again.
+    await this.unmark()
     const other = 1 - this.#current
     const sequence = this.#sequence + 1
     const frame = this.#encode(CHECKPOINT, sequence, payload)
-    await this.#writeAt(other, 0, frame, creating)
+    const mark = clean === null ? EMPTY : this.#encode(CLEAN, sequence, b4a.from(clean))
+    await this.#writeAt(other, 0, mark === EMPTY ? frame : b4a.concat([frame, mark]), creating)
     this.#current = other
     this.#sequence = sequence
     this.#end = frame.byteLength
+    this.#clean = clean
+    this.#bare = true
+  }
+
+  /** Adds that the files, which have these stamps, are as the checkpoint says, if it is {@link bare}. */
+  async mark(clean: string): Promise<void> {
+    if (!this.bare) return
+    await this.#writeAt(this.#current, this.#end, this.#encode(CLEAN, this.#sequence, b4a.from(clean)))
+    this.#clean = clean
+  }
+
+  /** Takes that back: durable when this resolves. */
+  async unmark(): Promise<void> {
+    if (this.#clean === null) return
+    await this.#writeAt(this.#current, this.#end, b4a.alloc(FRAME_HEADER))
+    this.#clean = null
   }
 
   /** Adds that blocks are not here any more; durable when this resolves. */
@@ -408,6 +328,7 @@ export class CheckpointFiles {
     for (const name of CHECKPOINT_NAMES) await new StorageFile(this.#create(name, {})).destroy()
     this.#sequence = 0
     this.#end = 0
+    this.#clean = null
   }
 
   async #append(kind: number, payload: Uint8Array): Promise<void> {
@@ -415,6 +336,8 @@ export class CheckpointFiles {
     const frame = this.#encode(kind, this.#sequence, payload)
     await this.#writeAt(this.#current, this.#end, frame)
     this.#end += frame.byteLength
+    this.#clean = null
+    this.#bare = false
   }
 
   // Opened for each use: a process may have thousands of feeds, and descriptors are few.
@@ -461,7 +384,15 @@ export class CheckpointFiles {
       frames.push(frame)
       end += FRAME_OVERHEAD + frame.payload.byteLength
     }
-    return frames.length === 0 ? null : { frames, end }
+    if (frames.length === 0) return null
+    const [, mark] = frames
+    if (frames.length > 2 || mark?.kind !== CLEAN) return { frames, end, clean: null }
+    // Records take its place.
+    return {
+      frames: frames.slice(0, 1),
+      end: end - FRAME_OVERHEAD - mark.payload.byteLength,
+      clean: b4a.toString(mark.payload)
+    }
   }
 
   #frame(bytes: Uint8Array): Frame | null {

@@ -8,6 +8,7 @@ import { type Descriptors, descriptors } from './descriptors.ts'
 import { NewEntries, NOT_OFFERED } from './new-entries.ts'
 import { PooledFile, type Shared } from './pooled-file.ts'
 import type { StorageCallback, StorageFactory } from './random-access.ts'
+import type { FileStamp } from './stamps.ts'
 
 /** Size of the read request that stands for a synchronisation, see {@link DirectoryFile.sync}. */
 const SYNC = -1
@@ -57,8 +58,29 @@ export function directoryStorage(
   if (!shared.sync) return Object.assign(create, { extraFiles: true })
   return Object.assign(create, {
     extraFiles: true,
-    readWhole: (name: string) => readWhole(path.join(root, name), pool)
+    readWhole: (name: string) => readWhole(path.join(root, name), pool),
+    stampOf: (name: string) => stampOf(path.join(root, name))
   })
+}
+
+// Milliseconds: the system's clock for the times of files goes in steps of up to 10, where it has any fractions; else of up to 2000.
+const FINE_STEP = 20
+const COARSE_STEP = 2100
+
+/** By its name, as only the name is there when it is opened the next time. */
+function stampOf(file: string): FileStamp | null {
+  try {
+    const { size, ino, mtimeNs, ctimeNs } = fs.statSync(file, { bigint: true })
+    const age = Date.now() - Number(mtimeNs / 1_000_000n)
+    const step = mtimeNs % 1_000_000n === 0n ? COARSE_STEP : FINE_STEP
+    return {
+      // The time of the last change of any kind cannot be set: it tells a file that was put back from a copy.
+      text: [size, ino, mtimeNs, ctimeNs].join(' '),
+      settles: age < 0 ? Number.POSITIVE_INFINITY : Math.max(0, step - age)
+    }
+  } catch {
+    return null
+  }
 }
 
 function readWhole(file: string, pool: Descriptors): Uint8Array | null {

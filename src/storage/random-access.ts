@@ -64,6 +64,15 @@ export interface StorageFactory {
   readonly extraFiles?: boolean
   /** Extra of the directory storage: a whole file at once, null if there is none. Throws on failure. */
   readonly readWhole?: (name: string) => Uint8Array | null
+  /** Extra of the directory storage: what a file is like at this moment, null if there is none or that cannot be told. */
+  readonly stampOf?: (name: string) => {
+    /** Another one if the file was changed, or replaced. */
+    readonly text: string
+    /** Milliseconds until every change that is made from then on makes it another text; Infinity if that is not certain. */
+    readonly settles: number
+  } | null
+  /** From how many pages of bits on stamps are looked at. */
+  readonly stampsFrom?: number
 }
 
 // Reads of so many bytes are made at once where the storage can: a trip through the thread pool takes ten times as long.

@@ -68,6 +68,11 @@ export class FeedStorage {
   readonly durability: Durability
   /** Bytes written by commits since this was last set back. */
   written = 0
+  /**
+   * Takes back what is said of the files for as long as nobody writes to them: durable when what it answers resolves. Null, or an answer
+   * of null: nothing is said. Errors: `ERR_STORAGE`.
+   */
+  unmark: (() => Promise<void> | null) | null = null
 
   private readonly files: Readonly<Record<FileName, StorageFile>>
   private readonly budget = new TurnBudget(SYNC_PER_TURN)
@@ -114,8 +119,11 @@ export class FeedStorage {
     if (refusal !== null) throw new DDatabaseError('ERR_WRITE_REFUSED', { cause: refusal })
     const restoreSignature = change.signature === null ? null : await this.signatureRestorer(change)
     const synced = change.synced === true && durability.offered
+    const unmarked = this.unmark?.() ?? null
     try {
+      // Content counts for nothing yet.
       await this.writeContent(change)
+      if (unmarked !== null) await unmarked
       if (synced) await durability.sync(files.data, files.tree)
     } catch (error) {
       throw storageError(error)
@@ -158,6 +166,11 @@ export class FeedStorage {
 
   private get refused(): Error | null {
     return this.refusal ?? (this.durability.mode === 'disk' ? this.durability.failure : null)
+  }
+
+  /** To be called before files are written to without {@link commit}. Errors: `ERR_STORAGE`. */
+  async changing(): Promise<void> {
+    await this.unmark?.()
   }
 
   /** Makes sure that the `data` file exists, as the published packages do when they flush. */

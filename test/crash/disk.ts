@@ -2,6 +2,7 @@
  * A simulated disk: a log of everything that was done to it, from which the files can be worked out as they would be after
  * the process, or the power, was gone at any moment.
  */
+import type { FileStamp } from '../../src/storage/stamps.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import type { SeededRandom } from '../helpers/seeded-random.ts'
 
@@ -26,6 +27,11 @@ export interface DiskOptions {
   extraFiles?: boolean
   /** Reads and writes at once. */
   immediate?: boolean
+  /**
+   * Files can be told from what they were by their sizes alone, as where a power failure has lost their times: marks that they are
+   * clean have to be taken back in time.
+   */
+  stamps?: boolean
 }
 
 /** A disk in memory. */
@@ -50,8 +56,14 @@ export class SimulatedDisk {
 
   /** Makes storages for a feed. */
   factory(): (name: string) => object {
-    const { extraFiles = false } = this.options
-    return Object.assign((name: string) => this.#storage(name), { extraFiles })
+    const { extraFiles = false, stamps = false } = this.options
+    const create = (name: string): object => this.#storage(name)
+    if (!stamps) return Object.assign(create, { extraFiles })
+    const stampOf = (name: string): FileStamp | null => {
+      const content = this.#files.read(name)
+      return content === null ? null : { text: `${content.byteLength}`, settles: 0 }
+    }
+    return Object.assign(create, { extraFiles, stampOf, stampsFrom: 0 })
   }
 
   #storage(name: string): object {

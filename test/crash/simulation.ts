@@ -27,7 +27,7 @@ export class CrashFailure extends Error {}
 /** The story of a seed. */
 export async function tell(plan: Plan, seed: number, steps: number): Promise<Story> {
   const random = new SeededRandom(seed)
-  const disk = { extraFiles: random.chance(0.7), immediate: random.chance(0.5) }
+  const disk = { extraFiles: random.chance(0.7), immediate: random.chance(0.5), stamps: random.chance(0.7) }
   if (plan.kind === 'author') return author(random, plan.durability, disk, steps)
   const work = plan.kind === 'copy' ? copy : clone
   return work(random, plan.durability, disk, steps, new MemoryFiles())

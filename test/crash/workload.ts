@@ -135,6 +135,11 @@ class Teller {
   }
 }
 
+/** Where files can be said to be clean, which is said at the end of each opening and taken back by the next. */
+function reopensMore(random: SeededRandom, options: DiskOptions): boolean {
+  return options.stamps === true && random.chance(0.3)
+}
+
 /** An author's work. */
 export async function author(
   random: SeededRandom,
@@ -162,6 +167,7 @@ export async function author(
   for (let i = 0; i < steps; i++) {
     const what = random.next()
     const empty = teller.last.blocks.length === 0
+    if (reopensMore(random, options)) await teller.reopen({ durability })
     if (what < 0.6 || empty) await teller.append()
     else if (what < 0.72) await teller.clear()
     else if (what < 0.78) await teller.truncate()
@@ -220,6 +226,7 @@ export async function copy(
     const { last } = teller
     const block = random.below(blocks.length)
     const what = random.next()
+    if (reopensMore(random, options)) await teller.reopen({ durability, sparse: true })
     if (what < 0.75 || last.present[block] !== true) {
       const proof = (await source.call('proof', block, { digest: teller.feed.feed.digest(block) })) as object
       const grows = (proof as { signature: unknown }).signature !== null
@@ -295,7 +302,7 @@ export async function clone(
       core.storage.written = INTERVAL
     } else {
       await connection.cut()
-      if (what > 0.93) {
+      if (what > 0.93 || reopensMore(random, options)) {
         await teller.reopen({ durability, sparse: true })
         listen()
       }

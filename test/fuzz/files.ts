@@ -63,7 +63,11 @@ class Run {
     this.#changer = new FileChanger(random, files, stored, others)
     for (let left = random.pick([1, 1, 1, 2, 3, 5]); left > 0; left--) this.#changer.change()
     this.#damaged = files
-    const disk: DiskOptions = { extraFiles: stored.extraFiles, immediate: random.chance(0.5) }
+    const disk: DiskOptions = {
+      extraFiles: stored.extraFiles,
+      immediate: random.chance(0.5),
+      stamps: random.chance(0.5)
+    }
     this.#disk = new SimulatedDisk(disk, files)
     this.#right = stored.appended.map((blocks) => [...blocks])
     this.#length = stored.blocks.length

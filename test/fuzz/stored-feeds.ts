@@ -224,7 +224,8 @@ const KINDS: Record<string, { length: number; extraFiles?: boolean; make: Make }
 async function makeStored(name: string): Promise<StoredFeed> {
   const { length, extraFiles = true, make } = KINDS[name]!
   const random = new SeededRandom([...name].reduce((sum, letter) => sum * 31 + letter.charCodeAt(0), 7))
-  const options: DiskOptions = { extraFiles }
+  // They are said to be clean, and whoever opens them may believe it, or not.
+  const options: DiskOptions = { extraFiles, stamps: true }
   const disk = new SimulatedDisk(options)
   const blocks =
     length < 1000

@@ -96,6 +96,75 @@ test('checkpoint: less what its records take back', async (t) => {
   t.equal(checkpoint.dataBytes, null)
 })
 
+test('checkpoint: the mark that files are clean', async (t) => {
+  const pages = pagesOf(100)
+  const stored = await written(pages, 100)
+  let files = filesOf(stored)
+  const reload = async (): Promise<Checkpoint | null> => {
+    files = filesOf(stored)
+    return (await files.load())?.(2 * PAGE_BLOCKS) ?? null
+  }
+  await reload()
+  t.deepEqual([files.clean, files.bare], [null, true], 'not said')
+  await files.mark('as they are')
+  t.equal(files.clean, 'as they are')
+  t.equal((await reload())!.hasBitsOf(pages), true)
+  t.deepEqual([files.clean, files.bare], ['as they are', true], 'said')
+  await files.unmark()
+  t.equal(files.clean, null)
+  t.equal((await reload())!.hasBitsOf(pages), true, 'the checkpoint stays')
+  t.deepEqual([files.clean, files.bare], [null, true], 'taken back')
+
+  await files.mark('once more')
+  const marked = stored.clone()
+  await files.cleared({ start: 3, end: 4 })
+  t.equal(files.clean, null, 'a record takes its place')
+  t.equal((await reload())!.hasBitsOf(pages), false)
+  t.deepEqual([files.clean, files.bare], [null, false])
+  await files.mark('never')
+  await reload()
+  t.equal(files.clean, null, 'nothing is said of a checkpoint with records')
+
+  // Versions that do not know the mark write records behind it.
+  const name = stored.read('checkpoint.0')!.byteLength > 0 ? 'checkpoint.0' : 'checkpoint.1'
+  const frame = (await written(pages, 100)).read(name)!.byteLength
+  const record = stored.read(name)!.subarray(frame, frame + 24 + 16 + 32)
+  marked.writeAt(name, frame + 24 + 'once more'.length + 32, record)
+  files = filesOf(marked)
+  const checkpoint = (await files.load())!(2 * PAGE_BLOCKS)!
+  t.deepEqual([files.clean, files.bare], [null, false], 'records behind it: it does not count')
+  t.equal(checkpoint.hasBitsOf(pages), false, 'and they do')
+
+  // Torn at any byte it is not there.
+  const whole = stored.clone()
+  const payload = encodeCheckpoint(
+    { length: 100, byteLength: 100, treeHash: new Uint8Array(32), signatureSlots: 0, dataBytes: 0 },
+    pages
+  )
+  files = filesOf(whole)
+  await files.load()
+  await files.write(payload, false, 'stamps')
+  const other = name === 'checkpoint.0' ? 'checkpoint.1' : 'checkpoint.0'
+  const bytes = whole.read(other)!
+  for (let size = 0; size <= bytes.byteLength; size++) {
+    const torn = whole.clone()
+    torn.put(other, Buffer.from(bytes.subarray(0, size)))
+    const again = filesOf(torn)
+    const read = (await again.load())!(2 * PAGE_BLOCKS)!
+    const expected = size === bytes.byteLength ? 'stamps' : null
+    if (again.clean !== expected) t.fail(`${size} of ${bytes.byteLength} bytes`)
+    if (read.hasBitsOf(pages) !== size >= frame) t.fail(`${size} of ${frame} bytes of the checkpoint`)
+  }
+  await files.write(payload)
+  files = filesOf(whole)
+  await files.load()
+  t.equal(files.clean, null)
+  whole.put(name, Buffer.alloc(0))
+  files = filesOf(whole)
+  await files.load()
+  t.equal(files.clean, null, 'not of the one before either, should the last one be lost')
+})
+
 test('checkpoint: one that is malformed, or claims more than there can be, is none', async (t) => {
   const pages = pagesOf(5 * PAGE_BLOCKS)
   const whole = encodeCheckpoint(
