@@ -101,7 +101,8 @@ export class Uploader {
     const { content } = peer.source
     const value = await content.block(index).catch(() => null)
     const digest = new TreeSet(new NodesBefore(content.tree, index)).digest(2 * index)
-    const options = { digest, hash: false, tree: this.remoteTree }
+    // The remote has not said so: it may be wrong, and then nothing that is asked for may suffer from it.
+    const options = { digest, hash: false, tree: undefined }
     const proof = await content.proof(index, options).catch(unprovenBy)
     if (value === null || value.byteLength > MOST_PUSHED || typeof proof === 'string') {
       if (!peer.closed) peer.have({ start: index })
