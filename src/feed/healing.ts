@@ -190,11 +190,19 @@ export async function proveNode(core: Core, treeIndex: number): Promise<boolean>
  */
 export function restoreLeaf(core: Core, block: number): Promise<boolean> {
   return core.change(async () => {
-    if (!core.tree.get(2 * block) && block < core.length && core.bits.get(block)) {
-      await settleRange(core, await checkRange(core, block, block + 1).catch(rethrow), block, block + 1)
-    }
+    if (!core.tree.get(2 * block)) await findWay(core, block)
     return core.tree.get(2 * block)
   })
+}
+
+/** Looks for the way from the roots to a block that is here, and knows what is on it again. Errors: `ERR_STORAGE`, `ERR_FEED_CLOSED` */
+export function restoreWay(core: Core, block: number): Promise<void> {
+  return core.change(() => findWay(core, block))
+}
+
+async function findWay(core: Core, block: number): Promise<void> {
+  if (block >= core.length || !core.bits.get(block)) return
+  await settleRange(core, await checkRange(core, block, block + 1).catch(rethrow), block, block + 1)
 }
 
 /** Errors of a proof that a damaged node of one's own can be the cause of. */

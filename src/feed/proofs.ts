@@ -2,13 +2,13 @@ import flat from 'flat-tree'
 import { signable, treeHash } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
-import type { TreeSet } from '../merkle/tree-set.ts'
+import type { ProofSelection, TreeSet } from '../merkle/tree-set.ts'
 import type { Proof } from '../merkle/verify.ts'
 import type { StoredSignature } from '../storage/signatures-file.ts'
 import { storageError } from '../storage/storage.ts'
 import type { Application } from './application.ts'
 import type { Core } from './core.ts'
-import { proveNode, restoreLeaf } from './healing.ts'
+import { proveNode, restoreLeaf, restoreWay } from './healing.ts'
 import type { Verified } from './verified.ts'
 
 /** Options of `proof`. */
@@ -45,6 +45,7 @@ async function createProofWaiting(
   checked: boolean
 ): Promise<Proof> {
   const verified = checked ? core.verified : null
+  let restored = false
   for (;;) {
     const { removals } = core
     try {
@@ -57,7 +58,12 @@ async function createProofWaiting(
         if (verified !== null && core.bits.get(block) && (await restoreLeaf(core, block))) continue
         throw new DDatabaseError('ERR_NO_PROOF')
       }
-      if (selection.verifiedBy < 0) throw new DDatabaseError('ERR_NO_PROOF')
+      if (endsNowhere(core, selection)) {
+        if (verified === null || restored || !core.bits.get(block)) throw new DDatabaseError('ERR_NO_PROOF')
+        restored = true
+        await restoreWay(core, block)
+        continue
+      }
       // What does not hold is mended, or not known any more: then another selection is made.
       if (verified !== null && !(await allProven(core, verified, selection.nodes))) continue
       const nodes = await requireNodes(core, selection.nodes)
@@ -81,6 +87,11 @@ async function createProofWaiting(
   }
 }
 
+/** Whether bits that were damaged let a proof end where nothing can vouch for it: the key of a static feed does for its length alone. */
+function endsNowhere({ length, live }: Core, { verifiedBy }: ProofSelection): boolean {
+  return verifiedBy < 0 || (!live && verifiedBy > 0 && verifiedBy !== 2 * length)
+}
+
 async function allProven(core: Core, verified: Verified, treeIndexes: readonly number[]): Promise<boolean> {
   for (const treeIndex of treeIndexes) {
     if (!verified.knows(treeIndex) && !(await proveNode(core, treeIndex))) return false
@@ -98,7 +109,7 @@ export function createProofSync(
   const { digest = 0, hash = false, tree } = options
   const verified = checked ? core.verified : null
   const selection = core.tree.proof(2 * block, { digest, hash, ...(tree && { tree }) })
-  if (selection === null || selection.verifiedBy < 0) return null
+  if (selection === null || endsNowhere(core, selection)) return null
   try {
     const nodes: TreeNode[] = []
     for (const treeIndex of selection.nodes) {

@@ -125,15 +125,19 @@ export class StoredHeads {
     return roots
   }
 
-  /** Whether each root is what the nodes below it give, or its block, as far as these are here. */
+  /**
+   * Whether each root is what the nodes below it give, or its block if that is here. Who appends writes all nodes, and who
+   * clears or truncates leaves them: roots above nodes that are missing may be anything.
+   */
   async agree(roots: readonly TreeNode[]): Promise<boolean> {
     const check = this.#check()
     let offset = 0
     for (const { index, hash, size } of roots) {
-      let other: TreeNode | null = null
-      if (index % 2 === 1) other = await check.below(index)
-      else if (this.#core.bits.get(index / 2)) other = await check.leafOf(index, offset, size)
-      if (other !== null && !(other.size === size && b4a.equals(other.hash, hash))) return false
+      const isParent = index % 2 === 1
+      if (isParent || this.#core.bits.get(index / 2)) {
+        const other = isParent ? await check.below(index) : await check.leafOf(index, offset, size)
+        if (other === null ? isParent : other.size !== size || !b4a.equals(other.hash, hash)) return false
+      }
       offset += size
     }
     return true

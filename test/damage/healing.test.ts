@@ -1,6 +1,7 @@
 /** Damaged feeds among peers: what is lost is fetched again, and nothing false is uploaded. */
+import flat from 'flat-tree'
 import test from 'tape'
-import ddatabase, { DDatabaseError, type Feed } from '../../src/index.ts'
+import ddatabase, { DDatabaseError, type Feed, type Storage } from '../../src/index.ts'
 import { failure, memory } from '../feed/feeds.ts'
 import { within } from '../helpers/watchdog.ts'
 import {
@@ -12,7 +13,8 @@ import {
   opened,
   slotOf,
   storedAuthor,
-  storedCopy
+  storedCopy,
+  storedStatic
 } from './stored.ts'
 
 /** Connects two feeds; answers what ends the connection and waits for it. */
@@ -102,6 +104,28 @@ test('healing: nothing false is uploaded', async (t) => {
   t.deepEqual(read, expected({ 12: lost, 20: lost }))
   await cut()
   await Promise.all([damaged.close(), copy.close()])
+})
+
+test('healing: a static feed proves blocks by no roots but those of its key', async (t) => {
+  const base = await storedStatic()
+  for (const treeIndex of [0, 2, 5, 16, 23, 47]) {
+    const files = base.clone()
+    flip(files, 'bitfield', 32 + 1024 + Math.floor(treeIndex / 8), 7 - (treeIndex % 8))
+    // Where nothing can be synchronised bits are believed.
+    const damaged = ddatabase(files.factory() as never as Storage)
+    // This takes the node for known without its bit. Proofs of the blocks beside it end there, at roots of another length.
+    await damaged.get(flat.leftSpan(treeIndex) / 2)
+    const sibling = flat.leftSpan(flat.sibling(treeIndex)) / 2
+    t.equal((await failure(damaged.proof(sibling))).code, 'ERR_NO_PROOF')
+    const copy = ddatabase(memory(), damaged.key, { sparse: true })
+    await copy.ready()
+    const cut = connected(damaged, copy)
+    const block = await copy.get(sibling, { timeout: 5000 })
+    t.deepEqual(block, BLOCKS[sibling], `node ${treeIndex}, block ${sibling}: the bit is worked out anew`)
+    t.deepEqual(await answers(copy, { timeout: 5000 }), expected())
+    await cut()
+    await Promise.all([damaged.close(), copy.close()])
+  }
 })
 
 test('healing: what comes from a peer is not refused because of a node that is damaged here', async (t) => {

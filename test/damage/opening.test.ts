@@ -7,20 +7,10 @@ import { blake2bBatch } from '../../src/crypto/backend.ts'
 import ddatabase, { DDatabaseError, type Feed } from '../../src/index.ts'
 import { failure, memory } from '../feed/feeds.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
-import { MemoryFiles, SIX_FILES } from '../helpers/memory-files.ts'
+import { type MemoryFiles, SIX_FILES } from '../helpers/memory-files.ts'
 import { SeededRandom, seedFromEnvironment } from '../helpers/seeded-random.ts'
 import { within } from '../helpers/watchdog.ts'
-import { answers, BLOCKS, expected, opened, storedAuthor, storedCopy } from './stored.ts'
-
-/** A static feed, finalized. */
-async function storedStatic(): Promise<MemoryFiles> {
-  const files = new MemoryFiles()
-  const feed = ddatabase(memory(files), { live: false })
-  await feed.append(BLOCKS)
-  await feed.finalize()
-  await feed.close()
-  return files
-}
+import { answers, BLOCKS, expected, opened, storedAuthor, storedCopy, storedStatic } from './stored.ts'
 
 test('opening: the bitfield is lost, cut to its header, or empty', async (t) => {
   const author = await storedAuthor()

@@ -45,6 +45,16 @@ export async function storedCopy(
   return files
 }
 
+/** A static feed, finalized. */
+export async function storedStatic(): Promise<MemoryFiles> {
+  const files = new MemoryFiles()
+  const feed = ddatabase(memory(files), { live: false })
+  await feed.append(BLOCKS)
+  await feed.finalize()
+  await feed.close()
+  return files
+}
+
 /** Flips a bit of a file. */
 export function flip(files: MemoryFiles, file: string, offset: number, bit = 0): void {
   const content = Buffer.from(files.read(file)!)

@@ -78,3 +78,27 @@ test('an end that is not signed, and damaged: it is given up when repair is aske
   t.equal(naiveVerify([...BLOCKS.slice(0, 5), NEXT], 6, signature, feed.key!), true)
   await feed.close()
 })
+
+test('an end that is not signed, above nodes that are not here: it is not believed', async (t) => {
+  const files = new MemoryFiles()
+  const author = published(files.factory())
+  for (const block of BLOCKS.slice(0, 5)) await author.append(block)
+  await author.close()
+  // Bits that tell a length of 8, and something in the place of its root.
+  const bits = Buffer.from(files.read('bitfield')!)
+  for (const node of [7, 9]) bits[32 + 1024 + (node >> 3)]! |= 128 >> (node & 7)
+  files.put('bitfield', bits)
+  const tree = Buffer.from(files.read('tree')!)
+  tree.copyWithin(slotOf(7), slotOf(6), slotOf(7))
+  files.put('tree', tree)
+  const { code, damage } = await failure(on(files).ready())
+  t.deepEqual(
+    [code, damage],
+    ['ERR_FEED_DAMAGED', [{ file: 'tree', problem: 'roots are missing or do not hold', start: 0, end: 8 }]]
+  )
+  const feed = on(files, { repair: true })
+  t.equal(await feed.append(NEXT), 5, 'what was signed last')
+  const { signature } = await feed.signature(5)
+  t.equal(naiveVerify([...BLOCKS.slice(0, 5), NEXT], 6, signature, feed.key!), true)
+  await feed.close()
+})

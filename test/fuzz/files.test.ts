@@ -8,10 +8,11 @@ fuzzTest({
   // What once failed: a proof by an older head brought other nodes than were foreseen, signatures that were damaged were sent
   // on, and nodes that were damaged made an honest peer look like a liar. Then: the roots of a copy were believed without a
   // signature, and blocks were announced whose leaves were not known, so that requests for them had no answer. Then: an author
-  // appended below a signature whose root was damaged or lost, and a proof ended in a gap of the bits without a signature.
+  // appended below a signature whose root was damaged or lost, and a proof ended in a gap of the bits without a signature. Then:
+  // an author believed a root above nodes that it never had, and a static feed proved blocks by roots that are not its key's.
   found: [
     209, 212, 301, 302, 363, 384, 1507, 130, 371, 1053, 1135, 1740, 2095, 2150, 2183, 2198, 2336, 2342, 2483,
-    2494, 2789, 2053344580, 2053346256, 2053348564, 2053348720, 2053352763
+    2494, 2789, 2053344580, 2053346256, 2053348564, 2053348720, 2053352763, 4575, 24843
   ],
   runs: 190
 })
