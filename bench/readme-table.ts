@@ -2,7 +2,9 @@
  * Puts the figures of the last complete run (`npm run bench -- --full`, bench/results.json) into the table of
  * README.md: `node --import tsx bench/readme-table.ts`.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { writeFormatted } from './harness/formatted.ts'
 import type { Results } from './harness/results.ts'
 import { baseline, ours } from './harness/subjects.ts'
 
@@ -45,4 +47,4 @@ const begin = readme.indexOf(BEGIN)
 const end = readme.indexOf(END)
 if (begin === -1 || end < begin) throw new Error('README.md has no place for the table')
 const changed = `${readme.slice(0, begin + BEGIN.length)}\n\n${table}\n\n${readme.slice(end)}`
-writeFileSync(new URL('../README.md', import.meta.url), changed)
+writeFormatted(fileURLToPath(new URL('../README.md', import.meta.url)), changed)

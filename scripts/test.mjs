@@ -37,13 +37,11 @@ const queue = [...folders]
   .sort(([a], [b]) => rank(a) - rank(b))
 const total = { tests: 0, pass: 0, fail: 0 }
 const failed = []
-const notOk = []
 
 await Promise.all(Array.from({ length: workers }, work))
 
 // Once more where they are found.
-for (const text of notOk) console.log(text)
-for (const name of failed) console.log(`# failed: ${name}`)
+for (const text of failed) console.log(text)
 console.log(`\n1..${total.tests}\n# tests ${total.tests}\n# pass  ${total.pass}\n# fail  ${total.fail}`)
 process.exitCode = failed.length > 0 || total.tests === 0 ? 1 : 0
 
@@ -54,12 +52,14 @@ async function work() {
     const { output, status } = await run(files)
     const seconds = Math.round((performance.now() - started) / 1000)
     process.stdout.write(`# ==== ${folder}, ${seconds} s\n${output}`)
-    notOk.push(...failures(output).map((text) => `# ==== ${folder}\n${text}`))
     const counts = Object.fromEntries(Object.keys(total).map((word) => [word, count(output, word)]))
     for (const word of Object.keys(total)) total[word] += counts[word] ?? 0
-    // A process that died has no summary, and perhaps no test that failed.
-    if (status !== 0 || counts.tests === undefined) failed.push(`${folder} (status ${status})`)
-    if (status !== 0 && !counts.fail) total.fail++
+    if (status === 0 && counts.tests !== undefined) continue
+    failed.push(`# failed: ${folder} (status ${status})`, ...failures(output))
+    if (counts.fail) continue
+    // The process died: there is no summary and perhaps no test that failed; its last lines may tell why.
+    total.fail++
+    failed.push(output.slice(-3000).replaceAll(/^/gm, '#     died: '))
   }
 }
 
