@@ -76,6 +76,8 @@ export interface Row {
   readonly operation: string
   /** Bytes per operation, for rows that are reported in MB/s; the others are reported in operations/s. */
   readonly bytes?: number
+  /** Seconds to warm up for, where the profile's are too few to have the code compiled that the row is about. */
+  readonly warm?: number
   /** For rows about latency: which quantile of `latencies` is reported (0.5: the median). */
   readonly quantile?: number
   /** Whether mixed pairs are measured as well, since blocks go from one feed to another. */

@@ -83,7 +83,7 @@ export class Schedule {
         fixtureBlocks: this.#blocks(row.fixture),
         smoke,
         seed: round + 1,
-        warm: profile.warm,
+        warm: smoke ? profile.warm : (row.warm ?? profile.warm),
         timed: profile.timed
       })
       if (answer.claim) {

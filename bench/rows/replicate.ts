@@ -156,6 +156,10 @@ async function sparseGets(context: Context, fixture: Fixture, inFlight: number):
   }
 }
 
+// A copy takes most of a package, or of two, through its paces: for some three seconds the compiler has as much to do as the
+// copying, and what a first copy costs is mostly that.
+const WARM = 3
+
 function copy(name: string, title: string, fixture: Fixture, start: Start): Row {
   return {
     name: `replicate-${name}`,
@@ -163,6 +167,7 @@ function copy(name: string, title: string, fixture: Fixture, start: Start): Row 
     operation: 'block',
     ...(fixture.blockSize < 4096 ? {} : { bytes: fixture.blockSize }),
     replicates: true,
+    warm: WARM,
     fixture,
     start: (context) => copies(context, fixture, start, byDefault)
   }
@@ -187,6 +192,7 @@ export const replicateRows: readonly Row[] = [
     title: 'sparse remote get at random, loopback TCP, 512 B, 16 in flight',
     operation: 'get',
     replicates: true,
+    warm: WARM,
     fixture: smallBlocks,
     start: (context) => sparseGets(context, smallBlocks, 16)
   }

@@ -68,7 +68,8 @@ export class Server {
     const peer = feed.peers.find((candidate) => candidate.stream.stream === stream)
     pipeline(socket, stream, socket, (error) => {
       this.#sockets.delete(socket)
-      this.#onserved({ remotePort, stats: peer!.stats!, error: error ?? null })
+      // Who comes while the feed is closed is sent away.
+      if (peer !== undefined) this.#onserved({ remotePort, stats: peer.stats!, error: error ?? null })
     })
   }
 }
