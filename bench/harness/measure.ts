@@ -32,6 +32,9 @@ export async function measure(
   base: number,
   reported?: number
 ): Promise<Measurement> {
+  // Garbage of loading belongs to neither the time nor the memory of what follows. Not collected again after the warm-up: that
+  // throws away compiled code, and the first second of the timed part would be one of compiling.
+  globalThis.gc?.()
   for (let spent = 0; spent === 0 || (spent < warm && work.maxSteps === undefined); ) {
     await work.prepare?.()
     const start = performance.now()
@@ -39,8 +42,6 @@ export async function measure(
     spent += (performance.now() - start) / 1000
   }
 
-  // Garbage of loading and warming up belongs to neither the time nor the memory of what follows.
-  globalThis.gc?.()
   await work.helper?.watch()
   if (work.latencies) work.latencies.length = 0
   const watch = watchPeak()
