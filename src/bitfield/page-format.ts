@@ -75,8 +75,13 @@ export interface PageSource {
    * other; null if none has any. Good until the next call.
    */
   bitsOf(chunk: number): Uint8Array | null
-  /** The same, run length encoded; no bytes for no bits. */
-  encodedBitsOf(chunk: number): Uint8Array
-  /** A page as it is in the file, padded with zeros. Errors: `ERR_STORAGE`. */
-  storedPage(page: number): Uint8Array
+  /** The same, run length encoded; no bytes for no bits. Null if that is not at hand. */
+  encodedBitsOf(chunk: number): Uint8Array | null
+  /** A page as it is in the file, padded with zeros; null if there is no file. Errors: `ERR_STORAGE`. */
+  storedPage(page: number): Uint8Array | null
+  /**
+   * Whether the file has these bits for certain, so that others in it are damage. Otherwise somebody else may have set them there, and
+   * a page that is going to be written keeps those of both.
+   */
+  readonly exact: boolean
 }

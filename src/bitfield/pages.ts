@@ -358,9 +358,10 @@ export class Pages implements PageAccess {
     const source = this.#source
     if (source === null || slot?.whole === true || page >= source.stored) return slot
     const stored = source.storedPage(page)
+    if (stored === null) return slot
     const bits = slot === undefined ? NO_BITS : (slot.bytes ?? this.#unpack(slot)).subarray(0, INDEX_OFFSET)
-    // Its bits were damaged there: it is written with the next operation, as a whole.
-    const damaged = !b4a.equals(stored.subarray(0, INDEX_OFFSET), bits)
+    // Then it is written with the next operation, as a whole.
+    const differs = !b4a.equals(stored.subarray(0, INDEX_OFFSET), bits)
     let mine = slot
     if (mine === undefined || mine.shared) {
       const bytes = b4a.alloc(this.pageSize)
@@ -370,7 +371,8 @@ export class Pages implements PageAccess {
     }
     mine.bytes!.set(stored.subarray(INDEX_OFFSET), INDEX_OFFSET)
     mine.whole = true
-    if (damaged) {
+    if (differs && !source.exact) for (let i = 0; i < INDEX_OFFSET; i++) mine.bytes![i]! |= stored[i]!
+    if (differs) {
       this.#keep((page - (page & (CHUNK_PAGES - 1))) / CHUNK_PAGES)
       mine.dirty = true
       this.#dirty.add(page)

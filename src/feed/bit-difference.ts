@@ -3,6 +3,7 @@ import flat from 'flat-tree'
 import { Bitfield } from '../bitfield/bitfield.ts'
 import { DATA_BYTES, INDEX_OFFSET, PAGE_BLOCKS, PAGE_TREE_INDEXES, type Pages } from '../bitfield/pages.ts'
 import { TreeBits } from '../bitfield/tree-bits.ts'
+import type { TouchedPages } from '../storage/touched-pages.ts'
 
 /** Bits of a feed. */
 export interface Bits {
@@ -26,11 +27,20 @@ export interface Difference {
   lostPages: Set<number>
 }
 
-/** Compares the bits of the file with those of a checkpoint of `length` blocks. */
-export function differenceOf(found: Pages, proven: Pages, length: number): Difference {
+/**
+ * Compares the bits of the file with those of a checkpoint of `length` blocks.
+ * @param touched - pages that may differ; null: all
+ */
+export function differenceOf(
+  found: Pages,
+  proven: Pages,
+  length: number,
+  touched: TouchedPages | null = null
+): Difference {
   const blocks = new Set<number>()
   const lostPages = new Set<number>()
-  for (let page = 0; page < Math.max(found.length, proven.length); page++) {
+  const count = Math.max(found.length, proven.length)
+  for (const page of touched === null ? upTo(count) : touched.below(count)) {
     const [now, then] = [found.read(page) ?? ZEROS, proven.read(page) ?? ZEROS]
     if (sameBits(now, then)) continue
     // Blocks from `length` on are looked at in any case.
@@ -74,6 +84,10 @@ export function differenceOf(found: Pages, proven: Pages, length: number): Diffe
     else suspects.push([block, block + 1])
   }
   return { suspects, lostPages }
+}
+
+function* upTo(count: number): Generator<number> {
+  for (let page = 0; page < count; page++) yield page
 }
 
 const ZEROS = b4a.alloc(INDEX_OFFSET)

@@ -1,4 +1,4 @@
-import { PAGE_SIZE } from '../bitfield/pages.ts'
+import { PAGE_BLOCKS, PAGE_SIZE } from '../bitfield/pages.ts'
 import { treeHash } from '../crypto/hash.ts'
 import {
   type CheckpointFiles,
@@ -9,12 +9,16 @@ import {
 import type { StorageFactory } from '../storage/random-access.ts'
 import { stampOfFiles, usesStamps } from '../storage/stamps.ts'
 import { storageError } from '../storage/storage.ts'
+import { NO_END, type PageRange, TouchedPages } from '../storage/touched-pages.ts'
 import { ignore } from '../util/callback.ts'
 import { Mutex } from '../util/mutex.ts'
 import type { Core, Head } from './core.ts'
 
 /** Bytes of blocks, nodes and signatures after which a checkpoint is made: what an opening may have to look through. */
 const INTERVAL = 64 * 1024 * 1024
+
+// So many ranges of one page are told of, then so many of two, of four …
+const RANGES_OF_A_SIZE = 8
 
 // Blocks of which the claim is taken back together.
 const WINDOW = 1024
@@ -49,6 +53,10 @@ export class Checkpoints {
   #claimed: boolean
   // Windows of blocks that the checkpoint which counts does not claim any more.
   readonly #disclaimed = new Set<number>()
+  // Pages that were announced since the state of the checkpoint that is being made; null: none is, or it is not going to tell.
+  #next: TouchedPages | null = null
+  // What is being written of them.
+  #sealed: TouchedPages | null = null
 
   readonly #create: StorageFactory
 
@@ -69,7 +77,7 @@ export class Checkpoints {
     this.#files = files
     this.#readsData = readsData
     this.#claimed = claimed
-    core.storage.unmark = () => this.#unmark()
+    core.storage.announce = (pages) => this.#announce(pages)
   }
 
   /**
@@ -81,7 +89,7 @@ export class Checkpoints {
     if (files === null || files.clean === null) return
     this.#expecting = setTimeout(() => {
       // On media that cannot be written, nobody changes anything.
-      void this.#order.run(() => files.unmark()).catch(ignore)
+      void this.#order.run(() => this.#touch(files, [])).catch(ignore)
     }, FIRST_DELAY)
     const timer = this.#expecting as { unref?: () => void }
     timer.unref?.()
@@ -191,6 +199,9 @@ export class Checkpoints {
     storage.written = 0
     this.#changed = false
     this.#claimed = false
+    // Who has closed a feed does not know who writes to its files then: only stamps tell.
+    this.#next = !last && this.#tells() ? new TouchedPages([this.#tail()]) : null
+    if (this.#next !== null) for (const page of storage.bitfield.unsettled) this.#next.add([page, page + 1])
     return this.#order.run(async () => {
       try {
         // Empty blocks at the end, or a storage that cannot tell, leave the file shorter.
@@ -198,7 +209,10 @@ export class Checkpoints {
         await storage.durability.all()
         if (payload === null || this.#refused) return
         setDataBytes(payload, dataBytes)
-        await this.#files!.write(payload, false, last ? await this.#stamps() : null)
+        const clean = last ? await this.#stamps() : null
+        this.#sealed = this.#next
+        this.#next = null
+        await this.#files!.write(payload, false, clean, this.#sealed)
         this.#claimed = true
         this.#disclaimed.clear()
       } catch (error) {
@@ -206,6 +220,9 @@ export class Checkpoints {
         if (this.#refused) return
         this.#changed = true
         throw storageError(error)
+      } finally {
+        this.#next = null
+        this.#sealed = null
       }
     })
   }
@@ -222,7 +239,7 @@ export class Checkpoints {
   async #stamps(): Promise<string | null> {
     const { pages, storage } = this.#core
     const uncertain = storage.refusal !== null || storage.durability.failure !== null
-    if (uncertain || !storage.bitfield.settled || pages.pageSize !== PAGE_SIZE) return null
+    if (uncertain || storage.bitfield.unsettled.length > 0 || pages.pageSize !== PAGE_SIZE) return null
     if (!usesStamps(this.#create, pages.length)) return null
     const stamps = stampOfFiles(this.#create)
     if (stamps === null || stamps.settles === 0) return stamps?.text ?? null
@@ -233,13 +250,53 @@ export class Checkpoints {
     return again?.text === stamps.text && again.settles === 0 ? again.text : null
   }
 
-  #unmark(): Promise<void> | null {
+  /** Pages of bits are going to be written, null: all. See `FeedStorage.announce`. */
+  #announce(pages: readonly number[] | null): Promise<void> | null {
     const files = this.#files
-    if (files === null || files.clean === null) return null
-    const done = this.#record((same) => same.unmark())
+    if (files === null) return null
+    const lacks = (listed: TouchedPages | null): boolean =>
+      listed !== null && this.#missing(listed, pages).length > 0
+    // The next checkpoint will say so. Until it counts, the one that does has to; and what is on its way to the disk cannot be
+    // changed any more.
+    if (this.#next !== null) for (const range of this.#missing(this.#next, pages)) this.#next.add(range)
+    if (files.clean === null && !lacks(files.touched) && !lacks(this.#sealed)) return null
+    const done = this.#record((same) => this.#touch(same, pages))
     // Whoever asked may have failed before they look at this.
     done.catch(ignore)
     return done
+  }
+
+  /** Has the checkpoint that counts say that these pages may differ from it. */
+  async #touch(files: CheckpointFiles, pages: readonly number[] | null): Promise<void> {
+    const { clean, touched } = files
+    if (clean === null && touched === null) return
+    const ranges = touched === null ? [this.#tail()] : []
+    ranges.push(...this.#missing(new TouchedPages([...(touched?.ranges ?? []), ...ranges]), pages))
+    if (ranges.length > 0) await files.touch(ranges)
+  }
+
+  /** What a list lacks, in ranges that are the larger the more of them there are: it is to stay short. */
+  #missing(listed: TouchedPages, pages: readonly number[] | null): PageRange[] {
+    if (pages === null) return listed.covers([0, NO_END]) ? [] : [[0, NO_END]]
+    const missing: PageRange[] = []
+    for (const page of pages) {
+      if (listed.has(page) || missing.some(([start, end]) => start <= page && page < end)) continue
+      const size = 2 ** Math.floor((listed.ranges.length + missing.length) / RANGES_OF_A_SIZE)
+      const start = page - (page % size)
+      missing.push([start, start + size])
+    }
+    return missing
+  }
+
+  /** Where the bits of new blocks go: not worth a record for each page. */
+  #tail(): PageRange {
+    return [Math.max(0, Math.floor(this.#core.length / PAGE_BLOCKS)), NO_END]
+  }
+
+  /** Whether it is worth it to tell which pages may differ from a checkpoint. */
+  #tells(): boolean {
+    const { pages } = this.#core
+    return pages.pageSize === PAGE_SIZE && usesStamps(this.#create, pages.length)
   }
 
   async #record(write: (files: CheckpointFiles) => Promise<void>): Promise<void> {

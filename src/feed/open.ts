@@ -289,6 +289,7 @@ class Opening {
       copy: key !== null && secretKey === null,
       repair: options.repair === true,
       bitsLost: found.bitsLost,
+      touched: found.touched,
       readPages: found.readPages
     })
     const { length, roots, stage } = recovered

@@ -70,10 +70,11 @@ const CERTAIN_BYTES = 8
 export async function recover(source: RecoverySource): Promise<Recovered> {
   const { checkpoint, core, copy, repair } = source
   if (core.pages.source !== null) {
-    const clean = checkpoint === null ? null : await new Recovering(source).clean(checkpoint)
-    if (clean !== null) return clean
+    const recovered = await withoutReading(source)
+    if (recovered !== null) return recovered
     // In doubt everything is looked at.
     await source.readPages()
+    source.touched = null
   }
   const recovering = new Recovering(source)
   const fromCheckpoint = checkpoint === null ? null : await recovering.fromCheckpoint(checkpoint)
@@ -86,6 +87,21 @@ export async function recover(source: RecoverySource): Promise<Recovered> {
   const lost = rootsDamage(length, checkpoint.length)
   if (!copy && !repair) throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: [lost] })
   return { ...recovered, report: report && { ...report, damage: [lost, ...report.damage] } }
+}
+
+/** What is found where the checkpoint tells what may have changed since; null if what is found needs a closer look. */
+async function withoutReading(source: RecoverySource): Promise<Recovered | null> {
+  const { checkpoint, core, repair, touched } = source
+  if (checkpoint === null) return null
+  if (touched === null) return new Recovering(source).clean(checkpoint)
+  // Somebody else has made it shorter.
+  if (repair || core.tree.blocks() < checkpoint.length) return null
+  try {
+    return await new Recovering(source).fromCheckpoint(checkpoint)
+  } catch (error) {
+    if (DDatabaseError.is(error) && error.code === 'ERR_FEED_DAMAGED') return null
+    throw error
+  }
 }
 
 async function withoutCheckpoint(source: RecoverySource, recovering: Recovering): Promise<Recovered> {
@@ -184,9 +200,10 @@ class Recovering {
     const head = await this.#headOf(checkpoint)
     if (head === null) return null
     const { roots, end } = head
-    if (head.holds && checkpoint.hasBitsOf(this.#core.pages))
+    const { touched } = this.#source
+    if (touched === null && head.holds && checkpoint.hasBitsOf(this.#core.pages))
       return { ...NOTHING_TO_DO, length, roots, claimed: true, proven: true }
-    const { suspects, lostPages } = differenceOf(this.#core.pages, checkpoint.pages, length)
+    const { suspects, lostPages } = differenceOf(this.#core.pages, checkpoint.pages, length, touched)
     const base: Base = {
       length,
       roots,

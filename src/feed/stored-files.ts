@@ -15,6 +15,7 @@ import {
 } from '../storage/layout.ts'
 import type { StorageFactory, StorageFile } from '../storage/random-access.ts'
 import { stampOfFiles, usesStamps } from '../storage/stamps.ts'
+import type { TouchedPages } from '../storage/touched-pages.ts'
 
 /** The six storages of a feed, by name. */
 export type FeedFiles = Record<FileName, StorageFile>
@@ -27,6 +28,8 @@ export interface Found {
   secretKeyEmpty: boolean
   /** The bitfield; its pages may come from the checkpoint when they are needed. */
   pages: Pages
+  /** Where pages come from the checkpoint: those that may differ from it, which come from the file; null if none may. */
+  touched: TouchedPages | null
   /** Reads all of it into these pages, where they come from the checkpoint. Errors: `ERR_STORAGE`. */
   readPages(): Promise<void>
   missingHeaders: HeadedFile[]
@@ -87,13 +90,20 @@ export class StoredFiles {
     }
     let tree: number | null = null
     let known: Checkpoint | null = null
+    let touched: TouchedPages | null = null
     if (!overwrite && (!missingHeaders.includes('bitfield') || (bitfield ?? 0) > HEADER_SIZE)) {
       tree = await this.file('tree').size()
       const load = (await checkpoint) ?? null
-      if (load !== null && this.isClean(checkpoints!, pages.pageSize, bitfield)) known = load(slotsIn(tree))
-      const source = known?.source(this.file('bitfield'), bitfield!) ?? null
-      if (source === null) await readPages()
-      else pages.loadLater(source)
+      if (load !== null && this.canLoadLater(pages.pageSize, bitfield)) {
+        const clean = this.isClean(checkpoints!)
+        if (!clean) touched = checkpoints!.touched
+        if (clean || touched !== null) known = load(slotsIn(tree))
+      }
+      const source = known?.source(this.file('bitfield'), bitfield!, touched) ?? null
+      if (source === null) {
+        touched = null
+        await readPages()
+      } else pages.loadLater(source)
     }
     tree ??= await this.file('tree').size()
     await header('tree', tree, [NODE_SIZE])
@@ -110,6 +120,7 @@ export class StoredFiles {
       secretKey,
       secretKeyEmpty: secretKey === null && (await this.file('secret_key').isEmptyFile()),
       pages,
+      touched,
       readPages,
       missingHeaders,
       checkpoint: known ?? (await checkpoint)?.(slotsIn(sizes.tree)) ?? null,
@@ -119,13 +130,16 @@ export class StoredFiles {
     }
   }
 
-  /** Whether the files are as a checkpoint says that has been read, so that the bitfield need not be. */
-  private isClean(checkpoints: CheckpointFiles, pageSize: number, bitfield: number | null): boolean {
-    if (checkpoints.clean === null || bitfield === null || pageSize !== PAGE_SIZE) return false
+  /** Whether the bitfield is worth it, and can be read at once later. */
+  private canLoadLater(pageSize: number, bitfield: number | null): boolean {
+    if (bitfield === null || pageSize !== PAGE_SIZE) return false
     if (!usesStamps(this.create, Math.ceil((bitfield - HEADER_SIZE) / PAGE_SIZE))) return false
-    // Under the lock, which the header was read with.
-    if (stampOfFiles(this.create)?.text !== checkpoints.clean) return false
     return this.file('bitfield').readSync(0, HEADER_SIZE) !== null
+  }
+
+  /** Whether the files are as a checkpoint says that has been read. Asked under the lock, which the header was read with. */
+  private isClean(checkpoints: CheckpointFiles): boolean {
+    return checkpoints.clean !== null && stampOfFiles(this.create)?.text === checkpoints.clean
   }
 
   /** The entry size of a file's header; null and listed in `missing` if there is no header. */

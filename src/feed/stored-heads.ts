@@ -6,6 +6,7 @@ import { SIGNATURE_SIZE } from '../crypto/keys.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import type { Checkpoint } from '../storage/checkpoint.ts'
 import { isBlank } from '../storage/layout.ts'
+import type { TouchedPages } from '../storage/touched-pages.ts'
 import { bitsOf } from './bit-difference.ts'
 import type { Core } from './core.ts'
 import { MAX_BLOCK_SIZE } from './encoding.ts'
@@ -35,6 +36,8 @@ export interface RecoverySource {
   repair: boolean
   /** The bitfield is gone beside a tree. */
   bitsLost: boolean
+  /** Pages of bits that may differ from the checkpoint; null: any. Set back when all of them are read. */
+  touched: TouchedPages | null
   /** Reads the pages of the core, where they come from the checkpoint. */
   readPages(): Promise<void>
 }

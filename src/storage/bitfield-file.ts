@@ -73,6 +73,12 @@ export class BitfieldFile {
     return done
   }
 
+  /** The pages that {@link write} writes, in no order. */
+  toWrite(stage: PageStage): readonly number[] {
+    const { dirty } = this.pages
+    return dirty.length === 0 ? stage.dirty : [...stage.dirty, ...dirty]
+  }
+
   /** Makes a stage the committed state. Pages that were changed since it was written stay dirty. */
   adopt(stage: PageStage): void {
     this.pages.adopt(stage)
@@ -81,9 +87,9 @@ export class BitfieldFile {
     this.written = null
   }
 
-  /** Whether the file has all that was committed, and nothing else, as far as is known here. */
-  get settled(): boolean {
-    return this.unwritten.size === 0 && this.pages.dirty.length === 0
+  /** Pages of which the file does not have what was committed, in no order. */
+  get unsettled(): readonly number[] {
+    return [...this.unwritten, ...this.pages.dirty]
   }
 
   /** Puts the committed content back where writing `stage` failed half way. */

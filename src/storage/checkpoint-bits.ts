@@ -6,6 +6,7 @@ import { DDatabaseError } from '../errors.ts'
 import { HEADER_SIZE } from './layout.ts'
 import type { StorageFile } from './random-access.ts'
 import { storageError } from './storage.ts'
+import type { TouchedPages } from './touched-pages.ts'
 
 // Where pieces are decoded, and its parts: loading copies what it keeps. As arrays of their own they were most of the garbage of
 // an opening.
@@ -29,7 +30,7 @@ export function* encodePieces(pages: Pages): Generator<Uint8Array> {
     const chunk = first / CHUNK_PAGES
     // Of pages that came from a checkpoint and are as they were there, the piece is the same.
     const same = source !== null && first + count <= source.count && pages.isClean(chunk)
-    const piece = same ? source.encodedBitsOf(chunk) : encodePiece(pages, first, count)
+    const piece = (same ? source.encodedBitsOf(chunk) : null) ?? encodePiece(pages, first, count)
     const size = b4a.alloc(SIZE)
     new DataView(size.buffer, size.byteOffset).setUint32(0, piece.byteLength)
     yield size
@@ -123,38 +124,28 @@ export class CheckpointBits {
     }
   }
 
+  /** Its pages: decoded when they are needed. */
   get pages(): Pages {
     if (this.#pages === null) {
       this.#pages = new Pages(PAGE_SIZE)
-      const page = b4a.alloc(PAGE_SIZE)
-      for (let chunk = 0; chunk < this.#pieces.count; chunk++) {
-        const piece = this.#pieces.get(chunk)
-        if (piece === EMPTY) {
-          this.#pages.loadZeros(pagesIn(chunk, this.#count))
-          continue
-        }
-        decodeInto(scratch, piece)
-        for (let i = 0; i < pagesIn(chunk, this.#count); i++) {
-          page.set(scratchPages[i]!)
-          this.#pages.load(page)
-        }
-      }
+      this.#pages.loadLater(new BitsOfCheckpoint(this.#pieces, this.#count, this.#count, null, null))
     }
     return this.#pages
   }
 
   /**
    * These bits as what pages can be loaded from later, with the index bytes of a `bitfield` file of pages of {@link PAGE_SIZE} that has
-   * the same bits; null if that has fewer pages.
+   * the same bits, but for the pages that were touched: null if that has fewer pages.
    *
    * @param file - it can be read at once
    * @param size - its bytes
+   * @param touched - pages of which the bits are those in the file; null: the file has the bits of the checkpoint for certain
    */
-  source(file: StorageFile, size: number): PageSource | null {
+  source(file: StorageFile, size: number, touched: TouchedPages | null): PageSource | null {
     const stored = Math.ceil((size - HEADER_SIZE) / PAGE_SIZE)
     return stored < this.#count
       ? null
-      : new BitsOfCheckpoint(this.#pieces, this.#count, stored, { file, size })
+      : new BitsOfCheckpoint(this.#pieces, this.#count, stored, { file, size }, touched)
   }
 
   /** Whether these are the bits of `pages`. Takes no memory. */
@@ -200,45 +191,78 @@ function pagesIn(chunk: number, count: number): number {
   return Math.min(CHUNK_PAGES, count - chunk * CHUNK_PAGES)
 }
 
-/** Pages with the bits of a checkpoint and the index bytes of a file. */
+/** Pages with the bits of a checkpoint, or of a file if they were touched since, and with the index bytes of the file. */
 class BitsOfCheckpoint implements PageSource {
   readonly count: number
   readonly stored: number
+  readonly exact: boolean
   readonly #pieces: Pieces
-  readonly #file: StorageFile
-  readonly #size: number
+  readonly #claimed: number
+  readonly #file: { file: StorageFile; size: number } | null
+  readonly #touched: TouchedPages | null
 
+  /**
+   * @param claimed - pages in the checkpoint
+   * @param stored - pages in the file
+   * @param file - null: the checkpoint is all there is
+   */
   constructor(
     pieces: Pieces,
-    count: number,
+    claimed: number,
     stored: number,
-    { file, size }: { file: StorageFile; size: number }
+    file: { file: StorageFile; size: number } | null,
+    touched: TouchedPages | null
   ) {
     this.#pieces = pieces
-    this.count = count
+    this.#claimed = claimed
     this.stored = stored
+    this.count = touched === null ? claimed : stored
+    this.exact = touched === null
     this.#file = file
-    this.#size = size
+    this.#touched = touched
   }
 
-  encodedBitsOf(chunk: number): Uint8Array {
-    return this.#pieces.get(chunk)
+  encodedBitsOf(chunk: number): Uint8Array | null {
+    if (this.#isTouched(chunk)) return null
+    return chunk < this.#pieces.count ? this.#pieces.get(chunk) : EMPTY
   }
 
   bitsOf(chunk: number): Uint8Array | null {
-    if (chunk >= this.#pieces.count) return null
-    const piece = this.#pieces.get(chunk)
-    if (piece === EMPTY) return null
+    const claimed = chunk < this.#pieces.count ? this.#pieces.get(chunk) : EMPTY
+    const touched = this.#isTouched(chunk)
+    if (claimed === EMPTY && !touched) return null
     decoded ??= b4a.allocUnsafeSlow(CHUNK_PAGES * INDEX_OFFSET)
-    return decodeInto(decoded.subarray(0, pagesIn(chunk, this.count) * INDEX_OFFSET), piece)
+    const bits = decoded.subarray(0, pagesIn(chunk, this.count) * INDEX_OFFSET)
+    if (bits.byteLength === 0) return null
+    if (claimed !== EMPTY) decodeInto(bits.subarray(0, pagesIn(chunk, this.#claimed) * INDEX_OFFSET), claimed)
+    // The last piece may have been of fewer pages.
+    bits.fill(0, claimed === EMPTY ? 0 : pagesIn(chunk, this.#claimed) * INDEX_OFFSET)
+    if (!touched) return bits
+    for (let at = 0; at * INDEX_OFFSET < bits.byteLength; at++) {
+      const page = chunk * CHUNK_PAGES + at
+      if (this.#touched!.has(page)) bits.set(this.#read(page, INDEX_OFFSET), at * INDEX_OFFSET)
+    }
+    return bits
   }
 
-  storedPage(page: number): Uint8Array {
-    const bytes = b4a.alloc(PAGE_SIZE)
+  storedPage(page: number): Uint8Array | null {
+    return this.#file === null ? null : this.#read(page, PAGE_SIZE)
+  }
+
+  #isTouched(chunk: number): boolean {
+    return this.#touched?.overlaps(chunk * CHUNK_PAGES, (chunk + 1) * CHUNK_PAGES) === true
+  }
+
+  /** The first bytes of a page in the file, padded with zeros. */
+  #read(page: number, length: number): Uint8Array {
+    const { file, size } = this.#file!
+    const bytes = b4a.alloc(length)
     const position = HEADER_SIZE + page * PAGE_SIZE
+    const present = Math.min(length, size - position)
+    if (present <= 0) return bytes
     let read: Uint8Array | null
     try {
-      read = this.#file.readSync(position, Math.min(PAGE_SIZE, this.#size - position))
+      read = file.readSync(position, present)
     } catch (error) {
       throw storageError(error)
     }

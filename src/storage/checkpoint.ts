@@ -12,10 +12,14 @@
  * cleared      start | end
  * truncated    length | byteLength | tree hash, 32 bytes
  * clean        stamps of the files, UTF-8
+ * touched      first page | end
  * ```
  *
  * _Clean_ says that the files are as the checkpoint in front of it says, as long as their stamps are these (`stamps.ts`). It takes the place
- * of the first record, and the first record that of it. Versions that do not know it pass over it.
+ * of the first record, and the first record that of it.
+ *
+ * _Touched_ says which pages of the `bitfield` file may have been written since. If it is the first record, all that were are told by such
+ * records, and the others are as the checkpoint says. Versions that do not know _clean_ and _touched_ pass over them.
  *
  * Numbers without a size are uint64, big endian.
  */
@@ -31,6 +35,7 @@ import { ignore } from '../util/callback.ts'
 import { readUint64, writeUint64 } from '../util/uint64.ts'
 import { CheckpointBits, encodePieces } from './checkpoint-bits.ts'
 import { type StorageFactory, StorageFile } from './random-access.ts'
+import { type PageRange, TouchedPages } from './touched-pages.ts'
 
 /** Names of the two files, beside the six of the format. */
 export const CHECKPOINT_NAMES = ['checkpoint.0', 'checkpoint.1'] as const
@@ -55,8 +60,8 @@ export interface Checkpoint extends CheckpointHead {
   readonly pages: Pages
   /** Whether its bits are those of `pages`. Takes no memory. */
   hasBitsOf(pages: Pages): boolean
-  /** Its bits as what pages are loaded from later, see `CheckpointBits.source`. Not of one of which records took something back. */
-  source(file: StorageFile, size: number): PageSource | null
+  /** Its bits, before records took something back, as what pages are loaded from later: see `CheckpointBits.source`. */
+  source(file: StorageFile, size: number, touched: TouchedPages | null): PageSource | null
 }
 
 /** Takes back that blocks `start` … `end` − 1 are here. */
@@ -71,10 +76,11 @@ const CHECKPOINT = 0
 const CLEARED = 1
 const TRUNCATED = 2
 const CLEAN = 3
+const TOUCHED = 4
+const MOST_TOUCHED = 1024
 const FRAME_HEADER = 24
 const FRAME_OVERHEAD = FRAME_HEADER + HASH_SIZE
 const HEAD_SIZE = 5 * 8 + HASH_SIZE
-const EMPTY = b4a.alloc(0)
 
 /** The payload of a checkpoint: of the pages only the bits, without the index bytes, which follow from them. */
 export function encodeCheckpoint(
@@ -120,7 +126,7 @@ function decodeCheckpoint(payload: Uint8Array, maxPages: number): Checkpoint | n
       return bits.pages
     },
     hasBitsOf: (pages) => bits.hasBitsOf(pages),
-    source: (file, size) => bits.source(file, size)
+    source: (file, size, touched) => bits.source(file, size, touched)
   }
 }
 
@@ -130,6 +136,29 @@ function encodeCleared({ start, end }: ClearedRecord): Uint8Array {
   writeUint64(payload, start, 0)
   writeUint64(payload, end, 8)
   return payload
+}
+
+function encodeTouched([start, end]: PageRange): Uint8Array {
+  const payload = b4a.alloc(16)
+  writeUint64(payload, start, 0)
+  writeUint64(payload, end, 8)
+  return payload
+}
+
+/** What the records tell of the pages that were touched; null if they do not tell all. */
+function touchedIn(records: readonly Frame[]): TouchedPages | null {
+  if (records[0]?.kind !== TOUCHED) return null
+  const touched = new TouchedPages()
+  let count = 0
+  for (const { kind, payload } of records) {
+    if (kind !== TOUCHED) continue
+    // Nobody writes so many.
+    if (payload.byteLength < 16 || ++count > MOST_TOUCHED) return null
+    const [start, end] = [readUint64(payload, 0), readUint64(payload, 8)]
+    if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start >= end) return null
+    touched.add([start, end])
+  }
+  return touched
 }
 
 function encodeTruncated(head: CheckpointHead): Uint8Array {
@@ -142,7 +171,7 @@ function encodeTruncated(head: CheckpointHead): Uint8Array {
 
 /** Applies all records at once: each by itself could take as long as the feed is. False if one is malformed. */
 function applyRecords(checkpoint: Checkpoint, records: readonly Frame[]): boolean {
-  if (records.length === 0) return true
+  if (!records.some(({ kind }) => kind === CLEARED || kind === TRUNCATED)) return true
   const { pages } = checkpoint
   const cleared: [number, number][] = []
   let shortest: Uint8Array | null = null
@@ -197,6 +226,8 @@ interface Content {
   end: number
   /** What is said to be clean. */
   clean: string | null
+  /** Which pages of bits may differ from the checkpoint; null if that is not told. */
+  touched: TouchedPages | null
 }
 
 /** The two files. */
@@ -207,9 +238,11 @@ export class CheckpointFiles {
   #current = 1
   #sequence = 0
   #end = 0
-  // Whether records follow it, or the mark that the files are as it says.
+  // The place of the first one, and whether one of them takes something back.
+  #firstRecord = 0
   #bare = false
   #clean: string | null = null
+  #touched: TouchedPages | null = null
 
   /**
    * @param create - makes the files' storages, one for each use
@@ -230,6 +263,11 @@ export class CheckpointFiles {
     return this.#clean
   }
 
+  /** Pages of bits that may differ from what the checkpoint says; null if it is not known which. */
+  get touched(): TouchedPages | null {
+    return this.#touched
+  }
+
   /** Whether there is a checkpoint of which nothing was taken back. */
   get bare(): boolean {
     return this.exists && this.#bare
@@ -248,7 +286,11 @@ export class CheckpointFiles {
     this.#sequence = sequences[this.#current]!
     this.#end = content.end
     this.#clean = content.clean
-    this.#bare = content.frames.length === 1
+    this.#firstRecord = FRAME_OVERHEAD + content.frames[0]!.payload.byteLength
+    this.#bare = content.frames.slice(1).every(({ kind }) => kind === TOUCHED)
+    // The one before it counts again if a later one is lost, which may have been made long ago: then nobody knows.
+    const before = sequences[1 - this.#current]!
+    this.#touched = before > 0 && before === this.#sequence - 1 ? content.touched : null
     const [first, ...records] = content.frames
     return (treeSlots) => {
       try {
@@ -283,27 +325,42 @@ export class CheckpointFiles {
    * Writes a checkpoint (see {@link encodeCheckpoint}), which counts when this resolves. Rejects with the storage's error.
    * @param creating - the feed is new: its folder is made if it is not there
    * @param clean - stamps of the files that are as it says, see {@link mark}
+   * @param touched - the pages that may differ from it already, see {@link touch}; null: nobody is going to tell. Without `clean`
    */
-  async write(payload: Uint8Array, creating = false, clean: string | null = null): Promise<void> {
+  async write(
+    payload: Uint8Array,
+    creating = false,
+    clean: string | null = null,
+    touched: TouchedPages | null = null
+  ): Promise<void> {
     // If the new one should be lost some day, the one before counts again.
     await this.unmark()
     const other = 1 - this.#current
     const sequence = this.#sequence + 1
     const frame = this.#encode(CHECKPOINT, sequence, payload)
-    const mark = clean === null ? EMPTY : this.#encode(CLEAN, sequence, b4a.from(clean))
-    await this.#writeAt(other, 0, mark === EMPTY ? frame : b4a.concat([frame, mark]), creating)
+    const records = (clean === null ? (touched?.ranges ?? []) : []).map((range) =>
+      this.#encode(TOUCHED, sequence, encodeTouched(range))
+    )
+    const mark = clean === null ? [] : [this.#encode(CLEAN, sequence, b4a.from(clean))]
+    await this.#writeAt(other, 0, b4a.concat([frame, ...records, ...mark]), creating)
     this.#current = other
     this.#sequence = sequence
-    this.#end = frame.byteLength
+    this.#firstRecord = frame.byteLength
+    this.#end = records.reduce((end, record) => end + record.byteLength, frame.byteLength)
     this.#clean = clean
     this.#bare = true
+    this.#touched = clean === null ? touched : null
   }
 
-  /** Adds that the files, which have these stamps, are as the checkpoint says, if it is {@link bare}. */
+  /** Says that the files, which have these stamps, are as the checkpoint says, if it is {@link bare}. */
   async mark(clean: string): Promise<void> {
     if (!this.bare) return
-    await this.#writeAt(this.#current, this.#end, this.#encode(CLEAN, this.#sequence, b4a.from(clean)))
+    const mark = this.#encode(CLEAN, this.#sequence, b4a.from(clean))
+    // Behind it nothing may look like a record.
+    await this.#writeAt(this.#current, this.#firstRecord, b4a.concat([mark, b4a.alloc(FRAME_HEADER)]))
+    this.#end = this.#firstRecord
     this.#clean = clean
+    this.#touched = null
   }
 
   /** Takes that back: durable when this resolves. */
@@ -311,6 +368,20 @@ export class CheckpointFiles {
     if (this.#clean === null) return
     await this.#writeAt(this.#current, this.#end, b4a.alloc(FRAME_HEADER))
     this.#clean = null
+  }
+
+  /**
+   * Adds that pages of bits may differ from the checkpoint, if it is {@link clean} or there is a list of them already; durable when this
+   * resolves.
+   */
+  async touch(ranges: readonly PageRange[]): Promise<void> {
+    if (this.#clean === null && this.#touched === null) return
+    const frames = ranges.map((range) => this.#encode(TOUCHED, this.#sequence, encodeTouched(range)))
+    const touched = new TouchedPages([...(this.#touched?.ranges ?? []), ...ranges])
+    const { bare } = this
+    await this.#appendFrames(frames)
+    this.#bare = bare
+    this.#touched = touched
   }
 
   /** Adds that blocks are not here any more; durable when this resolves. */
@@ -329,13 +400,17 @@ export class CheckpointFiles {
     this.#sequence = 0
     this.#end = 0
     this.#clean = null
+    this.#touched = null
   }
 
   async #append(kind: number, payload: Uint8Array): Promise<void> {
-    if (!this.exists) return
-    const frame = this.#encode(kind, this.#sequence, payload)
-    await this.#writeAt(this.#current, this.#end, frame)
-    this.#end += frame.byteLength
+    if (this.exists) await this.#appendFrames([this.#encode(kind, this.#sequence, payload)])
+  }
+
+  async #appendFrames(frames: readonly Uint8Array[]): Promise<void> {
+    const bytes = b4a.concat(frames as Uint8Array[])
+    await this.#writeAt(this.#current, this.#end, bytes)
+    this.#end += bytes.byteLength
     this.#clean = null
     this.#bare = false
   }
@@ -386,12 +461,14 @@ export class CheckpointFiles {
     }
     if (frames.length === 0) return null
     const [, mark] = frames
-    if (frames.length > 2 || mark?.kind !== CLEAN) return { frames, end, clean: null }
+    if (frames.length > 2 || mark?.kind !== CLEAN)
+      return { frames, end, clean: null, touched: touchedIn(frames.slice(1)) }
     // Records take its place.
     return {
       frames: frames.slice(0, 1),
       end: end - FRAME_OVERHEAD - mark.payload.byteLength,
-      clean: b4a.toString(mark.payload)
+      clean: b4a.toString(mark.payload),
+      touched: null
     }
   }
 

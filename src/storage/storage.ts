@@ -69,10 +69,11 @@ export class FeedStorage {
   /** Bytes written by commits since this was last set back. */
   written = 0
   /**
-   * Takes back what is said of the files for as long as nobody writes to them: durable when what it answers resolves. Null, or an answer
-   * of null: nothing is said. Errors: `ERR_STORAGE`.
+   * Told of the pages of bits that are going to be written, null for all, before they are, and before anything else is that makes content
+   * count: what is said of the files on the disk has been taken back as far as that goes when what it answers resolves. Null, or an
+   * answer of null: there is nothing to wait for. Errors: `ERR_STORAGE`.
    */
-  unmark: (() => Promise<void> | null) | null = null
+  announce: ((pages: readonly number[] | null) => Promise<void> | null) | null = null
 
   private readonly files: Readonly<Record<FileName, StorageFile>>
   private readonly budget = new TurnBudget(SYNC_PER_TURN)
@@ -119,11 +120,12 @@ export class FeedStorage {
     if (refusal !== null) throw new DDatabaseError('ERR_WRITE_REFUSED', { cause: refusal })
     const restoreSignature = change.signature === null ? null : await this.signatureRestorer(change)
     const synced = change.synced === true && durability.offered
-    const unmarked = this.unmark?.() ?? null
+    const announced = this.announcing(change)
     try {
       // Content counts for nothing yet.
       await this.writeContent(change)
-      if (unmarked !== null) await unmarked
+      // The application may change other pages meanwhile.
+      for (let next = announced; next !== null; next = this.announcing(change)) await next
       if (synced) await durability.sync(files.data, files.tree)
     } catch (error) {
       throw storageError(error)
@@ -170,7 +172,7 @@ export class FeedStorage {
 
   /** To be called before files are written to without {@link commit}. Errors: `ERR_STORAGE`. */
   async changing(): Promise<void> {
-    await this.unmark?.()
+    await this.announce?.(null)
   }
 
   /** Makes sure that the `data` file exists, as the published packages do when they flush. */
@@ -209,6 +211,11 @@ export class FeedStorage {
 
   private maySync(size: number): boolean {
     return size <= SYNC_LIMIT && this.budget.spend(Math.max(size, SYNC_CALL))
+  }
+
+  private announcing({ stage }: Commit): Promise<void> | null {
+    if (this.announce === null) return null
+    return this.announce(stage === null ? [] : this.bitfield.toWrite(stage))
   }
 
   private async writeContent({ data, ahead, slots }: Commit): Promise<void> {

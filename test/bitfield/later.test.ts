@@ -57,7 +57,7 @@ async function later(eager: Pages, mostClean: number, mostUnpacked: number, cut 
     }
   })
   const pages = new Pages(PAGE_SIZE, undefined, mostUnpacked, mostClean)
-  pages.loadLater((await checkpointOf(eager)).source(file, content.byteLength)!)
+  pages.loadLater((await checkpointOf(eager)).source(file, content.byteLength, null)!)
   return { pages, fails, content }
 }
 
@@ -207,10 +207,10 @@ test('pages read later: a file that ends within its last page, one with more pag
   t.equal(digest(pages.whole(39)), digest(eager.read(39)), 'its last page')
   const checkpoint = await checkpointOf(eager)
   const file = new StorageFile({ read: () => {}, write: () => {} })
-  t.equal(checkpoint.source(file, 32 + 39 * PAGE_SIZE), null, 'fewer pages than bits')
-  t.equal(checkpoint.source(file, 32 + 50 * PAGE_SIZE)!.stored, 50)
+  t.equal(checkpoint.source(file, 32 + 39 * PAGE_SIZE, null), null, 'fewer pages than bits')
+  t.equal(checkpoint.source(file, 32 + 50 * PAGE_SIZE, null)!.stored, 50)
   const longer = new Pages(PAGE_SIZE)
-  longer.loadLater(checkpoint.source(file, 32 + 50 * PAGE_SIZE)!)
+  longer.loadLater(checkpoint.source(file, 32 + 50 * PAGE_SIZE, null)!)
   t.equal(longer.length, 50)
   t.equal(longer.read(45), null, 'without bits')
 })

@@ -4,11 +4,12 @@
  */
 import test from 'tape'
 import { SeededRandom } from '../helpers/seeded-random.ts'
-import { crash, momentsOf, PLANS, type Plan, tell } from './simulation.ts'
+import { crash, LONG_PLANS, momentsOf, PLANS, type Plan, tell } from './simulation.ts'
 
 const STORIES = Number(process.env.CRASH_STORIES ?? 3)
 const CRASHES = Number(process.env.CRASH_COUNT ?? 25)
 const STEPS = Number(process.env.CRASH_STEPS ?? 14)
+const LONG_COUNT = Number(process.env.CRASH_LONG_COUNT ?? 3)
 const EVERY = Number(process.env.CRASH_EVERY ?? 1)
 const EVERY_STEPS = Number(process.env.CRASH_EVERY_STEPS ?? 4)
 const FIRST_SEED = Number(process.env.CRASH_SEED ?? 1)
@@ -16,20 +17,21 @@ const REPLAY = process.env.CRASH
 
 if (REPLAY !== undefined) {
   test(`replay of ${REPLAY}`, async (t) => {
-    const [kind, durability, end, seed, moment, salt, steps] = REPLAY.split(',')
-    const plan = { kind, durability, end } as Plan
+    const [kind, durability, end, seed, moment, salt, steps, before] = REPLAY.split(',')
+    const plan = { kind, durability, end, before: Number(before) } as Plan
     const story = await tell(plan, Number(seed), Number(steps))
     t.ok(await crash(plan, Number(seed), story, Number(moment), Number(salt), Number(steps)))
   })
 } else {
-  for (const plan of PLANS) {
-    test(`simulated crashes: ${plan.kind}, durability ${plan.durability}, ${plan.end}`, async (t) => {
+  for (const plan of [...PLANS, ...LONG_PLANS]) {
+    const long = plan.before !== undefined
+    test(`simulated crashes: ${long ? 'long ' : ''}${plan.kind}, durability ${plan.durability}, ${plan.end}`, async (t) => {
       const outcomes: Record<string, number> = {}
       const failures: string[] = []
       for (let seed = FIRST_SEED; seed < FIRST_SEED + STORIES && failures.length < 3; seed++) {
         const story = await tell(plan, seed, STEPS)
         const random = new SeededRandom(seed)
-        for (let i = 0; i < CRASHES && failures.length < 3; i++) {
+        for (let i = 0; i < (long ? LONG_COUNT : CRASHES) && failures.length < 3; i++) {
           try {
             const outcome = await crash(plan, seed, story, random.below(momentsOf(story)), i, STEPS)
             outcomes[outcome] = (outcomes[outcome] ?? 0) + 1

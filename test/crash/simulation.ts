@@ -12,9 +12,21 @@ export interface Plan {
   kind: Kind
   durability: 'process' | 'disk'
   end: End
+  /** Blocks that the feed has from an earlier opening. */
+  before?: number
 }
 
-/** All of them. */
+// Several pages of bits: of those that nothing was written to, an opening reads nothing.
+const LONG = 20_000
+
+/** On long feeds; a crash takes a second to be looked at. */
+export const LONG_PLANS: readonly Plan[] = (['author', 'copy'] as const).flatMap((kind) =>
+  (['killed', 'powerless'] as const).map(
+    (end) => ({ kind, durability: 'process', end, before: LONG }) as const
+  )
+)
+
+/** All others. */
 export const PLANS: readonly Plan[] = (['author', 'copy', 'clone'] as const).flatMap((kind) =>
   (['process', 'disk'] as const).flatMap((durability) =>
     (['killed', 'powerless'] as const).map((end) => ({ kind, durability, end }))
@@ -27,10 +39,13 @@ export class CrashFailure extends Error {}
 /** The story of a seed. */
 export async function tell(plan: Plan, seed: number, steps: number): Promise<Story> {
   const random = new SeededRandom(seed)
+  const { before = 0, durability, kind } = plan
   const disk = { extraFiles: random.chance(0.7), immediate: random.chance(0.5), stamps: random.chance(0.7) }
-  if (plan.kind === 'author') return author(random, plan.durability, disk, steps)
-  const work = plan.kind === 'copy' ? copy : clone
-  return work(random, plan.durability, disk, steps, new MemoryFiles())
+  if (before > 0) Object.assign(disk, { extraFiles: true, immediate: true, stamps: true })
+  if (kind === 'author') return author(random, durability, disk, steps, undefined, before)
+  const files = new MemoryFiles()
+  if (kind === 'copy') return copy(random, durability, disk, steps, files, before)
+  return clone(random, durability, disk, steps, files)
 }
 
 /** Ends a story at one moment. */
@@ -47,7 +62,7 @@ export async function crash(
   try {
     return await checkAfter(story, moment, plan.end, files)
   } catch (error) {
-    const replay = `CRASH=${[plan.kind, plan.durability, plan.end, seed, moment, salt, steps].join(',')}`
+    const replay = `CRASH=${[plan.kind, plan.durability, plan.end, seed, moment, salt, steps, plan.before ?? 0].join(',')}`
     throw new CrashFailure(`${replay}\n${story.steps.join('\n')}\n${(error as Error).stack}`)
   }
 }

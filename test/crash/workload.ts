@@ -140,17 +140,34 @@ function reopensMore(random: SeededRandom, options: DiskOptions): boolean {
   return options.stamps === true && random.chance(0.3)
 }
 
-/** An author's work. */
+/** Small blocks, each another one than its neighbours. */
+function manyBlocks(count: number): Buffer[] {
+  return Array.from({ length: count }, (_, i) => Buffer.from([i & 255]))
+}
+
+/**
+ * An author's work.
+ * @param before - blocks that the feed has from an earlier opening: with some, its bitfield has several pages
+ */
 export async function author(
   random: SeededRandom,
   durability: DurabilityMode,
   options: DiskOptions,
   steps: number,
-  opener = open
+  opener = open,
+  before = 0
 ): Promise<Story> {
-  const disk = new SimulatedDisk(options)
-  const feed = opener(disk.factory(), null, { durability })
+  let disk = new SimulatedDisk(options)
+  let feed = opener(disk.factory(), null, { durability })
   await feed.ready()
+  const blocks = manyBlocks(before)
+  if (before > 0) {
+    await feed.append(blocks)
+    await feed.close()
+    disk = new SimulatedDisk(options, disk.files)
+    feed = opener(disk.factory(), null, { durability })
+    await feed.ready()
+  }
   const { key, secretKey } = feed
   const story: Story = {
     disk,
@@ -163,7 +180,11 @@ export async function author(
     steps: []
   }
   const teller = new Teller(story, random, feed, opener)
-  teller.begin([], [], -1).acknowledged = -1
+  teller.begin(
+    blocks,
+    blocks.map(() => true),
+    -1
+  ).acknowledged = -1
   for (let i = 0; i < steps; i++) {
     const what = random.next()
     const empty = teller.last.blocks.length === 0
@@ -185,13 +206,30 @@ async function beginCopy(
   random: SeededRandom,
   durability: DurabilityMode,
   options: DiskOptions,
-  files: MemoryFiles
+  files: MemoryFiles,
+  before = 0
 ) {
   const source = open(files.factory())
   await source.ready()
-  const disk = new SimulatedDisk(options)
-  const feed = open(disk.factory(), source.key, { durability, sparse: true })
+  let disk = new SimulatedDisk(options)
+  let feed = open(disk.factory(), source.key, { durability, sparse: true })
   await feed.ready()
+  const blocks = manyBlocks(before)
+  const present = blocks.map(() => random.chance(0.01))
+  if (before > 0) {
+    await source.append(blocks)
+    // Who has no block knows no length.
+    present[before - 1] = true
+    for (const [block, here] of present.entries()) {
+      if (!here) continue
+      const proof = (await source.call('proof', block, { digest: feed.feed.digest(block) })) as object
+      await feed.call('put', block, blocks[block], proof)
+    }
+    await feed.close()
+    disk = new SimulatedDisk(options, disk.files)
+    feed = open(disk.factory(), null, { durability, sparse: true })
+    await feed.ready()
+  }
   const story: Story = {
     disk,
     durability,
@@ -203,8 +241,8 @@ async function beginCopy(
     steps: []
   }
   const teller = new Teller(story, random, feed)
-  teller.begin([], [], -1).acknowledged = -1
-  return { source, disk, feed, story, teller }
+  teller.begin([...blocks], present, -1).acknowledged = -1
+  return { source, disk, feed, story, teller, blocks }
 }
 
 /** A copy's work: blocks of an author's feed come in any order, and more of it becomes known. */
@@ -213,10 +251,10 @@ export async function copy(
   durability: DurabilityMode,
   options: DiskOptions,
   steps: number,
-  files: MemoryFiles
+  files: MemoryFiles,
+  before = 0
 ): Promise<Story> {
-  const { source, story, teller } = await beginCopy(random, durability, options, files)
-  const blocks: Buffer[] = []
+  const { source, story, teller, blocks } = await beginCopy(random, durability, options, files, before)
   for (let i = 0; i < steps; i++) {
     if (blocks.length === 0 || random.chance(0.2)) {
       const more = teller.newBlocks(1 + random.below(7))
@@ -256,8 +294,7 @@ export async function clone(
   steps: number,
   files: MemoryFiles
 ): Promise<Story> {
-  const { source, disk, feed, story, teller } = await beginCopy(random, durability, options, files)
-  const blocks: Buffer[] = []
+  const { source, disk, feed, story, teller, blocks } = await beginCopy(random, durability, options, files)
   let connection = connect(source, feed, { live: true, encrypted: false, noise: false })
   // Blocks that were asked for, and when. Calls may be answered before the event, which says that a block is safe.
   const wanted = new Map<number, number>()
