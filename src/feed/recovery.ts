@@ -299,8 +299,11 @@ class Recovering {
       return null
     }
     const unfinished = torn && end.length === length ? told : 0
-    const less = end.length < told && unfinished === 0
-    const claims = less && (await this.#core.storage.signatures.get(told - 1)) !== null
+    let claimed = 0
+    for (const one of unfinished === 0 ? [length, told] : []) {
+      // A single bit too many does not hide what is signed below it.
+      if (one > end.length && (await this.#core.storage.signatures.get(one - 1)) !== null) claimed = one
+    }
     const base: Base = {
       length: end.length,
       roots: end.roots,
@@ -311,7 +314,7 @@ class Recovering {
       noticed: end.length < length || end.signature !== null ? [endDamage(length)] : [],
       signature: end.signature,
       firm: false,
-      claimed: claims ? told : 0,
+      claimed,
       unfinished,
       checkpoint: null
     }

@@ -158,10 +158,12 @@ export class TreeSet {
       if (!this.has(sibling)) {
         // Here the node is a root: the other roots and a signature prove it.
         const verifiedBy = this.verifiedBy(node.index)
+        let isRoot = false
         for (const root of fullRoots(verifiedBy)) {
-          if (root !== node.index && !remote?.has(root)) nodes.push(root)
+          if (root === node.index) isRoot = true
+          else if (!remote?.has(root)) nodes.push(root)
         }
-        return { nodes, verifiedBy: this.has(node.index) ? verifiedBy : GAP }
+        return { nodes, verifiedBy: isRoot && this.has(node.index) ? verifiedBy : GAP }
       }
       if (!remote?.has(sibling)) nodes.push(sibling)
       node.parent()
@@ -193,7 +195,7 @@ export class TreeSet {
   }
 }
 
-/** What a proof is verified by that ends below a node which is not known though both its children are: bits were damaged. */
+/** What a proof is verified by that ends where no length has a root, or at a node which is not known though both its children are: bits were damaged. */
 const GAP = -1
 
 /** A sparse set of bits in memory. For what a peer is known to have. */

@@ -193,7 +193,10 @@ function verifyRoots(
   const treeLength = Math.max(flat.rightSpan(top.index), flat.rightSpan(last)) + 2
   if (!Number.isSafeInteger(treeLength)) throw malformed('the claimed length is not a number below 2^53')
   const roots: TreeNode[] = []
-  for (const index of flat.fullRoots(treeLength)) {
+  const indexes = flat.fullRoots(treeLength)
+  // Other roots, however well signed, say nothing of this block: there are nodes missing on the way up to one of them.
+  if (!indexes.includes(top.index)) throw new DDatabaseError('ERR_ROOTS_MISSING')
+  for (const index of indexes) {
     const own = stored.get(index)
     const given = index === top.index ? top : remaining[0]?.index === index ? remaining.shift()! : undefined
     if (own !== undefined && given !== undefined && !b4a.equals(own.hash, given.hash)) {

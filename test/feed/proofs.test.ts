@@ -146,3 +146,24 @@ test('proofs: the hash of a block without the block', async (t) => {
   t.deepEqual(texts([await replica.get(3)]), ['d'])
   await Promise.all([source.close(), replica.close()])
 })
+
+test('proofs: the signature of known roots proves no block below them', async (t) => {
+  const feed = await feedOf([])
+  for (const block of BLOCKS.slice(0, 5)) await feed.append(block)
+  const replica = await replicaOf(feed)
+  await replica.put(4, await feed.get(4), await feed.proof(4))
+  const { signature } = await feed.signature(3)
+  const root = (await feed.rootHashes(3))[0]!
+  // Where the sibling of block 3 is not known, and the root above both is.
+  for (const nodes of [[], [root]]) {
+    for (const value of [Buffer.alloc(0), Buffer.from('d'), Buffer.from('forged')]) {
+      const { code } = await failure(replica.put(3, value, { nodes, signature }))
+      t.equal(code, 'ERR_ROOTS_MISSING', `${value.byteLength} bytes, ${nodes.length} nodes`)
+    }
+  }
+  t.deepEqual([replica.has(3), replica.downloaded()], [false, 1], 'nothing is stored')
+  await replica.put(3, await feed.get(3), await feed.proof(3))
+  t.deepEqual(await replica.get(3), Buffer.from('d'))
+  await replica.close()
+  await feed.close()
+})

@@ -9,10 +9,12 @@ fuzzTest({
   // on, and nodes that were damaged made an honest peer look like a liar. Then: the roots of a copy were believed without a
   // signature, and blocks were announced whose leaves were not known, so that requests for them had no answer. Then: an author
   // appended below a signature whose root was damaged or lost, and a proof ended in a gap of the bits without a signature. Then:
-  // an author believed a root above nodes that it never had, and a static feed proved blocks by roots that are not its key's.
+  // an author believed a root above nodes that it never had, and a static feed proved blocks by roots that are not its key's. Then:
+  // a bit beyond the end hid the signature of the end from an author whose root was damaged; and a proof without the way up to a root was
+  // taken for one, by the signature of roots that were known.
   found: [
     209, 212, 301, 302, 363, 384, 1507, 130, 371, 1053, 1135, 1740, 2095, 2150, 2183, 2198, 2336, 2342, 2483,
-    2494, 2789, 2053344580, 2053346256, 2053348564, 2053348720, 2053352763, 4575, 24843
+    2494, 2789, 2053344580, 2053346256, 2053348564, 2053348720, 2053352763, 4575, 24843, 481017148
   ],
   runs: 190
 })
