@@ -6,9 +6,16 @@ import { writeSync } from 'node:fs'
 import { ours } from '../helpers/ours.ts'
 import { published } from '../helpers/published.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
+import { storageOf } from './kill-storage.ts'
 import { blockOf, type Line, type Work } from './lines.ts'
 
-const [folder, seed, durability, subject] = process.argv.slice(2) as [string, string, string, string]
+const [folder, seed, durability, subject, long] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  string
+]
 
 function say(line: Line): void {
   writeSync(1, `${JSON.stringify(line)}\n`)
@@ -17,7 +24,7 @@ function say(line: Line): void {
 async function work(): Promise<void> {
   const random = new SeededRandom(Number(seed))
   const open = subject === 'published' ? published : ours()
-  const feed = open(folder, null, { durability })
+  const feed = open(storageOf(folder, long === 'long'), null, { durability })
   await feed.ready()
   say({ begun: true, key: feed.key.toString('hex') })
   for (;;) {

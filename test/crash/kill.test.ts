@@ -35,6 +35,11 @@ for (const durability of ['process', 'disk'] as const) {
   })
 }
 
+test('kill -9 of a feed whose bitfield has several pages', async (t) => {
+  const durability = 'process'
+  await kill(t, path.join(await temporaryFolder(t), 'feed'), { durability, patience: 300, before: 20_000 })
+})
+
 test('kill -9 with a limit on the size of files', async (t) => {
   await kill(t, path.join(await temporaryFolder(t), 'feed'), {
     durability: 'process',

@@ -8,6 +8,7 @@ import type { DurabilityMode } from '../../src/storage/durability.ts'
 import { ours } from '../helpers/ours.ts'
 import { published } from '../helpers/published.ts'
 import type { SeededRandom } from '../helpers/seeded-random.ts'
+import { storageOf } from './kill-storage.ts'
 import { blockOf, type Line, type Work } from './lines.ts'
 
 const open = ours()
@@ -33,6 +34,8 @@ export interface Surroundings {
   subject?: 'ours' | 'published'
   /** How long it may work, milliseconds; a random part of it. */
   patience: number
+  /** Small blocks that each feed begins with, so that its bitfield has several pages. Default 0. */
+  before?: number
 }
 
 // A feed that only grows makes comparing it slower and slower.
@@ -49,6 +52,7 @@ export async function killAgainAndAgain(
   surroundings: Surroundings
 ): Promise<Kills> {
   const kills: Kills = { kills: 0, operations: 0, failed: 0, recovered: 0 }
+  const { before = 0 } = surroundings
   let content: Content = []
   let key: string | null = null
   for (; kills.kills < times; kills.kills++) {
@@ -56,6 +60,13 @@ export async function killAgainAndAgain(
       await rm(folder, { recursive: true, force: true })
       content = []
       key = null
+      if (before > 0) {
+        content = Array.from({ length: before }, (_, i) => Buffer.from([i & 255]))
+        const feed = open(storageOf(folder, true), null, {})
+        await feed.append(content as Buffer[])
+        key = feed.key.toString('hex')
+        await feed.close()
+      }
     }
     const lines = await runAndKill(folder, random, surroundings)
     const story = retell(content, lines)
@@ -64,7 +75,7 @@ export async function killAgainAndAgain(
     const begun = lines.find((line) => 'begun' in line)
     if (begun === undefined && key === null) continue
     key ??= (begun as { key: string }).key
-    const found = await look(folder, key, story.allowed)
+    const found = await look(folder, key, story.allowed, before > 0)
     content = found.content
     if (found.recovered) kills.recovered++
   }
@@ -75,7 +86,7 @@ export async function killAgainAndAgain(
 export async function runAndKill(
   folder: string,
   random: SeededRandom,
-  { durability, fileLimit, patience, subject = 'ours' }: Surroundings
+  { before = 0, durability, fileLimit, patience, subject = 'ours' }: Surroundings
 ): Promise<Line[]> {
   const command = [
     process.execPath,
@@ -85,7 +96,8 @@ export async function runAndKill(
     folder,
     String(random.below(2 ** 31)),
     durability,
-    subject
+    subject,
+    before > 0 ? 'long' : ''
   ]
   const limited =
     fileLimit === undefined
@@ -148,9 +160,10 @@ function after(content: Content, work: Work): Content {
 async function look(
   folder: string,
   key: string,
-  allowed: readonly Content[]
+  allowed: readonly Content[],
+  long: boolean
 ): Promise<{ content: Content; recovered: boolean }> {
-  const feed = open(folder, null, { sparse: true })
+  const feed = open(storageOf(folder, long), null, { sparse: true })
   await feed.ready()
   assert.equal(feed.key.toString('hex'), key, 'the same key')
   assert.equal(feed.writable, true, 'still writable')
