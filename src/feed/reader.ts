@@ -42,8 +42,10 @@ export async function readBlock(core: Core, block: number): Promise<Uint8Array |
     const now = readBlockSync(core, block)
     if (now !== null) return now
     const { removals, verified } = core
+    let place: { offset: number; size: number } | null = null
     try {
-      const { offset, size } = await placeOf(core, block)
+      place = await placeOf(core, block)
+      const { offset, size } = place
       await checkSize(core, offset, size)
       const bytes = await core.storage.readData(offset, size)
       const holds =
@@ -56,7 +58,10 @@ export async function readBlock(core: Core, block: number): Promise<Uint8Array |
       }
     } catch (error) {
       const judges = verified !== null && core.judgesData
-      if (core.removals === removals && !(judges && (await isDamage(core, block, error)))) throw error
+      const damaged = judges && (await isDamage(core, block, error))
+      // A node that tells its place was mended meanwhile, because somebody else came upon it.
+      if (!damaged && judges && place !== null && (await hasMoved(core, block, place))) continue
+      if (core.removals === removals && !damaged) throw error
     }
     if (!core.bits.get(block)) return null
     if (core.removals !== removals) continue
@@ -86,6 +91,15 @@ async function isDamage(core: Core, block: number, error: unknown): Promise<bool
   if (fileSize === null) return false
   const { offset, size } = await placeOf(core, block)
   return !(offset + size <= fileSize)
+}
+
+async function hasMoved(
+  core: Core,
+  block: number,
+  tried: { offset: number; size: number }
+): Promise<boolean> {
+  const { offset, size } = await placeOf(core, block).catch(() => tried)
+  return offset !== tried.offset || size !== tried.size
 }
 
 /** Runs of blocks from `start` to `end` − 1 that are here, each as its first block and the one after its last. */
