@@ -9,7 +9,7 @@ import { crash, LONG_PLANS, momentsOf, PLANS, type Plan, tell } from './simulati
 const STORIES = Number(process.env.CRASH_STORIES ?? 3)
 const CRASHES = Number(process.env.CRASH_COUNT ?? 25)
 const STEPS = Number(process.env.CRASH_STEPS ?? 14)
-const LONG_COUNT = Number(process.env.CRASH_LONG_COUNT ?? 3)
+const LONG_COUNT = Number(process.env.CRASH_LONG_COUNT ?? 1)
 const EVERY = Number(process.env.CRASH_EVERY ?? 1)
 const EVERY_STEPS = Number(process.env.CRASH_EVERY_STEPS ?? 4)
 const FIRST_SEED = Number(process.env.CRASH_SEED ?? 1)

@@ -20,6 +20,10 @@ export interface ExchangeHost {
   refused(joined: JoinedFeed, connection: Connection): void
 }
 
+// How many times a feed is opened on a connection as soon as the peer opens it, and how long that may wait from then on.
+const AT_ONCE = 3
+const LONGEST_WAIT_MS = 400
+
 /**
  * Which feeds are open on one connection. The peer is asked for the feeds that peers are looked for of, in the order of their
  * priority and never for too many at a time; and what the peer asks for is opened if it was joined, or the application agrees.
@@ -36,6 +40,8 @@ export class Exchange {
   // What the application is to be asked about.
   readonly #questions: Uint8Array[] = []
   #asking = 0
+  // How many times the peer has opened a feed.
+  readonly #answered = new WeakMap<JoinedFeed, number>()
 
   constructor(connection: Connection, host: ExchangeHost) {
     this.connection = connection
@@ -118,11 +124,29 @@ export class Exchange {
   #ondiscoverykey(discoveryKey: Uint8Array): void {
     const joined = this.#host.find(hex(discoveryKey))
     if (joined !== null) {
-      this.#attach(joined)
+      this.#answerOpen(joined)
       return
     }
     this.#questions.push(discoveryKey)
     this.#answerNext()
+  }
+
+  /**
+   * The peer has opened a feed that is here. Where its opening crossed a closing, its answer to that closes what is opened now, and so
+   * on for ever: whoever is asked again and again waits until nothing is on its way any more.
+   */
+  #answerOpen(joined: JoinedFeed): void {
+    const times = (this.#answered.get(joined) ?? 0) + 1
+    this.#answered.set(joined, times)
+    if (times <= AT_ONCE) {
+      this.#attach(joined)
+      return
+    }
+    // Not both sides at the same time.
+    const wait = LONGEST_WAIT_MS * Math.random()
+    setTimeout(() => {
+      if (!joined.left) this.#attach(joined)
+    }, wait)
   }
 
   #answerNext(): void {
@@ -139,8 +163,10 @@ export class Exchange {
 
   async #answer(discoveryKey: Uint8Array): Promise<void> {
     const { connection } = this
-    const joined = await this.#host.open(discoveryKey, connection)
+    const opened = await this.#host.open(discoveryKey, connection)
     if (connection.stream.destroying) return
+    // It may have been joined meanwhile, and be open.
+    const joined = opened ?? this.#host.find(hex(discoveryKey))
     if (joined !== null) {
       this.#attach(joined)
       return
