@@ -49,11 +49,15 @@ export class ChannelTable implements MessageSink {
   /** Opens a feed; see `ProtocolStream.open`. */
   open(key: Uint8Array, discoveryKey: Uint8Array, handlers: ChannelHandlers | undefined): Channel {
     if (this.stream.destroying) return this.closedChannel(key, discoveryKey, handlers)
-    const known = this.get(discoveryKey)
+    let known = this.get(discoveryKey)
     if (known !== null && known.localId === -1 && this.stream.noise && !known.verifies(key)) {
       // The remote does not know the key. It is told no more than that the feed is not to be had.
       this.refuse(discoveryKey)
       return this.closedChannel(key, discoveryKey, handlers)
+    }
+    if (known?.refused) {
+      this.byDiscoveryKey.delete(b4a.toString(discoveryKey, 'hex'))
+      known = null
     }
     const channel = known ?? this.create(discoveryKey)
     if (handlers !== undefined) channel.handlers = handlers
@@ -81,8 +85,16 @@ export class ChannelTable implements MessageSink {
     this.stream.channelClosed()
   }
 
-  /** Tells the remote that a feed is not to be had. This uses up a number. */
+  /**
+   * Tells the remote that a feed is not to be had. This uses up a number.
+   *
+   * The remote answers with a Close of the channel that it had opened. Where this side has changed its mind before that answer is here,
+   * the answer must not close the channel that was opened since: both sides would open and close the feed in turns, for ever. So what
+   * was refused stays a channel by itself, which only its number leads to, until the remote has closed it.
+   */
   refuse(discoveryKey: Uint8Array): void {
+    const channel = this.get(discoveryKey)
+    if (channel !== null && channel.localId === -1) channel.refused = true
     this.stream.state.send(++this.lastLocalId, CLOSE, messages.closeCodec, { discoveryKey })
   }
 
@@ -153,7 +165,10 @@ export class ChannelTable implements MessageSink {
       this.stream.state.send(localId, CLOSE, messages.closeCodec, {})
       channel.handlers?.onclose?.()
     }
-    this.stream.handlers.onchannelclose?.(channel.discoveryKey, key)
+    // A refused one may have a successor, and then the feed is not closed.
+    if (this.get(channel.discoveryKey) === null) {
+      this.stream.handlers.onchannelclose?.(channel.discoveryKey, key)
+    }
     this.stream.channelClosed()
   }
 
@@ -226,7 +241,9 @@ export class ChannelTable implements MessageSink {
 
   private forget(channel: Channel): void {
     if (channel.localId === -1) this.pending--
-    this.byDiscoveryKey.delete(b4a.toString(channel.discoveryKey, 'hex'))
+    if (this.get(channel.discoveryKey) === channel) {
+      this.byDiscoveryKey.delete(b4a.toString(channel.discoveryKey, 'hex'))
+    }
     if (channel.reopened === 0) this.byRemoteId.delete(channel.remoteId)
     else for (const [id, other] of this.byRemoteId) if (other === channel) this.byRemoteId.delete(id)
     channel.remoteId = -1

@@ -58,6 +58,8 @@ export class Channel {
   openPending = false
   /** How often the remote opened it once more while it was open. */
   reopened = 0
+  /** Whether the remote, which alone has opened it, was told that the feed is not to be had. */
+  refused = false
 
   /** Made by `stream.open` and by the remote's Open. */
   constructor(stream: ProtocolStream, discoveryKey: Uint8Array) {

@@ -306,6 +306,37 @@ test('stream: refusing burns a number, tells the remote, and the streams end', a
   t.end()
 })
 
+test('stream: what was refused is opened before the remote has answered the refusal', async (t) => {
+  const [a, b] = pair({ live: true }, { live: true })
+  const events: string[] = []
+  const opened = [signal(), signal()]
+  const open = (stream: ProtocolStream, name: 'a' | 'b') =>
+    stream.open(KEY, {
+      onopen() {
+        events.push(`${name} opened`)
+        opened[name === 'a' ? 0 : 1]!.resolve()
+      },
+      onclose: () => void events.push(`${name} closed`)
+    })
+  // Both sides want the feed, and answer whatever the other one opens.
+  a.on('discovery-key', () => open(a, 'a'))
+  b.once('discovery-key', (dk) => {
+    b.close(dk)
+    open(b, 'b')
+    b.on('discovery-key', () => open(b, 'b'))
+  })
+  open(a, 'a')
+  join(a, b)
+  await Promise.all(opened.map(({ promise }) => promise))
+  for (let i = 0; i < 20; i++) await turn()
+  t.same(events, ['a closed', 'a opened', 'b opened'])
+  t.equal(a.channelCount + b.channelCount, 2)
+  t.ok(a.remoteVerified(KEY) && b.remoteVerified(KEY))
+  a.destroy()
+  b.destroy()
+  t.end()
+})
+
 test('stream: close, reopen under a new number, live streams stay', async (t) => {
   const [a, b] = pair({ live: true }, { live: true })
   let closes = 0

@@ -4,7 +4,7 @@ import hypercore, { ProtocolStream as HypercoreStream } from 'ddatabase/hypercor
 import RAM from 'random-access-memory'
 import test from 'tape'
 import { rejection, within } from '../../../test/helpers/watchdog.ts'
-import type { SwarmFeed } from '../src/index.ts'
+import type { Swarm, SwarmFeed } from '../src/index.ts'
 import { copyOf, makeFeed, makeSwarm, next, until } from './helpers.ts'
 
 test('what a peer does not have is refused, and served as soon as it has it', async (t) => {
@@ -113,6 +113,54 @@ test('a function for feeds on demand that fails, or gives another feed', async (
     await refused
     if (warned !== null) t.equal((await warned)[0].code, 'ERR_OPEN_HOOK')
     t.equal(client.connections.length, 1, 'the connection stays')
+  }
+})
+
+test('openings and closings that cross come to an end', async (t) => {
+  const feed = await makeFeed(t)
+  const crossings: Record<string, (server: Swarm, client: Swarm, copy: SwarmFeed) => void> = {
+    'joined right after it was refused': (server, client, copy) => {
+      server.on('connection', ({ stream }) => {
+        const refuse = stream.close
+        stream.close = (discoveryKey) => {
+          refuse.call(stream, discoveryKey)
+          server.join(feed, { client: false })
+        }
+      })
+      client.join(copy)
+    },
+    'left and joined again before the peer has answered': (server, client, copy) => {
+      server.join(feed, { client: false })
+      client.on('connection', () => {
+        // Opened on the connection, closed, and opened again.
+        client.join(copy)
+        setTimeout(() => {
+          void client.leave(copy)
+          client.join(copy)
+        })
+      })
+    }
+  }
+  for (const [name, begin] of Object.entries(crossings)) {
+    const [server, client] = [makeSwarm(t), makeSwarm(t)]
+    let openings = 0
+    for (const swarm of [server, client]) {
+      swarm.on('connection', ({ stream }) => void stream.on('discovery-key', () => openings++))
+    }
+    const copy = copyOf(t, feed)
+    await copy.ready()
+    begin(server, client, copy)
+    await client.connect((await server.listen()).address)
+    t.equal(await within(copy.get(2), 'a block'), 'two', name)
+    // Nothing is opened any more, or far too much.
+    let before: number
+    do {
+      before = openings
+      await new Promise((resolve) => setTimeout(resolve, 500))
+    } while (openings !== before && openings < 100)
+    t.ok(openings < 20, `${openings} openings`)
+    t.deepEqual([client.feeds[0]!.peers, server.feeds[0]!.peers], [1, 1], 'both have it open')
+    await Promise.all([server.close(), client.close()])
   }
 })
 
