@@ -6,11 +6,20 @@
 import b4a from 'b4a'
 import { soon } from '../util/turn.ts'
 import type { StreamCipher } from './cipher.ts'
+import type { Loan } from './loans.ts'
 import { RECORD_HEADER_SIZE, type RecordSealer } from './records.ts'
 
 const EMPTY = b4a.alloc(0)
 const SMALLEST_SLAB = 1024
 const LARGEST_SLAB = 64 * 1024
+
+/** What the output needs. */
+export interface OutputHost {
+  /** Memory for so many bytes that can be used again; null if there is none. */
+  borrow(size: number): Loan | null
+  /** Takes a chunk, ready to leave, and the memory it is in if that was borrowed. */
+  push(chunk: Uint8Array, loan: Loan | null): void
+}
 
 /** Bytes on their way out. */
 export class Output {
@@ -28,12 +37,13 @@ export class Output {
   private tick = 0
   private slabSize = SMALLEST_SLAB
   private scheduled = false
-  private readonly onchunk: (chunk: Uint8Array) => void
+  private loan: Loan | null = null
+  private readonly host: OutputHost
   private readonly ontick: () => void
 
-  /** @param onchunk - takes each chunk, ready to leave */
-  constructor(onchunk: (chunk: Uint8Array) => void) {
-    this.onchunk = onchunk
+  /** @param host - where chunks go, and memory for them comes from */
+  constructor(host: OutputHost) {
+    this.host = host
     this.ontick = () => this.endTick()
   }
 
@@ -57,21 +67,22 @@ export class Output {
 
   /** Lets everything that is waiting leave now. */
   flush(): void {
-    const { bytes, start, end } = this
+    const { bytes, start, end, loan } = this
     if (end === start) return
     // No slab is kept: the chunk that leaves holds on to this one as long as it needs it.
     this.clear()
     if (this.sealer !== null) {
-      this.onchunk(this.sealer.seal(bytes, end))
+      this.host.push(this.sealer.seal(bytes, end), loan)
       return
     }
     const chunk = bytes.subarray(start, end)
     this.cipher?.update(chunk, chunk)
-    this.onchunk(chunk)
+    this.host.push(chunk, loan)
   }
 
   private clear(): void {
     this.bytes = EMPTY
+    this.loan = null
     this.start = 0
     this.end = 0
     this.limit = 0
@@ -88,7 +99,9 @@ export class Output {
     this.flush()
     if (this.tick > 0) this.slabSize = LARGEST_SLAB
     const room = Math.max(size, this.slabSize - this.overhead(this.slabSize))
-    this.bytes = b4a.allocUnsafe(room + this.overhead(room))
+    const total = room + this.overhead(room)
+    this.loan = this.host.borrow(total)
+    this.bytes = this.loan?.bytes.subarray(0, total) ?? b4a.allocUnsafe(total)
     this.start = this.sealer === null ? 0 : RECORD_HEADER_SIZE
     this.end = this.start
     this.limit = this.start + room

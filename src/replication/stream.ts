@@ -19,6 +19,7 @@ import {
 import { Guard } from './guard.ts'
 import { type ReplicationLimits, resolveLimits } from './limits.ts'
 import { optionsCodec } from './messages.ts'
+import { Outlet, type ReturningConsumer } from './outlet.ts'
 import { checkRate, RateLimit } from './rate-limit.ts'
 import {
   checkAuthenticated,
@@ -39,7 +40,10 @@ interface ReadableInternals {
 }
 
 /** A connection to one remote. */
-export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements ExtensionCarrier<ProtocolStream> {
+export class ProtocolStream
+  extends Duplex<ProtocolStreamEvents>
+  implements ExtensionCarrier<ProtocolStream>, ReturningConsumer
+{
   /** Dialect of the streams of this class. */
   static readonly dialect: Dialect = DDATABASE
 
@@ -78,7 +82,11 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   /** The keepalive timer, if there is one. */
   keepAlive: Timer | null = null
 
+  /** The way out of the stream that is piped into this one, if it wants its chunks back. @internal */
+  source: Outlet | null = null
+
   declare private readonly _readableState: ReadableInternals
+  private readonly outlet = new Outlet(returningConsumer)
   private announcedExtensions = 0
   private mustBeAuthenticated = false
   private wasBackedUp = false
@@ -128,6 +136,11 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     )
     if (handlers.requireAuthenticated) this.requireAuthenticated()
     this.once('finish', () => this.finalize())
+    // Who reads may keep what it reads.
+    const emitter = this as unknown as { on(event: 'newListener', listener: (event: unknown) => void): void }
+    emitter.on('newListener', (event) => {
+      if (event === 'data' || event === 'readable') this.outlet.shown()
+    })
     if (handlers.timeout !== false && handlers.timeout !== 0) {
       const timeout = handlers.timeout || DEFAULT_TIMEOUT
       this.setTimeout(timeout, () => this.destroy(new DDatabaseError('ETIMEDOUT')))
@@ -399,6 +412,12 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     )
   }
 
+  /** As of any stream. @internal */
+  override read(): unknown {
+    this.outlet.shown()
+    return super.read()
+  }
+
   /** @internal */
   override _open(callback: (error: Error | null) => void): void {
     this.guarded(() => this.state.start())
@@ -411,7 +430,11 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
       if (!(chunk instanceof Uint8Array)) throw argumentTypeError('A protocol stream takes Uint8Arrays')
       if (this.timeout !== null) this.timeout.refresh()
       this.bytesReceived += chunk.byteLength
-      this.state.recv(chunk, () => callback(null))
+      const source = this.state.leavesInput ? this.source : null
+      this.state.recv(chunk, () => {
+        source?.returned(chunk)
+        callback(null)
+      })
     } catch (cause) {
       // Only what the application has piped into it can do that: a proxy, or an array whose memory was taken away.
       callback(isArgumentError(cause) ? cause : new DDatabaseError('ERR_STREAM_HANDLER', { cause }))
@@ -467,9 +490,14 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   private transportHost(): TransportHost {
     return {
       sink: this.channelTable,
-      push: (bytes) => {
+      borrow: (size) => {
+        const { pipeTo, buffered } = this._readableState
+        return this.outlet.borrow(size, pipeTo, buffered)
+      },
+      push: (bytes, loan) => {
         if (this.destroying || this.finalized) return
         if (this.keepAlive !== null) this.keepAlive.refresh()
+        if (loan !== null) this.outlet.left(loan)
         this.push(bytes)
         if (this._readableState.buffered > this.limits.queuedOutput) {
           this.destroy(new DDatabaseError('ERR_OUTPUT_LIMIT'))
@@ -495,6 +523,13 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
       onfail: (error) => this.destroy(error)
     }
   }
+}
+
+/** A stream of this module as it is, without methods of the application's that could keep a chunk. */
+function returningConsumer(consumer: unknown): ReturningConsumer | null {
+  if (!(consumer instanceof ProtocolStream)) return null
+  const { write, _write } = ProtocolStream.prototype
+  return consumer.write === write && consumer._write === _write ? consumer : null
 }
 
 /** A stream that speaks the dialect of hypercore 9. */

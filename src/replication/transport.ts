@@ -59,8 +59,10 @@ export interface MessageSink {
 /** Who runs a transport. */
 export interface TransportHost {
   readonly sink: MessageSink
-  /** Sends bytes; they belong to the receiver from then on. */
-  push(bytes: Uint8Array): void
+  /** Sends bytes; they belong to the receiver from then on. If they were borrowed, the receiver has the loan. */
+  push(bytes: Uint8Array, loan: Loan | null): void
+  /** Memory for a chunk of so many bytes; null if it could not be used again. */
+  borrow(size: number): Loan | null
   /** Whether more may be sent without piling up. */
   accepting(): boolean
   authenticate(remotePublicKey: Uint8Array, done: (error?: unknown) => void): void
@@ -109,7 +111,10 @@ export class Transport {
   constructor(options: TransportOptions, host: TransportHost) {
     this.options = options
     this.host = host
-    this.output = new Output((chunk) => this.push(chunk))
+    this.output = new Output({
+      borrow: (size) => host.borrow(size),
+      push: (chunk, loan) => this.push(chunk, loan)
+    })
     this.decoder = new FrameDecoder(options.limits.frameSize)
     this.input = new Input(this.decoder, () => {
       this.remoteEnded = true
@@ -211,6 +216,11 @@ export class Transport {
     this.pump()
   }
 
+  /** Whether nothing refers to a chunk of input any more when it has been consumed, as everything in it is decrypted first. */
+  get leavesInput(): boolean {
+    return this.handshake === null && (this.input.cipher !== null || this.input.opener !== null)
+  }
+
   /** Sends a message; false if the output is backed up, or nothing is sent any more. Throws `ERR_MESSAGE_TOO_LARGE`, TypeErrors and RangeErrors. */
   send<S>(channel: number, type: number, codec: messages.MessageCodec<S, unknown>, message: S): boolean {
     if (this.state !== 'open') return false
@@ -293,9 +303,9 @@ export class Transport {
     return size
   }
 
-  private push(bytes: Uint8Array): void {
+  private push(bytes: Uint8Array, loan: Loan | null = null): void {
     this.bytesLeft += bytes.byteLength
-    this.host.push(bytes)
+    this.host.push(bytes, loan)
   }
 
   private wait(item: Waiting, size: number): boolean {

@@ -145,7 +145,7 @@ function endOfTick(): Promise<void> {
 
 test('frames: what is sent in one tick leaves in few chunks, in order and unmixed', async (t) => {
   const chunks: Uint8Array[] = []
-  const output = new Output((chunk) => chunks.push(chunk))
+  const output = new Output({ borrow: () => null, push: (chunk) => void chunks.push(chunk) })
   const random = new SeededRandom(9)
   const sent: Buffer[] = []
   const send = (size: number) => {
