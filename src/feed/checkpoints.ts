@@ -1,11 +1,7 @@
 import { PAGE_BLOCKS, PAGE_SIZE } from '../bitfield/pages.ts'
 import { treeHash } from '../crypto/hash.ts'
-import {
-  type CheckpointFiles,
-  type ClearedRecord,
-  encodeCheckpoint,
-  setDataBytes
-} from '../storage/checkpoint.ts'
+import { type ClearedRecord, encodeCheckpoint, setDataBytes } from '../storage/checkpoint.ts'
+import type { CheckpointFiles } from '../storage/checkpoint-files.ts'
 import type { StorageFactory } from '../storage/random-access.ts'
 import { stampOfFiles, usesStamps } from '../storage/stamps.ts'
 import { storageError } from '../storage/storage.ts'

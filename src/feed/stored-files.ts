@@ -4,7 +4,8 @@ import { LEGACY_PAGE_SIZE, PAGE_SIZE, Pages } from '../bitfield/pages.ts'
 import { KEY_SIZE, SECRET_KEY_SIZE, SIGNATURE_SIZE } from '../crypto/keys.ts'
 import { DDatabaseError } from '../errors.ts'
 import { NODE_SIZE } from '../merkle/node.ts'
-import type { Checkpoint, CheckpointFiles } from '../storage/checkpoint.ts'
+import type { Checkpoint } from '../storage/checkpoint.ts'
+import type { CheckpointFiles } from '../storage/checkpoint-files.ts'
 import {
   decodeHeader,
   encodeHeader,

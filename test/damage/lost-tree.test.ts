@@ -1,7 +1,7 @@
 /** The tree of an author is lost from some node on: nothing is signed twice, and nothing that was on the disk is missed in silence. */
 import test from 'tape'
 import ddatabase, { DDatabaseError, type Feed, type FeedOptions, type Storage } from '../../src/index.ts'
-import { CHECKPOINT_NAMES } from '../../src/storage/checkpoint.ts'
+import { CHECKPOINT_NAMES } from '../../src/storage/checkpoint-files.ts'
 import { SimulatedDisk } from '../crash/disk.ts'
 import type { MemoryFiles } from '../helpers/memory-files.ts'
 import { within } from '../helpers/watchdog.ts'

@@ -8,7 +8,7 @@
  */
 
 import type { Recovery } from '../../src/feed/recovery.ts'
-import { CHECKPOINT_NAMES } from '../../src/storage/checkpoint.ts'
+import { CHECKPOINT_NAMES } from '../../src/storage/checkpoint-files.ts'
 import { type DiskOptions, SimulatedDisk } from '../crash/disk.ts'
 import type { FeedFace } from '../helpers/feed-face.ts'
 import { MemoryFiles, SIX_FILES } from '../helpers/memory-files.ts'

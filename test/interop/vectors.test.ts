@@ -2,7 +2,7 @@
 import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test, { type Test } from 'tape'
-import { CHECKPOINT_NAMES } from '../../src/storage/checkpoint.ts'
+import { CHECKPOINT_NAMES } from '../../src/storage/checkpoint-files.ts'
 import type { FeedFace, OpenFeed } from '../helpers/feed-face.ts'
 import { copyStorageVector, describeFile, sixFiles, temporaryFolder, vector } from '../helpers/folders.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
