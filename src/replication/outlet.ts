@@ -22,17 +22,15 @@ interface SystemSocket {
 
 /** The way out of one stream. */
 export class Outlet {
-  private readonly returning: (consumer: unknown) => ReturningConsumer | null
+  private readonly isReturning: (consumer: unknown) => consumer is ReturningConsumer
   private consumer: unknown = null
-  private socket: SystemSocket | null = null
-  private returns = false
   private seen = false
   // In the order in which they left.
   private readonly lent: Loan[] = []
 
-  /** @param returning - the consumer, if it is one that returns what it takes */
-  constructor(returning: (consumer: unknown) => ReturningConsumer | null) {
-    this.returning = returning
+  /** @param isReturning - whether a consumer returns what it takes, and keeps nothing of it */
+  constructor(isReturning: (consumer: unknown) => consumer is ReturningConsumer) {
+    this.isReturning = isReturning
   }
 
   /** Somebody may see and keep chunks: nothing is used again from now on. */
@@ -47,14 +45,13 @@ export class Outlet {
    * @param queued - bytes that it has not got yet
    */
   borrow(size: number, consumer: unknown, queued: number): Loan | null {
-    if (this.seen || consumer === null) return null
-    if (consumer !== this.consumer) this.attach(consumer)
-    const { socket } = this
-    if (socket !== null && queued === 0 && socket.writableLength === 0 && !socket.destroyed) {
+    this.consumer = consumer
+    if (this.seen || consumer === null || !this.isTrusted()) return null
+    if (isSystemSocket(consumer) && queued === 0 && consumer.writableLength === 0 && !consumer.destroyed) {
       for (const loan of this.lent) loan.release()
       this.lent.length = 0
     }
-    return this.returns || socket !== null ? borrow(size) : null
+    return borrow(size)
   }
 
   /** A chunk in this memory has left. */
@@ -64,23 +61,26 @@ export class Outlet {
 
   /** The consumer is through with a chunk. It may be one that somebody else has written. */
   returned(chunk: Uint8Array): void {
-    if (this.lent.length > 0 && this.lent[0]!.bytes.buffer === chunk.buffer) this.lent.shift()!.release()
+    if (this.lent.length === 0 || this.lent[0]!.bytes.buffer !== chunk.buffer) return
+    const loan = this.lent.shift()!
+    if (this.isTrusted()) loan.release()
   }
 
-  private attach(consumer: unknown): void {
-    this.consumer = consumer
-    this.lent.length = 0
-    const returning = this.returning(consumer)
-    this.returns = returning !== null && returning.source === null
-    if (this.returns) returning!.source = this
-    this.socket = isSystemSocket(consumer) ? consumer : null
+  // Asked again and again, as methods can be replaced at any time.
+  private isTrusted(): boolean {
+    const { consumer } = this
+    if (!this.isReturning(consumer)) return isSystemSocket(consumer)
+    consumer.source ??= this
+    return consumer.source === this
   }
 }
 
+const net = globalThis.process?.getBuiltinModule?.('node:net')
+const METHODS = ['write', '_write', '_writev'] as const
+
 /** Whether it is a TCP, TLS or Unix socket of Node.js whose methods nobody has replaced. */
 function isSystemSocket(consumer: unknown): consumer is SystemSocket {
-  const net = globalThis.process?.getBuiltinModule?.('node:net')
   if (net === undefined || !(consumer instanceof net.Socket)) return false
   const original = net.Socket.prototype
-  return (['write', '_write', '_writev'] as const).every((name) => consumer[name] === original[name])
+  return METHODS.every((name) => consumer[name] === original[name])
 }

@@ -86,7 +86,7 @@ export class ProtocolStream
   source: Outlet | null = null
 
   declare private readonly _readableState: ReadableInternals
-  private readonly outlet = new Outlet(returningConsumer)
+  private readonly outlet = new Outlet(isReturningConsumer)
   private announcedExtensions = 0
   private mustBeAuthenticated = false
   private wasBackedUp = false
@@ -525,11 +525,11 @@ export class ProtocolStream
   }
 }
 
-/** A stream of this module as it is, without methods of the application's that could keep a chunk. */
-function returningConsumer(consumer: unknown): ReturningConsumer | null {
-  if (!(consumer instanceof ProtocolStream)) return null
+/** Whether it is a stream of this module as it is, without methods of the application's that could keep a chunk. */
+function isReturningConsumer(consumer: unknown): consumer is ReturningConsumer {
+  if (!(consumer instanceof ProtocolStream)) return false
   const { write, _write } = ProtocolStream.prototype
-  return consumer.write === write && consumer._write === _write ? consumer : null
+  return consumer.write === write && consumer._write === _write
 }
 
 /** A stream that speaks the dialect of hypercore 9. */

@@ -119,6 +119,8 @@ for (const [how, wire] of Object.entries(WIRES)) {
   })
 }
 
+const returnsNothing = (_: unknown): _ is ReturningConsumer => false
+
 test('outlet: whoever is not known to keep nothing gets fresh memory', async (t) => {
   const [socket] = await sockets(t)
   const [tapped] = await sockets(t)
@@ -128,8 +130,8 @@ test('outlet: whoever is not known to keep nothing gets fresh memory', async (t)
       super._write(...args)
     }
   }
-  const outlet = () => new Outlet((consumer) => (consumer === returning ? returning : null))
   const returning: ReturningConsumer = { source: null }
+  const outlet = () => new Outlet((consumer): consumer is ReturningConsumer => consumer === returning)
   t.equal(outlet().borrow(LENT, null, 0), null, 'not piped')
   t.equal(outlet().borrow(LENT, new PassThrough(), 0), null, 'a stream of the application')
   t.equal(outlet().borrow(LENT, tapped, 0), null, 'a socket with a method of the application')
@@ -167,7 +169,7 @@ test('outlet: the classes of streams', async (t) => {
 test('outlet: a socket has memory as long as it has bytes to write', async (t) => {
   const [socket, other] = await sockets(t)
   other.pause()
-  const outlet = new Outlet(() => null)
+  const outlet = new Outlet(returnsNothing)
   const send = () => {
     const loan = outlet.borrow(LENT, socket, 0)!
     outlet.left(loan)
@@ -181,4 +183,24 @@ test('outlet: a socket has memory as long as it has bytes to write', async (t) =
   while (socket.writableLength > 0) await new Promise((resolve) => setImmediate(resolve))
   t.notOk(waiting.has(outlet.borrow(LENT, socket, 1)!.bytes.buffer), 'some bytes are not even in the socket')
   t.ok(waiting.has(outlet.borrow(LENT, socket, 0)!.bytes.buffer), 'the system has everything')
+})
+
+test('outlet: a method that is replaced when chunks are on their way', async (t) => {
+  const { there, here, copied } = await pair(t, {})
+  const kept: { chunk: Buffer; copy: Buffer }[] = []
+  const { state } = here
+  const recv = state.recv
+  let chunks = 0
+  state.recv = (chunk, consumed) => {
+    recv.call(state, chunk, consumed)
+    if (chunk.byteLength < LENT || ++chunks !== 5) return
+    here.write = (chunk: Buffer) => {
+      kept.push({ chunk, copy: Buffer.from(chunk) })
+      return ProtocolStream.prototype.write.call(here, chunk)
+    }
+  }
+  there.pipe(here).pipe(there)
+  await copied()
+  t.ok(kept.length > BLOCKS / 4, `${kept.length} chunks were kept`)
+  t.ok(kept.every(({ chunk, copy }) => chunk.equals(copy)))
 })
