@@ -36,6 +36,8 @@ const LACKING: ReadonlySet<unknown> = new Set([
 export class Downloader implements ArrivalsOwner {
   /** Requests without an answer, oldest first. */
   readonly inflight: InflightRequest[] = []
+  // So many at the front have arrived: answers come in the order of the requests, mostly.
+  private arrivedFirst = 0
   /** Blocks that calls wait for, that this peer has, and that nobody is asked for yet. May hold others. */
   readonly wished = new BlockQueue()
   /** How long this peer takes to answer. */
@@ -149,6 +151,7 @@ export class Downloader implements ArrivalsOwner {
   /** No answers are to be expected any more. */
   drop(): void {
     if (this.inflight.length > 0) this.foreseen.broke()
+    this.arrivedFirst = 0
     for (const request of this.inflight.splice(0)) this.replicator.release(request)
     this.meter.leave()
     this.stopTimer()
@@ -192,9 +195,13 @@ export class Downloader implements ArrivalsOwner {
   /** The request that a Data answers: each is answered once. */
   private requestFor(index: number, hash: boolean): InflightRequest | undefined {
     const { inflight } = this
-    // A hash is no answer to a request for the block; it belongs to a seek that is over, or was not asked for.
-    const request = inflight.find((one) => one.index === index && !one.arrived && (!hash || one.hash))
-    if (request !== undefined || !hash) return request
+    while (inflight[this.arrivedFirst]?.arrived) this.arrivedFirst++
+    for (let at = this.arrivedFirst; at < inflight.length; at++) {
+      const one = inflight[at]!
+      // A hash is no answer to a request for the block; it belongs to a seek that is over, or was not asked for.
+      if (one.index === index && !one.arrived && (!hash || one.hash)) return one
+    }
+    if (!hash) return undefined
     // The answer to a seek names the block found, not the one asked.
     return inflight.find((one) => one.bytes > 0 && !one.arrived)
   }
@@ -301,7 +308,10 @@ export class Downloader implements ArrivalsOwner {
   private end(request: InflightRequest): void {
     const at = this.inflight.indexOf(request)
     if (at === -1) return
-    this.inflight.splice(at, 1)
+    if (at < this.arrivedFirst) this.arrivedFirst--
+    // Mostly it is the first one, and `shift` need not move the others.
+    if (at === 0) this.inflight.shift()
+    else this.inflight.splice(at, 1)
     this.meter.dropped(request)
     this.replicator.release(request)
     if (this.inflight.length === 0) this.stopTimer()

@@ -132,7 +132,10 @@ export class Uploader {
     try {
       while (this.queue.length > 0 && !this.peer.backedUp) {
         const run = this.nextRun(0)
-        if (run.length === 0 || !(await this.answerRun(run))) await this.answer(this.queue.shift()!)
+        if (run.length > 0 && (await this.answerRun(run))) continue
+        // It may have been cancelled since.
+        const request = this.queue.shift()
+        if (request !== undefined) await this.answer(request)
       }
     } finally {
       if (this.queue.length === 0) this.leaveAhead()
