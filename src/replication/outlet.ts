@@ -8,7 +8,7 @@
  */
 import { borrow, type Loan } from './loans.ts'
 
-/** Takes chunks, and calls `outlet.returned` with each that it is through with. */
+/** Takes chunks, and calls `outlet.taken` with each that it is through with. */
 export interface ReturningConsumer {
   /** Where its chunks come from. */
   source: Outlet | null
@@ -19,6 +19,9 @@ interface SystemSocket {
   readonly destroyed: boolean
   readonly writableLength: number
 }
+
+// So many are waited for; the memory of those before them is left to the collector.
+const MOST_LENT = 64
 
 /** The way out of one stream. */
 export class Outlet {
@@ -56,14 +59,21 @@ export class Outlet {
 
   /** A chunk in this memory has left. */
   left(loan: Loan): void {
-    if (!this.seen) this.lent.push(loan)
+    if (this.seen) return
+    if (this.lent.length === MOST_LENT) this.lent.shift()
+    this.lent.push(loan)
   }
 
-  /** The consumer is through with a chunk. It may be one that somebody else has written. */
-  returned(chunk: Uint8Array): void {
-    if (this.lent.length === 0 || this.lent[0]!.bytes.buffer !== chunk.buffer) return
-    const loan = this.lent.shift()!
-    if (this.isTrusted()) loan.release()
+  /**
+   * The consumer is through with a chunk. It may be one that somebody else has written.
+   * @param kept - parts of it may be in other hands
+   */
+  taken(chunk: Uint8Array, kept: boolean): void {
+    const at = this.lent.findIndex(({ bytes }) => bytes.buffer === chunk.buffer)
+    if (at === -1) return
+    // What left before it was taken before it.
+    const loan = this.lent.splice(0, at + 1)[at]!
+    if (!kept && this.isTrusted()) loan.release()
   }
 
   // Asked again and again, as methods can be replaced at any time.
@@ -76,11 +86,19 @@ export class Outlet {
 }
 
 const net = globalThis.process?.getBuiltinModule?.('node:net')
-const METHODS = ['write', '_write', '_writev'] as const
+const stream = globalThis.process?.getBuiltinModule?.('node:stream')
+
+// As they were when this was loaded: whoever records traffic replaces methods of the class.
+const METHODS = {
+  write: stream?.Duplex.prototype.write,
+  _write: net?.Socket.prototype._write,
+  _writev: net?.Socket.prototype._writev,
+  _writeGeneric: (net?.Socket.prototype as { _writeGeneric?: unknown } | undefined)?._writeGeneric
+}
 
 /** Whether it is a TCP, TLS or Unix socket of Node.js whose methods nobody has replaced. */
 function isSystemSocket(consumer: unknown): consumer is SystemSocket {
   if (net === undefined || !(consumer instanceof net.Socket)) return false
-  const original = net.Socket.prototype
-  return METHODS.every((name) => consumer[name] === original[name])
+  const socket = consumer as unknown as Record<string, unknown>
+  return Object.entries(METHODS).every(([name, method]) => socket[name] === method)
 }

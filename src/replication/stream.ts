@@ -430,9 +430,10 @@ export class ProtocolStream
       if (!(chunk instanceof Uint8Array)) throw argumentTypeError('A protocol stream takes Uint8Arrays')
       if (this.timeout !== null) this.timeout.refresh()
       this.bytesReceived += chunk.byteLength
-      const source = this.state.leavesInput ? this.source : null
+      const { source } = this
+      const kept = !this.state.leavesInput
       this.state.recv(chunk, () => {
-        source?.returned(chunk)
+        source?.taken(chunk, kept)
         callback(null)
       })
     } catch (cause) {
@@ -492,6 +493,7 @@ export class ProtocolStream
       sink: this.channelTable,
       borrow: (size) => {
         const { pipeTo, buffered } = this._readableState
+        if (this.push !== push) this.outlet.shown()
         return this.outlet.borrow(size, pipeTo, buffered)
       },
       push: (bytes, loan) => {
@@ -525,11 +527,12 @@ export class ProtocolStream
   }
 }
 
+// As they were when this was loaded.
+const { _write, push, write } = ProtocolStream.prototype
+
 /** Whether it is a stream of this module as it is, without methods of the application's that could keep a chunk. */
 function isReturningConsumer(consumer: unknown): consumer is ReturningConsumer {
-  if (!(consumer instanceof ProtocolStream)) return false
-  const { write, _write } = ProtocolStream.prototype
-  return consumer.write === write && consumer._write === _write
+  return consumer instanceof ProtocolStream && consumer.write === write && consumer._write === _write
 }
 
 /** A stream that speaks the dialect of hypercore 9. */

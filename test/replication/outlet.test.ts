@@ -192,13 +192,76 @@ test('outlet: a method that is replaced when chunks are on their way', (t) => {
   const [first, second] = [outlet.borrow(LENT, consumer, 0)!, outlet.borrow(LENT, consumer, 0)!]
   outlet.left(first)
   outlet.left(second)
-  outlet.returned(first.bytes.subarray(0, LENT))
+  outlet.taken(first.bytes.subarray(0, LENT), false)
   const again = outlet.borrow(LENT, consumer, 0)!
   t.equal(again.bytes.buffer, first.bytes.buffer, 'returned')
   asItWas = false
-  outlet.returned(second.bytes.subarray(0, LENT))
+  outlet.taken(second.bytes.subarray(0, LENT), false)
   t.equal(outlet.borrow(LENT, consumer, 0), null)
   asItWas = true
   t.notEqual(outlet.borrow(LENT, consumer, 0)!.bytes.buffer, second.bytes.buffer, 'may have been kept')
   t.end()
+})
+
+test('outlet: chunks that do not come back are not waited for', (t) => {
+  const consumer: ReturningConsumer = { source: null }
+  const outlet = new Outlet((one): one is ReturningConsumer => one === consumer)
+  const lent = () => (outlet as unknown as { lent: unknown[] }).lent.length
+  const send = () => {
+    const loan = outlet.borrow(LENT, consumer, 0)!
+    outlet.left(loan)
+    return loan.bytes.subarray(0, LENT)
+  }
+  for (let i = 0; i < 10; i++) send()
+  const kept = send()
+  outlet.taken(kept, true)
+  t.equal(lent(), 0, 'nor are those before one that is back')
+  t.notEqual(
+    outlet.borrow(LENT, consumer, 0)!.bytes.buffer,
+    kept.buffer,
+    'what is in other hands is not used again'
+  )
+  for (let i = 0; i < 1000; i++) send()
+  t.ok(lent() <= 100, 'they are bounded')
+  t.end()
+})
+
+test('outlet: methods of classes that are replaced', async (t) => {
+  const [socket] = await sockets(t)
+  const outlet = new Outlet(returnsNothing)
+  t.ok(outlet.borrow(LENT, socket, 0))
+  const { _write } = Socket.prototype
+  const kept: unknown[] = []
+  const recorders = {
+    write(this: Socket, ...args: Parameters<Socket['write']>) {
+      kept.push(args[0])
+      return PassThrough.prototype.write.apply(this, args as never)
+    },
+    _write(this: Socket, ...args: Parameters<Socket['_write']>) {
+      kept.push(args[0])
+      _write.apply(this, args)
+    }
+  }
+  for (const [name, recorder] of Object.entries(recorders)) {
+    const before = Object.getOwnPropertyDescriptor(Socket.prototype, name)
+    Object.defineProperty(Socket.prototype, name, { value: recorder, configurable: true, writable: true })
+    t.equal(outlet.borrow(LENT, socket, 0), null, name)
+    if (before === undefined) delete (Socket.prototype as unknown as Record<string, unknown>)[name]
+    else Object.defineProperty(Socket.prototype, name, before)
+  }
+  t.ok(outlet.borrow(LENT, socket, 0))
+})
+
+test('outlet: a stream whose output is recorded', async (t) => {
+  const { there, here, copied } = await pair(t, {})
+  const kept: { chunk: Buffer; copy: Buffer }[] = []
+  const { push } = there
+  there.push = (chunk: unknown) => {
+    if (chunk !== null) kept.push({ chunk: chunk as Buffer, copy: Buffer.from(chunk as Buffer) })
+    return push.call(there, chunk)
+  }
+  there.pipe(here).pipe(there)
+  await copied()
+  t.ok(kept.length > BLOCKS / 4)
+  t.ok(kept.every(({ chunk, copy }) => chunk.equals(copy)))
 })
