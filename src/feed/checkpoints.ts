@@ -4,7 +4,7 @@ import { type ClearedRecord, encodeCheckpoint, setDataBytes } from '../storage/c
 import type { CheckpointFiles } from '../storage/checkpoint-files.ts'
 import type { StorageFactory } from '../storage/random-access.ts'
 import { stampOfFiles, usesStamps } from '../storage/stamps.ts'
-import { storageError } from '../storage/storage.ts'
+import { storageError } from '../storage/storage-error.ts'
 import { NO_END, type PageRange, TouchedPages } from '../storage/touched-pages.ts'
 import { ignore } from '../util/callback.ts'
 import { Mutex } from '../util/mutex.ts'

@@ -3,7 +3,7 @@ import { DDatabaseError, type ErrorCode } from '../errors.ts'
 import { seek } from '../merkle/seek.ts'
 import type { Guard } from '../replication/guard.ts'
 import type { Wish } from '../replication/source.ts'
-import { storageError } from '../storage/storage.ts'
+import { storageError } from '../storage/storage-error.ts'
 import { onAbort, throwIfAborted } from '../util/abort.ts'
 import { promised } from '../util/callback.ts'
 import { nextTurn } from '../util/turn.ts'
@@ -100,7 +100,10 @@ export class Finder {
     const here = (core: Core): Attempt<Uint8Array> | Promise<Attempt<Uint8Array>> => {
       if (core.bits.get(index)) return readBlock(core, index).catch(asDamaged)
       // Who does not wait asks only whether it is here.
-      return options.wait !== false && core.damaged.has(index) ? 'ERR_BLOCK_DAMAGED' : null
+      if (options.wait === false) return null
+      if (core.damaged.has(index)) return 'ERR_BLOCK_DAMAGED'
+      // What an author has cleared, or lost some time ago, does not come back by itself.
+      return this.source.isAuthor && index < core.length ? 'ERR_BLOCK_NOT_AVAILABLE' : null
     }
     return this.find({ kind: 'block', index }, token, options, here, () => onwait?.(index))
   }
@@ -179,7 +182,8 @@ export class Finder {
         if (waiter.failure !== null) throw waiter.failure
         if (result !== null && typeof result !== 'string') return result
         if (options.wait === false) throw new DDatabaseError(result ?? 'ERR_BLOCK_NOT_DOWNLOADED')
-        if (result === 'ERR_BLOCK_DAMAGED') this.failUnlessAvailable(waiter, result)
+        if (result === 'ERR_BLOCK_DAMAGED' || result === 'ERR_BLOCK_NOT_AVAILABLE')
+          this.failUnlessAvailable(waiter, result)
         else if (waiter.ifAvailable) this.failUnlessAvailable(waiter, UNAVAILABLE[waiter.wish.kind])
         if (first) onwait?.()
         asked = true

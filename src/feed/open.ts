@@ -15,7 +15,8 @@ import { Durability } from '../storage/durability.ts'
 import { HEADER_SIZE } from '../storage/layout.ts'
 import { type StorageFactory, StorageFile } from '../storage/random-access.ts'
 import { SignaturesFile } from '../storage/signatures-file.ts'
-import { closeAll, FeedStorage, storageError } from '../storage/storage.ts'
+import { closeAll, FeedStorage } from '../storage/storage.ts'
+import { storageError } from '../storage/storage-error.ts'
 import { TreeFile } from '../storage/tree-file.ts'
 import { ignore } from '../util/callback.ts'
 import { Application } from './application.ts'
@@ -146,12 +147,15 @@ class Opening {
     if (options.writable === true && !writable) throw new DDatabaseError('ERR_NOT_WRITABLE_OPTION')
 
     const core = this.assemble(found, durability)
+    const claims = checkpoint === null && options.repair !== true ? files : null
     const recovered = overwrite
       ? null
-      : await this.load(core, found, key, secretKey, checkpoint, whole, small)
-    const nothingHolds = recovered !== null && recovered.length === 0 && recovered.report !== null
-    if (nothingHolds && checkpoint === null && files !== null && options.repair !== true)
-      await refuseAnotherKey(core, files)
+      : await this.load(core, found, key, secretKey, checkpoint, whole, small).catch(async (error) => {
+          await refuseAnotherKey(core, claims)
+          throw error
+        })
+    if (recovered !== null && recovered.length === 0 && recovered.report !== null)
+      await refuseAnotherKey(core, claims)
     if (overwrite) await files?.destroy().catch(rethrow)
     // From the first byte on it is known that nothing is known; if it cannot be told, the feed has no checkpoint yet.
     const first = found.key === null ? files?.write(EMPTY_CHECKPOINT, true).catch(ignore) : undefined
@@ -215,16 +219,15 @@ class Opening {
     if (key !== null && !b4a.equals(found.key, key)) {
       throw new DDatabaseError('ERR_OTHER_FEED', { message: `Another ${this.dialect.name} is stored here` })
     }
+    // An emptied feed has a bitfield of a header only; one without any beside tree nodes has lost it, and a writer
+    // that took it for empty would sign a second history.
+    found.bitsLost = found.missingHeaders.includes('bitfield') && (found.sizes.tree ?? 0) > HEADER_SIZE
     if (canRebuild) return
     if (found.tornHeader && (await this.holdsContent(found))) {
       throw new DDatabaseError('ERR_HEADER_INVALID', {
         message: 'A file of the feed is cut short within its header'
       })
     }
-    // An emptied feed has a bitfield of a header only; one without any beside tree nodes has lost it, and a writer
-    // that took it for empty would sign a second history.
-    const lost = found.missingHeaders.includes('bitfield') && (found.sizes.tree ?? 0) > HEADER_SIZE
-    found.bitsLost = lost
   }
 
   private holdsContent(found: Found): Promise<boolean> {
@@ -319,9 +322,9 @@ class Opening {
  * Nothing that is stored is signed with this key. If a checkpoint of another key speaks of exactly what is stored, then it is the key that
  * does not belong here, and not the content. Errors: `ERR_KEY_DAMAGED`.
  */
-async function refuseAnotherKey(core: Core, files: CheckpointFiles): Promise<void> {
+async function refuseAnotherKey(core: Core, files: CheckpointFiles | null): Promise<void> {
   const { tree } = core.storage
-  for (const { length, treeHash: hash } of await files.claims()) {
+  for (const { length, treeHash: hash } of (await files?.claims()) ?? []) {
     if (length === 0 || length > tree.slots) continue
     const roots = await Promise.all(flat.fullRoots(2 * length).map((index) => tree.get(index)))
     if (roots.every((root) => root !== null) && b4a.equals(treeHash(roots), hash))

@@ -1,6 +1,6 @@
 /** Where the bytes of blocks lie (spec FORMAT §8.1). */
 import { DDatabaseError } from '../errors.ts'
-import { storageError } from '../storage/storage.ts'
+import { storageError } from '../storage/storage-error.ts'
 import { NO_NODE, NOT_LOADED, type TreeFile } from '../storage/tree-file.ts'
 import type { Core } from './core.ts'
 

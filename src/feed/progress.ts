@@ -1,7 +1,7 @@
 import flat from 'flat-tree'
 import { PAGE_BLOCKS } from '../bitfield/pages.ts'
 import { DDatabaseError } from '../errors.ts'
-import { storageError } from '../storage/storage.ts'
+import { storageError } from '../storage/storage-error.ts'
 import { NO_NODE, NOT_LOADED, type TreeFile } from '../storage/tree-file.ts'
 import { Mutex } from '../util/mutex.ts'
 import { nextTurn } from '../util/turn.ts'

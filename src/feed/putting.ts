@@ -10,7 +10,8 @@ import {
   verifyUp
 } from '../merkle/verify.ts'
 import type { Peer } from '../replication/peer.ts'
-import { type DataRun, storageError } from '../storage/storage.ts'
+import type { DataRun } from '../storage/storage.ts'
+import { storageError } from '../storage/storage-error.ts'
 import { encodeNodeInto, NO_NODE, NOT_LOADED } from '../storage/tree-file.ts'
 import type { Application } from './application.ts'
 import type { Core, Head, Stage } from './core.ts'

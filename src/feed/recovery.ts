@@ -83,7 +83,8 @@ export async function recover(source: RecoverySource): Promise<Recovered> {
   // What the checkpoint and the bits agree on was here: an author does not go on below it unasked.
   if (checkpoint === null || recovered.length >= checkpoint.length) return recovered
   const { length, report } = recovered
-  if (core.tree.blocks() < checkpoint.length) return recovered
+  // Somebody else has made it shorter.
+  if (core.tree.blocks() < checkpoint.length && !source.bitsLost) return recovered
   const lost = rootsDamage(length, checkpoint.length)
   if (!copy && !repair) throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: [lost] })
   return { ...recovered, report: report && { ...report, damage: [lost, ...report.damage] } }
@@ -115,7 +116,10 @@ async function withoutCheckpoint(source: RecoverySource, recovering: Recovering)
   }
   // Where the bits lead nowhere: what a signature, or the key of a static feed, proves needs no bits.
   const recovered = await recovering.fromNothing()
-  if (recovered.proven || source.whole || source.small || source.repair) return recovered
+  if (recovered.proven || source.whole || source.repair) return recovered
+  // A copy that has lost all that its key, or a signature, could vouch for: perhaps the key is not the one that it was made with.
+  const gone = source.copy && recovered.length === 0 && (source.bitsLost || source.core.tree.blocks() > 0)
+  if (source.small && !gone) return recovered
   throw new DDatabaseError('ERR_FEED_DAMAGED', {
     message: 'No node found',
     damage: [

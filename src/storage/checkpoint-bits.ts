@@ -5,7 +5,7 @@ import { decodeInto, encode, requireSize } from '../bitfield/rle.ts'
 import { DDatabaseError } from '../errors.ts'
 import { HEADER_SIZE } from './layout.ts'
 import type { StorageFile } from './random-access.ts'
-import { storageError } from './storage.ts'
+import { storageError } from './storage-error.ts'
 import type { TouchedPages } from './touched-pages.ts'
 
 // Where pieces are decoded, and its parts: loading copies what it keeps. As arrays of their own they were most of the garbage of

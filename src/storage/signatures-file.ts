@@ -2,6 +2,7 @@ import b4a from 'b4a'
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
 import { isBlank, signaturePosition } from './layout.ts'
 import type { StorageFile } from './random-access.ts'
+import { storageError } from './storage-error.ts'
 
 /** Slots read at once while looking for the next signature. */
 const SCAN_SLOTS = 64
@@ -51,11 +52,16 @@ export class SignaturesFile {
     return slots === null || isBlank(slots) ? null : slots
   }
 
-  /** As {@link get}, if that needs no waiting; else, and if there is none, null. Throws the storage's error. */
+  /** As {@link get}, if that needs no waiting; else, and if there is none, null. Errors: `ERR_STORAGE`. */
   getSync(block: number): Uint8Array | null {
     const position = signaturePosition(block)
     if (this.end === null || !this.certain || position + SIGNATURE_SIZE > this.end) return null
-    const slot = this.file.readSync(position, SIGNATURE_SIZE)
+    let slot: Uint8Array | null
+    try {
+      slot = this.file.readSync(position, SIGNATURE_SIZE)
+    } catch (error) {
+      throw storageError(error)
+    }
     return slot === null || isBlank(slot) ? null : slot
   }
 
@@ -122,6 +128,14 @@ export class SignaturesFile {
   }
 
   private async read(block: number, count: number): Promise<Uint8Array | null> {
+    try {
+      return await this.readSlots(block, count)
+    } catch (error) {
+      throw storageError(error)
+    }
+  }
+
+  private async readSlots(block: number, count: number): Promise<Uint8Array | null> {
     const position = signaturePosition(block)
     if (this.end === null) return this.file.readIfPresent(position, SIGNATURE_SIZE * count)
     // Somebody else may have made the file longer; then its own word counts.

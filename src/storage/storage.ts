@@ -1,7 +1,9 @@
 import b4a from 'b4a'
+import flat from 'flat-tree'
 import type { PageStage } from '../bitfield/pages.ts'
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
-import { DDatabaseError, isArgumentError, reasonOf } from '../errors.ts'
+import { DDatabaseError } from '../errors.ts'
+import { NODE_SIZE } from '../merkle/node.ts'
 import { TurnBudget } from '../util/turn.ts'
 import type { BitfieldFile } from './bitfield-file.ts'
 import type { BlockCache } from './caches.ts'
@@ -9,6 +11,7 @@ import type { Durability } from './durability.ts'
 import type { FileName } from './layout.ts'
 import type { StorageFile } from './random-access.ts'
 import type { SignaturesFile } from './signatures-file.ts'
+import { storageError } from './storage-error.ts'
 import type { TreeFile } from './tree-file.ts'
 
 /** Blocks for the `data` file, one after the other from `offset` on. No bytes still create the file. */
@@ -111,7 +114,7 @@ export class FeedStorage {
    * that dies in between loses the operation and never claims what is not there.
    *
    * A failure is undone: the bits keep their old value and the signature's slot is emptied; what else was written
-   * lies where nothing refers to it. If undoing fails too, or if with durability `disk` a synchronisation failed, the
+   * lies where nothing refers to it. If undoing fails too, as far as one file is concerned, or if with durability `disk` a synchronisation failed, the
    * storage refuses further writes until it is reopened.
    * Errors: `ERR_STORAGE` with the storage's error as cause, `ERR_WRITE_REFUSED`.
    */
@@ -140,11 +143,14 @@ export class FeedStorage {
       }
       if (stage !== null) this.bitfield.adopt(stage)
     } catch (error) {
-      await this.undo(async () => {
-        if (stage !== null) await this.bitfield.restore(stage)
-        await restoreSignature?.()
-        await last?.undo()
-      }, error)
+      const unsigned = await succeeds(() => restoreSignature?.())
+      const unmarked = await succeeds(() => stage && this.bitfield.restore(stage))
+      const undone = await succeeds(() => last?.undo())
+      if (!(unsigned && unmarked && undone)) this.refusal = error as Error
+      // Bits that stay claim blocks. Without their nodes nobody believes them, where the sizes of the files tell what there is.
+      if (unsigned && !unmarked && this.tree.slots > 0) {
+        for (const node of newNodes(change)) await succeeds(() => this.tree.write(node, NO_NODE))
+      }
       throw storageError(error)
     }
   }
@@ -305,14 +311,6 @@ export class FeedStorage {
     const before = block < change.length ? await this.signatures.get(block).catch(rethrowStorageError) : null
     return () => this.signatures.write(block, before ?? b4a.alloc(SIGNATURE_SIZE))
   }
-
-  private async undo(action: () => Promise<void>, cause: unknown): Promise<void> {
-    try {
-      await action()
-    } catch {
-      this.refusal = cause as Error
-    }
-  }
 }
 
 // Blocks that are so large on average are written as they are: a copy of all of them would double the memory of an append.
@@ -324,6 +322,29 @@ const PIECE_SIZE = 1024 * 1024
 
 // Synchronous writes are done with it when they return.
 const scratch = b4a.allocUnsafeSlow(SYNC_DATA_LIMIT)
+
+const NO_NODE = b4a.alloc(NODE_SIZE)
+
+/** Where one file takes nothing any more, the others still do: what undoes something is not to stop the rest of it. */
+async function succeeds(step: () => Promise<void> | null | undefined): Promise<boolean> {
+  try {
+    await step()
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Nodes that a commit writes above blocks beyond the end of the feed. */
+function newNodes({ length, slots }: Commit): number[] {
+  const nodes: number[] = []
+  for (const { treeIndex, bytes } of slots) {
+    for (let node = treeIndex; node < treeIndex + bytes.byteLength / NODE_SIZE; node++) {
+      if (flat.rightSpan(node) >= 2 * length) nodes.push(node)
+    }
+  }
+  return nodes
+}
 
 function joinInto(target: Uint8Array, blocks: readonly Uint8Array[]): Uint8Array {
   if (blocks.length === 1) return blocks[0]!
@@ -360,16 +381,4 @@ async function allSettled(promises: Promise<void>[]): Promise<void> {
 
 function rethrowStorageError(error: unknown): never {
   throw storageError(error)
-}
-
-/** An error of a storage as one of ours, with the storage's as cause; ours pass through. */
-export function storageError(error: unknown): Error {
-  if (DDatabaseError.is(error) || isArgumentError(error)) return error
-  const reason = reasonOf(error)
-  // The lock of a foreign file storage keeps the code that callers know.
-  const code = (error as { code?: unknown } | null)?.code === 'ELOCKED' ? 'ELOCKED' : 'ERR_STORAGE'
-  return new DDatabaseError(code, {
-    message: code === 'ELOCKED' ? reason : `The storage failed: ${reason}`,
-    cause: error
-  })
 }

@@ -7,6 +7,7 @@ import { isBlank, treePosition } from './layout.ts'
 import { PageCache } from './page-cache.ts'
 import type { StorageFile } from './random-access.ts'
 import { SlotCache } from './slot-cache.ts'
+import { storageError } from './storage-error.ts'
 
 /**
  * Slots read and cached together. The in-order numbering puts a whole subtree of 16 blocks beside each other,
@@ -84,7 +85,7 @@ export class TreeFile {
     return this.nodes ?? this.pages
   }
 
-  /** The node stored in a slot, null if the slot is empty. Rejects with the storage's error. */
+  /** The node stored in a slot, null if the slot is empty. Errors: `ERR_STORAGE`. */
   async get(treeIndex: number): Promise<TreeNode | null> {
     const cached = this.nodes?.get(treeIndex)
     if (cached) return cached
@@ -93,7 +94,7 @@ export class TreeFile {
     if (this.takeSync(treeIndex)) {
       node = decodeNode(treeIndex, this.bytes, this.offsetOf(treeIndex))
     } else if (this.end === null) {
-      const slot = await this.file.readIfPresent(treePosition(treeIndex), NODE_SIZE)
+      const slot = await this.file.readIfPresent(treePosition(treeIndex), NODE_SIZE).catch(rethrow)
       node = slot === null ? null : decodeNode(treeIndex, b4a.from(slot), 0)
     } else {
       node = decodeNode(treeIndex, await this.load(treeIndex), (treeIndex % PAGE_SLOTS) * NODE_SIZE)
@@ -163,7 +164,7 @@ export class TreeFile {
     const position = treePosition(treeIndex)
     const size = count * NODE_SIZE
     if (this.end === null || position + size > this.end) return null
-    return this.file.readSync(position, size, target)
+    return this.readSync(position, size, target)
   }
 
   /** Forgets what was read: from now on the file itself is looked at. (A cache of the application's stays as it is.) */
@@ -219,7 +220,7 @@ export class TreeFile {
       this.take(page, EMPTY_PAGE, 0)
       return true
     }
-    const read = this.file.readSync(treePosition(page * PAGE_SLOTS), size, scratch)
+    const read = this.readSync(treePosition(page * PAGE_SLOTS), size, scratch)
     if (read === null) return false
     this.keep(page, read)
     return true
@@ -230,7 +231,7 @@ export class TreeFile {
     if (at < 0) {
       const position = treePosition(page * PAGE_SLOTS + UPPER_SLOT)
       if (position + NODE_SIZE > this.end!) return false
-      const read = this.file.readSync(position, NODE_SIZE, scratch)
+      const read = this.readSync(position, NODE_SIZE, scratch)
       if (read === null) return false
       at = upper.add(page)
       upper.memory.set(read, at)
@@ -244,10 +245,18 @@ export class TreeFile {
   private async load(treeIndex: number): Promise<Uint8Array> {
     const page = Math.floor(treeIndex / PAGE_SLOTS)
     const epoch = this.epoch
-    const read = await this.file.read(treePosition(page * PAGE_SLOTS), this.pageSize(page))
+    const read = await this.file.read(treePosition(page * PAGE_SLOTS), this.pageSize(page)).catch(rethrow)
     const bytes = wholePage(read)
     if (epoch === this.epoch && this.pages !== null && this.pages.find(page) < 0) this.keep(page, bytes)
     return bytes
+  }
+
+  private readSync(position: number, size: number, target: Uint8Array): Uint8Array | null {
+    try {
+      return this.file.readSync(position, size, target)
+    } catch (error) {
+      return rethrow(error)
+    }
   }
 
   /** Where the page in hand has a slot. */
@@ -361,4 +370,8 @@ export function encodeNode(node: TreeNode): Uint8Array {
 export function encodeNodeInto(target: Uint8Array, offset: number, node: TreeNode): void {
   target.set(node.hash, offset)
   writeUint64(target, node.size, offset + HASH_SIZE)
+}
+
+function rethrow(error: unknown): never {
+  throw storageError(error)
 }

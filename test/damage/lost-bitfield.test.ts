@@ -1,0 +1,128 @@
+/** The bitfield is gone, and something else is damaged, or the key is another one: nothing is signed twice, and no copy is given up unasked. */
+import { readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import test, { type Test } from 'tape'
+import ddatabase, { type Feed } from '../../src/index.ts'
+import type { FeedFace } from '../helpers/feed-face.ts'
+import { temporaryFolder } from '../helpers/folders.ts'
+import { published } from '../helpers/published.ts'
+import { rejection, within } from '../helpers/watchdog.ts'
+
+const LENGTH = 8
+const blocks = Array.from({ length: LENGTH }, (_, i) => Buffer.from(`block ${i}`))
+
+/** Changes bytes of a file. */
+async function flip(folder: string, name: string, ...offsets: number[]): Promise<void> {
+  const file = path.join(folder, name)
+  const bytes = await readFile(file)
+  for (const offset of offsets) bytes[offset]! ^= 4
+  await writeFile(file, bytes)
+}
+
+const nodes = (...indexes: number[]) => indexes.map((index) => 32 + 40 * index)
+
+const AUTHORS: Record<string, (folder: string) => Promise<void>> = {
+  async 'this package'(folder) {
+    const feed = ddatabase(folder)
+    for (const block of blocks) await feed.append(block)
+    await feed.close()
+  },
+  async 'the published package'(folder) {
+    const feed = published(folder)
+    await feed.ready()
+    for (const block of blocks) await feed.append(block)
+    await feed.close()
+  }
+}
+
+const LOSSES: Record<string, (folder: string) => Promise<void>> = {
+  lost: (folder) => rm(path.join(folder, 'bitfield')),
+  emptied: (folder) => truncate(path.join(folder, 'bitfield'), 0)
+}
+
+for (const [who, make] of Object.entries(AUTHORS)) {
+  for (const [how, lose] of Object.entries(LOSSES)) {
+    for (const damaged of [[7, 3], Array.from({ length: 15 }, (_, i) => i)]) {
+      test(`bitfield ${how}: an author of ${who} with ${damaged.length} damaged nodes signs nothing twice`, async (t) => {
+        const folder = await temporaryFolder(t)
+        await make(folder)
+        await lose(folder)
+        await flip(folder, 'tree', ...nodes(...damaged))
+        const signatures = await readFile(path.join(folder, 'signatures'))
+        const feed = ddatabase(folder)
+        feed.on('error', () => {})
+        const opened = await within(
+          feed.ready().then(
+            () => null,
+            (error) => error
+          ),
+          'ready'
+        )
+        if (opened !== null) t.equal(opened.code, 'ERR_FEED_DAMAGED', 'refused')
+        else t.equal((await rejection(feed.append('other'), 'append')).code, 'ERR_BEHIND', 'no append')
+        t.equal(opened !== null, who === 'this package', 'where a checkpoint knows the length, opening fails')
+        await feed.close().catch(() => {})
+        t.deepEqual(await readFile(path.join(folder, 'signatures')), signatures)
+      })
+    }
+  }
+}
+
+/** A folder with a copy of a feed in it. */
+async function copied(t: Test, by: keyof typeof AUTHORS): Promise<string> {
+  const author = ddatabase(await temporaryFolder(t))
+  await author.append(blocks)
+  const folder = await temporaryFolder(t)
+  const create = by === 'this package' ? ddatabase : published
+  const feed: unknown = create(folder, author.key!)
+  const copy = (by === 'this package' ? feed : (feed as FeedFace).feed) as Feed
+  await (feed as Feed).ready()
+  const here = copy.replicate(true, { live: true })
+  const there = author.replicate(false, { live: true })
+  here.on('error', () => {})
+  there.on('error', () => {})
+  here.pipe(there).pipe(here)
+  await new Promise<void>((resolve, reject) => {
+    copy.download({ start: 0, end: LENGTH }, (error) => (error ? reject(error) : resolve()))
+  })
+  here.destroy()
+  there.destroy()
+  await (feed as Feed).close()
+  await author.close()
+  return folder
+}
+
+const CHANGES: Record<string, (folder: string) => Promise<unknown>> = {
+  'a bit of the key': (folder) => flip(folder, 'key', 3),
+  'a bit of the key, bitfield lost': async (folder) => {
+    await flip(folder, 'key', 3)
+    await LOSSES.lost!(folder)
+  },
+  'a bit of the key, no checkpoints': async (folder) => {
+    await flip(folder, 'key', 3)
+    for (const name of ['checkpoint.0', 'checkpoint.1']) await rm(path.join(folder, name), { force: true })
+  },
+  'signatures lost': (folder) => rm(path.join(folder, 'signatures'))
+}
+
+for (const by of Object.keys(AUTHORS)) {
+  for (const [what, change] of Object.entries(CHANGES)) {
+    test(`a copy of ${by}: ${what}`, async (t) => {
+      const folder = await copied(t, by)
+      const names = ['key', 'bitfield', 'signatures', 'tree', 'data']
+      const before = await Promise.all(names.map((name) => readFile(path.join(folder, name))))
+      await change(folder)
+      const feed = ddatabase(folder)
+      const error = await rejection(feed.ready(), 'ready')
+      t.ok(['ERR_FEED_DAMAGED', 'ERR_KEY_DAMAGED'].includes(error.code as string), error.code as string)
+      if (error.code === 'ERR_FEED_DAMAGED')
+        t.ok((error as { damage?: unknown[] }).damage?.length, 'with a list')
+      await feed.close().catch(() => {})
+      for (const [i, name] of names.entries()) await writeFile(path.join(folder, name), before[i]!)
+      const again: Feed = ddatabase(folder)
+      await again.ready()
+      t.deepEqual([again.length, again.downloaded()], [LENGTH, LENGTH], 'put back, everything is here')
+      await again.close()
+    })
+  }
+}
