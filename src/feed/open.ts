@@ -311,9 +311,10 @@ class Opening {
     core.behind = recovered.behind
     if (length === 0) return recovered
     const signature = recovered.signature ?? (await core.storage.signatures.get(length - 1))
-    // The roots of a static feed are its key. A live feed may lack the last signature (after truncate by an older
-    // version), so that alone does not make it static.
-    core.live = signature !== null || (key !== null && !b4a.equals(treeHash(roots), key))
+    // The roots of a static feed are its key, whatever lies in the signatures. A live feed may lack the last one (after truncate by
+    // an older version), so that alone does not make it static.
+    const isStatic = key !== null && b4a.equals(treeHash(roots), key)
+    core.live = !isStatic && (signature !== null || key !== null)
     return recovered
   }
 }
