@@ -101,13 +101,24 @@ export function encodeBlock(codec: Codec, value: unknown): Uint8Array {
       cause: error
     })
   }
-  if (!(block instanceof Uint8Array)) {
+  if (!(block instanceof Uint8Array) || isDetached(block)) {
     throw new DDatabaseError('ERR_ENCODING', {
       message: 'The value could not be encoded: encode did not return bytes'
     })
   }
   if (block.byteLength > MAX_BLOCK_SIZE) throw new DDatabaseError('ERR_BLOCK_TOO_LARGE')
   return block
+}
+
+/** Whether the memory of an array has been given to somebody else: it cannot even be looked at. */
+function isDetached(block: Uint8Array): boolean {
+  if (block.byteLength > 0) return false
+  try {
+    new Uint8Array(block.buffer)
+    return false
+  } catch {
+    return true
+  }
 }
 
 /** Decodes a block. Errors: `ERR_DECODING` with the codec's error as cause. */

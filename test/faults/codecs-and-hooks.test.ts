@@ -25,6 +25,11 @@ const delicate = {
   encode(value: string) {
     if (value.startsWith('bad')) throw boom
     if (value.startsWith('odd')) return value.length as unknown as Buffer
+    if (value.startsWith('gone')) {
+      const bytes = new Uint8Array(8)
+      structuredClone(bytes, { transfer: [bytes.buffer] })
+      return bytes as Buffer
+    }
     return Buffer.from(value)
   },
   decode(block: Uint8Array) {
@@ -38,10 +43,18 @@ test('a codec that throws while encoding', async (t) => {
   const files = new MemoryFiles()
   const feed = open(files.factory(), null, { valueEncoding: delicate })
   await feed.append(['a', 'b'])
-  for (const batch of [['bad'], ['bad', 'x', 'y'], ['x', 'bad', 'y'], ['x', 'y', 'bad'], ['x', 'odd', 'y']]) {
+  for (const batch of [
+    ['bad'],
+    ['bad', 'x', 'y'],
+    ['x', 'bad', 'y'],
+    ['x', 'y', 'bad'],
+    ['x', 'odd', 'y'],
+    ['gone']
+  ]) {
     const error = await rejection((async () => feed.append(batch))(), batch.join())
     t.equal(typeof error.code, 'string', `[${batch}]: ${String(error.code)}`)
-    if (!batch.includes('odd')) t.ok(isCausedBy(error, boom), "with the codec's error as cause")
+    if (batch.includes('gone')) t.equal(error.code, 'ERR_ENCODING')
+    else if (!batch.includes('odd')) t.ok(isCausedBy(error, boom), "with the codec's error as cause")
     await assertFeedIs(feed, { blocks: bytes('a', 'b') })
   }
   t.equal(await feed.append('c'), 2, 'the next append works')
