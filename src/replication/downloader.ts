@@ -230,11 +230,15 @@ export class Downloader implements ArrivalsOwner {
       if (this.reusesMemory) arrival.loan?.release()
     }
     if (this.peer.closed) return
+    let answered = false
     for (const { claim, request } of arrivals) {
       this.acknowledge(claim.block)
-      if (request !== undefined) this.end(request)
+      if (request === undefined) continue
+      this.end(request)
+      answered = true
     }
-    this.timer?.refresh()
+    // What it was not asked for is no sign that an answer will come.
+    if (answered) this.timer?.refresh()
     this.peer.update()
     this.replicator.endDownloads()
   }

@@ -13,8 +13,9 @@ const MANY = 16
 const LONGEST_QUEUE = 4
 
 /**
- * Sees to it that nobody who is silent or slow holds up a block that another peer has. How long is too long is measured by the
- * peer that could be asked instead: as long as nobody else could be faster, nobody is late.
+ * Sees to it that nobody who is silent or slow holds up a block that another peer has, nor an update or a seek that a block of
+ * another peer's would do for. How long is too long is measured by the peer that could be asked instead: as long as nobody else
+ * could be faster, nobody is late.
  *
  * A request that is late is not taken back. It stays with the peer that owes the answer, and counts among what that one may
  * be asked for; so one that never answers gets a handful of requests and then its timeout.
@@ -74,7 +75,8 @@ export class Lateness {
   }
 
   private isLate(peer: Peer, request: InflightRequest, now: number): boolean {
-    const { storing, peers } = this.replicator
+    const { replicator } = this
+    const { storing, peers } = replicator
     const age = now - request.sent
     // While it is us who do not keep up, only the time of all counts.
     const silence = peer.isWaiting || storing > MANY ? 0 : Math.min(age, now - peer.downloader.lastAnswer)
@@ -82,10 +84,7 @@ export class Lateness {
       if (other === peer || !other.mayAsk || other.downloader.isSlow) return false
       const { expected } = other.downloader.answerTime
       if (silence < expected && age < LONGEST_QUEUE * expected) return false
-      // Others can do with another block than the one that was named.
-      return request.bytes > 0 || request.hash
-        ? other.remoteLength > request.index
-        : other.remoteBitfield.get(request.index)
+      return replicator.canAnswer(other, request)
     })
   }
 

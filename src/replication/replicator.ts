@@ -113,21 +113,35 @@ export class Replicator {
   }
 
   /** Whether a peer claims enough blocks, and has not taken back all that would prove it. */
-  private canUpdate(peer: Peer, { length }: Extract<Wish, { kind: 'update' }>): boolean {
-    if (peer.remoteLength < length) return false
+  private canUpdate(peer: Peer, wish: Extract<Wish, { kind: 'update' }>): boolean {
+    if (peer.remoteLength < wish.length) return false
     return (
       peer.inflightWants > 0 ||
-      peer.inflightRequests.some(({ bytes, index }) => bytes === 0 && index >= length - 1) ||
-      peer.remoteBitfield.next(length - 1, peer.remoteLength) !== -1
+      peer.inflightRequests.some((request) => isFor(wish, request)) ||
+      this.hasFor(peer, wish)
     )
   }
 
   private canSeek(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): boolean {
+    const asked = wish.pair === undefined && peer.inflightRequests.some(({ bytes }) => bytes === wish.bytes)
+    return asked || this.hasFor(peer, wish)
+  }
+
+  /** Whether a peer says it has a block that would do for an update or a seek. */
+  hasFor(peer: Peer, wish: Wish): boolean {
+    if (wish.kind === 'block') return peer.remoteBitfield.get(wish.index)
+    if (wish.kind === 'update') return peer.remoteBitfield.next(wish.length - 1, peer.remoteLength) !== -1
     if (wish.pair !== undefined) return this.pairOf(wish).some((index) => peer.remoteBitfield.get(index))
-    return (
-      peer.inflightRequests.some(({ bytes }) => bytes === wish.bytes) ||
-      this.seekTarget(peer, wish, true) !== -1
-    )
+    return this.seekTarget(peer, wish, true) !== -1
+  }
+
+  /** Whether a peer could be asked for what a request to another one is for: that block, or one that would do as well. */
+  canAnswer(peer: Peer, request: InflightRequest): boolean {
+    if (request.bytes === 0 && peer.remoteBitfield.get(request.index)) return true
+    for (const wish of this.source.otherWishes()) {
+      if (isFor(wish, request) && this.hasFor(peer, wish)) return true
+    }
+    return false
   }
 
   // ---- news ----
@@ -345,7 +359,7 @@ export class Replicator {
   }
 
   private fillUpdate(peer: Peer, wish: Extract<Wish, { kind: 'update' }>): void {
-    if (this.isAsked(peer, (request) => request.bytes === 0 && request.index >= wish.length - 1)) return
+    if (this.isAsked(peer, (request) => isFor(wish, request))) return
     const index = peer.remoteBitfield.next(wish.length - 1, peer.remoteLength)
     if (index !== -1 && this.reserved.take(index)) peer.downloader.request(index, 0, wish.hash)
   }
@@ -361,7 +375,7 @@ export class Replicator {
       return
     }
     // Like the published peers, a seek names several blocks of its range; whichever answer comes tells the place.
-    for (let asked = this.asked(wish.bytes); asked < SEEK_REQUESTS; asked++) {
+    for (let asked = this.asked(peer, wish.bytes); asked < SEEK_REQUESTS; asked++) {
       const index = this.seekTarget(peer, wish)
       if (index === -1 || !this.reserved.take(index)) return
       // Never for the block itself: published peers answer with one that may be another, and unasked ones are dropped.
@@ -374,10 +388,13 @@ export class Replicator {
     return [pair!, pair! + 1].filter((index) => index >= start && (end === -1 || index < end))
   }
 
-  private asked(bytes: number): number {
+  /** Requests for a seek that are out: all to this peer, and those to others that are not late with them. */
+  private asked(peer: Peer, bytes: number): number {
     let count = 0
-    for (const { inflightRequests } of this.peers) {
-      for (const request of inflightRequests) if (request.bytes === bytes && !request.overdue) count++
+    for (const other of this.peers) {
+      for (const request of other.inflightRequests) {
+        if (request.bytes === bytes && (other === peer || !request.overdue)) count++
+      }
     }
     return count
   }
@@ -483,9 +500,13 @@ export class Replicator {
   }
 }
 
-function isFor({ bytes, pair }: Extract<Wish, { kind: 'seek' }>, request: InflightRequest): boolean {
-  if (pair === undefined) return request.bytes === bytes
-  return request.bytes === 0 && (request.index === pair || request.index === pair + 1)
+/** Whether the answer to a request could be what is wished for. */
+function isFor(wish: Wish, { index, bytes }: InflightRequest): boolean {
+  if (wish.kind === 'seek' && wish.pair === undefined) return bytes === wish.bytes
+  if (bytes > 0) return false
+  if (wish.kind === 'update') return index >= wish.length - 1
+  if (wish.kind === 'block') return index === wish.index
+  return index === wish.pair || index === wish.pair! + 1
 }
 
 /** Refuses what the published packages refuse, and what cannot be meant. Errors: TypeError, RangeError. */
