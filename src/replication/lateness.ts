@@ -1,6 +1,7 @@
 import type { Peer } from './peer.ts'
 import type { Replicator } from './replicator.ts'
-import { type InflightRequest, URGENT_REQUESTS } from './requests.ts'
+import { type InflightRequest, isFor, SHORTEST, URGENT_REQUESTS } from './requests.ts'
+import type { Wish } from './source.ts'
 import { Timer } from './timer.ts'
 
 // Milliseconds between two looks for answers that do not come.
@@ -56,14 +57,13 @@ export class Lateness {
     }
     let waiting = false
     let overdue = false
-    let freed = false
+    const late: InflightRequest[] = []
     for (const peer of replicator.peers) {
       for (const request of peer.inflightRequests) {
         if (!request.overdue && !request.arrived && this.isLate(peer, request, now)) {
           request.overdue = true
           this.blocks.add(request.index)
-          replicator.free(request.index)
-          freed = true
+          late.push(request)
         }
         if (request.overdue) overdue = true
         else waiting = true
@@ -71,7 +71,24 @@ export class Lateness {
     }
     if (!overdue) this.blocks.clear()
     if (waiting) this.watch()
-    if (freed) replicator.fillAll()
+    if (late.length > 0) this.askOthers(late)
+  }
+
+  /** Has others asked for what peers have just become late with: as many at once as are late with it. */
+  private askOthers(late: readonly InflightRequest[]): void {
+    const { replicator } = this
+    const { reserved } = replicator
+    const turns = new Map(late.map((request) => [request.index, this.late(replicator.wishesFor(request))]))
+    for (const index of turns.keys()) replicator.free(index)
+    replicator.fillAll()
+    for (let asked = 1; ; asked++) {
+      for (const [index, turn] of turns) if (asked >= turn || !reserved.has(index)) turns.delete(index)
+      if (turns.size === 0) return
+      for (const index of turns.keys()) replicator.free(index)
+      replicator.fillAll()
+      // If nobody else could be asked: somebody was.
+      for (const index of turns.keys()) reserved.take(index)
+    }
   }
 
   private isLate(peer: Peer, request: InflightRequest, now: number): boolean {
@@ -80,12 +97,23 @@ export class Lateness {
     const age = now - request.sent
     // While it is us who do not keep up, only the time of all counts.
     const silence = peer.isWaiting || storing > MANY ? 0 : Math.min(age, now - peer.downloader.lastAnswer)
+    if (silence < SHORTEST && age < LONGEST_QUEUE * SHORTEST) return false
+    const wishes = replicator.wishesFor(request)
+    const late = this.late(wishes)
     return peers.some((other) => {
       if (other === peer || !other.mayAsk || other.downloader.isSlow) return false
-      const { expected } = other.downloader.answerTime
+      const expected = other.downloader.answerTime.expectedAfter(late)
       if (silence < expected && age < LONGEST_QUEUE * expected) return false
-      return replicator.canAnswer(other, request)
+      return wishes.some((wish) => replicator.hasFor(other, wish))
     })
+  }
+
+  /** How many peers are late with something that would do for one of these. */
+  private late(wishes: readonly Wish[]): number {
+    if (!this.any || wishes.every((wish) => wish.kind === 'block' && !this.blocks.has(wish.index))) return 0
+    return this.replicator.peers.filter(({ inflightRequests }) =>
+      inflightRequests.some((request) => request.overdue && wishes.some((wish) => isFor(wish, request)))
+    ).length
   }
 
   /** Whether somebody else who has the block is to be preferred to this peer. */

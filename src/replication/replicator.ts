@@ -2,7 +2,7 @@ import { argumentRangeError, argumentTypeError } from '../errors.ts'
 import { foreignHandlers, isForeign } from './foreign-stream.ts'
 import { Lateness } from './lateness.ts'
 import { Peer, type PeerOptions } from './peer.ts'
-import { type InflightRequest, Reservations, URGENT_REQUESTS } from './requests.ts'
+import { type InflightRequest, isFor, Reservations, URGENT_REQUESTS } from './requests.ts'
 import type { ReplicationSource, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
 
@@ -127,7 +127,7 @@ export class Replicator {
     return asked || this.hasFor(peer, wish)
   }
 
-  /** Whether a peer says it has a block that would do for an update or a seek. */
+  /** Whether a peer says it has what is wished for, or a block that would do. */
   hasFor(peer: Peer, wish: Wish): boolean {
     if (wish.kind === 'block') return peer.remoteBitfield.get(wish.index)
     if (wish.kind === 'update') return peer.remoteBitfield.next(wish.length - 1, peer.remoteLength) !== -1
@@ -135,13 +135,11 @@ export class Replicator {
     return this.seekTarget(peer, wish, true) !== -1
   }
 
-  /** Whether a peer could be asked for what a request to another one is for: that block, or one that would do as well. */
-  canAnswer(peer: Peer, request: InflightRequest): boolean {
-    if (request.bytes === 0 && peer.remoteBitfield.get(request.index)) return true
-    for (const wish of this.source.otherWishes()) {
-      if (isFor(wish, request) && this.hasFor(peer, wish)) return true
-    }
-    return false
+  /** What the answer to a request would do for: that block, and updates and seeks. */
+  wishesFor(request: InflightRequest): Wish[] {
+    const wishes = [...this.source.otherWishes()].filter((wish) => isFor(wish, request))
+    if (request.bytes === 0) wishes.push({ kind: 'block', index: request.index })
+    return wishes
   }
 
   // ---- news ----
@@ -375,7 +373,7 @@ export class Replicator {
       return
     }
     // Like the published peers, a seek names several blocks of its range; whichever answer comes tells the place.
-    for (let asked = this.asked(peer, wish.bytes); asked < SEEK_REQUESTS; asked++) {
+    for (let room = this.roomForSeek(peer, wish.bytes); room > 0; room--) {
       const index = this.seekTarget(peer, wish)
       if (index === -1 || !this.reserved.take(index)) return
       // Never for the block itself: published peers answer with one that may be another, and unasked ones are dropped.
@@ -388,15 +386,18 @@ export class Replicator {
     return [pair!, pair! + 1].filter((index) => index >= start && (end === -1 || index < end))
   }
 
-  /** Requests for a seek that are out: all to this peer, and those to others that are not late with them. */
-  private asked(peer: Peer, bytes: number): number {
-    let count = 0
+  /** How many requests more may be sent to a peer for a seek; the more peers are late with theirs, the more for all others. */
+  private roomForSeek(peer: Peer, bytes: number): number {
+    let own = 0
+    let waiting = 0
+    let late = 0
     for (const other of this.peers) {
-      for (const request of other.inflightRequests) {
-        if (request.bytes === bytes && (other === peer || !request.overdue)) count++
-      }
+      const requests = other.inflightRequests.filter((request) => request.bytes === bytes)
+      if (other === peer) own = requests.length
+      else if (requests.some(({ overdue }) => overdue)) late++
+      for (const { overdue } of requests) if (!overdue) waiting++
     }
-    return count
+    return Math.min(SEEK_REQUESTS - own, SEEK_REQUESTS * Math.max(1, late) - waiting)
   }
 
   /** A block of the seek's range that the peer has, and whose hash would be news. */
@@ -410,11 +411,18 @@ export class Replicator {
     return index
   }
 
-  /** Whether such a request is out, to this peer, or to another one that is not late with it. */
+  /** Whether such a request is out, to this peer, or to others that are not late with it: as many as there are late ones. */
   private isAsked(peer: Peer, which: (request: InflightRequest) => boolean): boolean {
-    return this.peers.some((other) =>
-      other.inflightRequests.some((request) => which(request) && (other === peer || !request.overdue))
-    )
+    let waiting = 0
+    let late = 0
+    for (const other of this.peers) {
+      const requests = other.inflightRequests.filter(which)
+      if (requests.length === 0) continue
+      if (other === peer) return true
+      if (requests.some(({ overdue }) => overdue)) late++
+      else waiting++
+    }
+    return waiting > 0 && waiting >= late
   }
 
   private fillDownloads(peer: Peer): void {
@@ -498,15 +506,6 @@ export class Replicator {
     }
     return false
   }
-}
-
-/** Whether the answer to a request could be what is wished for. */
-function isFor(wish: Wish, { index, bytes }: InflightRequest): boolean {
-  if (wish.kind === 'seek' && wish.pair === undefined) return bytes === wish.bytes
-  if (bytes > 0) return false
-  if (wish.kind === 'update') return index >= wish.length - 1
-  if (wish.kind === 'block') return index === wish.index
-  return index === wish.pair || index === wish.pair! + 1
 }
 
 /** Refuses what the published packages refuse, and what cannot be meant. Errors: TypeError, RangeError. */

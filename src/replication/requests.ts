@@ -1,4 +1,5 @@
 import type { Channel } from './channel.ts'
+import type { Wish } from './source.ts'
 
 /** Parallel requests to a peer, where nobody says otherwise. */
 export const USUAL_REQUESTS = 16
@@ -21,6 +22,15 @@ export interface InflightRequest {
   overdue: boolean
   /** Asked for once more, after an answer that could not be verified. */
   again: boolean
+}
+
+/** Whether the answer to a request could be what is wished for. */
+export function isFor(wish: Wish, { index, bytes }: InflightRequest): boolean {
+  if (wish.kind === 'seek' && wish.pair === undefined) return bytes === wish.bytes
+  if (bytes > 0) return false
+  if (wish.kind === 'update') return index >= wish.length - 1
+  if (wish.kind === 'block') return index === wish.index
+  return index === wish.pair || index === wish.pair! + 1
 }
 
 /**
@@ -97,8 +107,10 @@ export class BlockQueue {
   }
 }
 
-// Milliseconds. Nobody is given up sooner, nor later, than this if somebody else is there.
-const SHORTEST = 250
+/** Milliseconds. Nobody is given up sooner than this. */
+export const SHORTEST = 250
+
+// Nor later, if somebody else is there.
 const LONGEST = 2000
 const UNKNOWN = 1000
 
@@ -126,6 +138,11 @@ export class AnswerTime {
   get expected(): number {
     if (this.mean < 0) return UNKNOWN
     return Math.min(LONGEST, Math.max(SHORTEST, this.mean + 4 * this.deviation))
+  }
+
+  /** The same where this peer is asked because so many others have taken too long: nobody waits for each as for the first. */
+  expectedAfter(late: number): number {
+    return Math.max(SHORTEST, this.expected / 2 ** late)
   }
 }
 

@@ -1,5 +1,6 @@
 /** Feeds with several peers: who is heard before a clone counts as complete, and who is asked when somebody is slow. */
 import test, { type Test } from 'tape'
+import { AnswerTime } from '../../../src/replication/requests.ts'
 import type { FeedFace } from '../../helpers/feed-face.ts'
 import { Bench, complete, connect, texts, until } from '../../helpers/replication-feeds.ts'
 import { ending, join, unwatched } from '../../helpers/replication-pipes.ts'
@@ -117,6 +118,53 @@ test('more peers: what a silent one was asked for is asked of another', async (t
   stream.destroy()
   await cut()
   await bench.close()
+})
+
+test('more peers: the more are silent, the sooner others are asked, and the more of them', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(40))
+  const replica = await bench.sparse(writer)
+  const asked: number[] = []
+  const silent = Array.from({ length: 8 }, () =>
+    fakeRemote(replica, 40, () => ({
+      onrequest: ({ hash }: { hash: boolean }) => hash || asked.push(performance.now())
+    }))
+  )
+  await until(
+    () => replicating(replica).peers.filter((peer) => peer.remoteBitfield.get(7)).length === 8,
+    'the Haves'
+  )
+  const value = replica.get(7)
+  await until(() => asked.length === 8, 'all are asked')
+  // Those of one turn are less than the shortest patience apart.
+  const turns = [1]
+  for (let i = 1; i < asked.length; i++) {
+    if (asked[i]! - asked[i - 1]! < 200) turns[turns.length - 1]!++
+    else turns.push(1)
+  }
+  t.deepEqual(turns.slice(0, 2), [1, 1], 'one after the other at first')
+  t.ok(turns.length <= 5, `then several at a time: ${turns.join(', ')}`)
+  const { cut } = connect(writer, replica, { live: true })
+  t.equal(String(await value), 'block 7')
+  for (const { stream } of silent) stream.destroy()
+  await cut()
+  await bench.close()
+})
+
+test('more peers: how long others are waited for', (t) => {
+  const time = new AnswerTime()
+  t.deepEqual(
+    [0, 1, 2, 3, 9].map((late) => time.expectedAfter(late)),
+    [1000, 500, 250, 250, 250],
+    'unknown'
+  )
+  for (let i = 0; i < 50; i++) time.took(400)
+  t.deepEqual(
+    [0, 1, 9].map((late) => Math.round(time.expectedAfter(late))),
+    [400, 250, 250],
+    'known'
+  )
+  t.end()
 })
 
 test('more peers: nobody is late because we did not look', async (t) => {
