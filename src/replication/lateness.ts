@@ -71,7 +71,9 @@ export class Lateness {
     }
     if (!overdue) this.blocks.clear()
     if (waiting) this.watch()
-    if (late.length > 0) this.askOthers(late)
+    if (late.length === 0) return
+    this.askOthers(late)
+    replicator.endDownloads()
   }
 
   /** Has others asked for what peers have just become late with: as many at once as are late with it. */
@@ -104,7 +106,7 @@ export class Lateness {
       if (other === peer || !other.mayAsk || other.downloader.isSlow) return false
       const expected = other.downloader.answerTime.expectedAfter(late)
       if (silence < expected && age < LONGEST_QUEUE * expected) return false
-      return wishes.some((wish) => replicator.hasFor(other, wish))
+      return wishes.some((wish) => replicator.hasFor(other, wish)) || replicator.isKept(other, request)
     })
   }
 

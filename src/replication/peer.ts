@@ -342,6 +342,7 @@ export class Peer implements ChannelHandlers {
       this.replicator.fillSoon()
       this.windowsAnswered(this.wants.reset())
       this.source.lessAvailable()
+      if (this.remoteLength > this.source.content.length) this.replicator.endDownloads()
     }
     this.update()
     this.sendWants()
@@ -418,6 +419,8 @@ export class Peer implements ChannelHandlers {
     this.downloader.absent(start, start + length)
     this.replicator.fillSoon()
     this.source.lessAvailable()
+    // It may have claimed what it cannot show any more.
+    if (this.remoteLength > this.source.content.length) this.replicator.endDownloads()
   }
 
   /** @internal */

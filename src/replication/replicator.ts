@@ -235,14 +235,16 @@ export class Replicator {
 
   /**
    * Not live and not sparse: when it is known how long the feed is, open-ended downloads get an end (spec WIRE §14),
-   * and a peer that nothing more is wanted from is told so. Who has not told yet what it has may have more.
+   * and a peer that nothing more is wanted from is told so. Who has not told yet what it has may have more. So may one that does not
+   * show what it claims, but the others need not stay for that.
    * @param left - a peer that is not live has just left
    */
   endDownloads(left = false): void {
     const { source } = this
     if (source.sparse || !(left || this.peers.some((peer) => !peer.live))) return
-    const length = Math.max(source.content.length, this.remoteLength)
-    if (this.peers.some((peer) => peer.mayTell)) {
+    const believed = this.peers.filter((peer) => !this.isDoubtful(peer))
+    const length = Math.max(source.content.length, ...believed.map((peer) => peer.remoteLength))
+    if (believed.length < this.peers.length || this.peers.some((peer) => peer.mayTell)) {
       if (!source.downloadsWithin(length)) return
     } else {
       // Nobody has said anything about the feed as long as it is empty and no peer has opened it.
@@ -250,10 +252,25 @@ export class Replicator {
         source.endDownloads(length)
       if (source.anyDownloads) return
     }
-    for (const peer of [...this.peers]) {
+    for (const peer of believed) {
       if (!peer.live && peer.downloading && peer.remoteUploading && peer.remoteOpened && !peer.mayTell)
         peer.end()
     }
+  }
+
+  /** Whether a peer claims to have more than is known, and is late, does not upload, or has taken back what could show it. */
+  private isDoubtful(peer: Peer): boolean {
+    const { length } = this.source.content
+    if (peer.remoteLength <= length) return false
+    return (
+      !peer.mayAsk || peer.downloader.isSlow || peer.remoteBitfield.next(length, peer.remoteLength) === -1
+    )
+  }
+
+  /** Whether a peer stays only because another one claims to have more, and was asked to show it. */
+  isKept(peer: Peer, { index, bytes }: InflightRequest): boolean {
+    if (this.source.sparse || peer.live || bytes > 0) return false
+    return index >= Math.max(this.source.content.length, peer.remoteLength)
   }
 
   // ---- requests ----

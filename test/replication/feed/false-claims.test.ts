@@ -61,6 +61,51 @@ test('false claims: a seek is asked of the one that can answer it', async (t) =>
   await bench.close()
 })
 
+for (const [what, then] of [
+  ['says nothing more', () => {}],
+  ['takes it back', ({ channel }) => channel.unhave({ start: FAR })],
+  ['does not upload', ({ channel }) => channel.status({ uploading: false, downloading: true })]
+] as [string, (liar: ReturnType<typeof claiming>) => void][]) {
+  test(`false claims: a clone's connection with the writer ends when somebody claims more and ${what}`, async (t) => {
+    const bench = new Bench(t, OURS)
+    const writer = await bench.writer(texts(64))
+    const clone = await bench.replica(writer)
+    const liar = claiming(clone, { start: FAR }, { live: false })
+    await until(() => liar.requests.includes(FAR), 'the request')
+    const { ends } = connect(writer, clone)
+    await until(() => clone.downloaded() === 64, 'all blocks')
+    then(liar)
+    t.deepEqual(await ends, [null, null])
+    t.equal(clone.downloaded(), 64)
+    liar.stream.destroy()
+    await bench.close()
+  })
+}
+
+test('false claims: one that shows late what it claimed was no liar', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(5))
+  const behind = await bench.replica(writer)
+  const first = connect(writer, behind, { live: true })
+  await until(() => behind.downloaded() === 5, 'the copy')
+  await first.cut()
+  await writer.append(texts(5, 5))
+  const clone = await bench.replica(writer)
+  const slow = claiming(clone, { start: 5, length: 5 }, { live: false })
+  await until(() => slow.requests.length >= 5, 'the requests')
+  const { ends } = connect(behind, clone)
+  t.deepEqual(await ends, [null, null], 'who is known to have no more may leave')
+  t.equal(clone.downloaded(), 5)
+  for (let index = 5; index < 10; index++) {
+    const proof = await writer.proof(index)
+    slow.channel.data({ index, value: Buffer.from(`block ${index}`), ...proof })
+  }
+  await until(() => clone.downloaded() === 10, 'the rest')
+  t.equal(clone.length, 10)
+  slow.stream.destroy()
+  await bench.close()
+})
+
 test('false claims: what nobody asked for does not put a timeout off', async (t) => {
   const bench = new Bench(t, OURS)
   const writer = await bench.writer(texts(64))
