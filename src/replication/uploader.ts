@@ -1,6 +1,7 @@
 import b4a from 'b4a'
 import { DDatabaseError, type ErrorCode } from '../errors.ts'
 import { MemoryBits, TreeSet } from '../merkle/tree-set.ts'
+import { nextTurn, turnIsOver } from '../util/turn.ts'
 import { isForeign } from './foreign-stream.ts'
 import type { RequestMessage } from './messages.ts'
 import { NodesBefore } from './nodes-before.ts'
@@ -10,6 +11,9 @@ import { answerSize, UploadMeter } from './rate-limit.ts'
 // Most blocks, and about most bytes, that are read together.
 const RUN_BLOCKS = 256
 const RUN_BYTES = 64 * 1024
+
+// Answers of one run after which the clock is looked at.
+const ANSWERS_PER_LOOK = 8
 
 // Large blocks of the next run are hashed by another thread while one is being sent.
 const LARGE_BLOCK = 8 * 1024
@@ -132,10 +136,13 @@ export class Uploader {
     try {
       while (this.queue.length > 0 && !this.peer.backedUp) {
         const run = this.nextRun(0)
-        if (run.length > 0 && (await this.answerRun(run))) continue
-        // It may have been cancelled since.
-        const request = this.queue.shift()
-        if (request !== undefined) await this.answer(request)
+        if (run.length === 0 || !(await this.answerRun(run))) {
+          // It may have been cancelled since.
+          const request = this.queue.shift()
+          if (request !== undefined) await this.answer(request)
+        }
+        // A socket may take all that is sent at once, and then nothing else would end this before the queue does.
+        if (this.queue.length > 0 && turnIsOver()) await nextTurn()
       }
     } finally {
       if (this.queue.length === 0) this.leaveAhead()
@@ -190,6 +197,8 @@ export class Uploader {
     const { content } = peer.source
     // There may be more values than requests: some were cancelled after the blocks had been read.
     for (let i = 0; i < Math.min(run.length, values.length); i++) {
+      // What is left is read again in the next turn: until then the feed may have changed.
+      if (i > 0 && i % ANSWERS_PER_LOOK === 0 && turnIsOver()) return true
       const value = values[i]!
       // It was cancelled meanwhile.
       if (queue[0] !== run[i]) continue
