@@ -16,7 +16,7 @@ const FULL_WINDOW: Page[] = new Array<Page>(WINDOW_PAGES).fill(FULL_PAGE)
 /**
  * The blocks that a remote says it has: pages of bits, gathered in windows, that exist only where it said something. Nothing
  * here takes time or memory by what is claimed, only by what there is to tell apart: a page without a gap costs nothing, and
- * pages of their own are limited in number.
+ * pages of their own are limited in number. There are none without a block, nor windows, as each search would go through them.
  *
  * What we lack of the blocks is worked out when it is asked for, so that nothing has to be kept in step with our own bitfield.
  */
@@ -101,9 +101,11 @@ export class RemoteBlocks {
       if (to - from === PAGE_BLOCKS) this.setPage(window, page, value ? FULL_PAGE : null)
       else if (window[page] !== (value ? FULL_PAGE : null)) {
         fill(this.ownPage(window, page), from - base, to - base, value)
+        if (!value) this.dropPage(window, page)
       }
       from = to
     }
+    if (!value) this.dropWindow(number, window)
   }
 
   /** Replaces the bits from `start` (a multiple of 8) on by `bytes`, for as many as there are. Errors: `ERR_LIMIT`. */
@@ -121,7 +123,11 @@ export class RemoteBlocks {
       if (window === null) continue
       if (whole && empty) this.setPage(window, page, null)
       else if (whole && b4a.equals(part, FULL_PAGE)) this.setPage(window, page, FULL_PAGE)
-      else if (!empty || window[page] !== null) this.ownPage(window, page).set(part, offset)
+      else if (!empty || window[page] !== null) {
+        this.ownPage(window, page).set(part, offset)
+        if (empty) this.dropPage(window, page)
+      }
+      if (empty) this.dropWindow(number, window)
     }
   }
 
@@ -208,6 +214,20 @@ export class RemoteBlocks {
   private setPage(window: Page[], page: number, value: Page): void {
     if (isOwn(window[page]!)) this.units--
     window[page] = value
+  }
+
+  /** Forgets a page if it has no block any more. */
+  private dropPage(window: Page[], page: number): void {
+    if (b4a.equals(window[page]!, EMPTY_PAGE)) this.setPage(window, page, null)
+  }
+
+  /** Forgets a window if it has no block any more. */
+  private dropWindow(number: number, window: Page[]): void {
+    if (window.some((page) => page !== null)) return
+    const at = this.find(number)
+    this.numbers.splice(at, 1)
+    this.windows.splice(at, 1)
+    this.units--
   }
 
   private ownPage(window: Page[], page: number): Uint8Array {

@@ -77,6 +77,11 @@ export interface TransportHost {
 // Before the handshake is over messages wait: encoded, but for Opens, whose capability depends on the session.
 type Waiting = Uint8Array | { channel: number; key: Uint8Array; discoveryKey: Uint8Array }
 
+// Messages that come in great numbers; after so many the clock is looked at.
+const REQUEST = 7
+const DATA = 9
+const STEPS_PER_LOOK = 4
+
 /** One end of a connection. On a stream it is the property `state`. */
 export class Transport {
   /** Static key of this side; null without noise, or until the application has given it. */
@@ -374,12 +379,14 @@ export class Transport {
     try {
       while (this.state !== 'destroyed') {
         // Sockets and timers get their turn every few milliseconds, also if all that moves here moves in memory.
-        if (!this.budget.spend(1) || ((++this.steps & 3) === 0 && turnIsOver())) {
+        if (!this.budget.spend(1) || (++this.steps >= STEPS_PER_LOOK && this.turnIsOver())) {
           this.pumping = false
           this.pumpSoon()
           return
         }
         if (decoder.next()) {
+          // Only these come by the thousand and take little each. Any other may set off much, by what others have said and asked for.
+          if (decoder.type !== REQUEST && decoder.type !== DATA) this.steps = STEPS_PER_LOOK
           this.dispatch(decoder.channel, decoder.type, decoder.body)
           this.settleLoan()
         } else if (!this.input.refill()) break
@@ -389,6 +396,11 @@ export class Transport {
     }
     this.pumping = false
     this.release()
+  }
+
+  private turnIsOver(): boolean {
+    this.steps = 0
+    return turnIsOver()
   }
 
   /**

@@ -40,6 +40,8 @@ export class Wants {
 
   /** The windows of a range, from its start upward, as far as the remote goes: one more at a time. */
   range(start: number, end: number, remoteLength: number): void {
+    // However long the remote says it is.
+    if (this.everything) return
     const limit = end === -1 ? remoteLength : Math.min(end, remoteLength)
     for (let at = start - (start % WINDOW); at < limit; at += WINDOW) {
       if (this.blocked || this.block(at)) return

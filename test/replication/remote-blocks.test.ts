@@ -105,6 +105,41 @@ test('remote blocks: the highest numbers and the largest ranges', (t) => {
   t.end()
 })
 
+test('remote blocks: of what was taken back nothing is left', (t) => {
+  const blocks = new RemoteBlocks(
+    () => EMPTY,
+    () => 4
+  )
+  const held = blocks as unknown as { numbers: number[]; windows: unknown[]; units: number }
+  const none = (what: string) =>
+    t.same([held.numbers.length, held.windows.length, held.units], [0, 0, 0], what)
+  for (let i = 0; i < 1000; i++) {
+    const block = i * PAGE + 100
+    blocks.setRange(block, block + 1, true)
+    blocks.setRange(block, block + 1, false)
+  }
+  none('block by block')
+  for (let i = 0; i < 10; i++) {
+    blocks.setRange(i * WINDOW, (i + 1) * WINDOW, true)
+    blocks.setRange(i * WINDOW, (i + 1) * WINDOW - 9, false)
+    t.equal(held.units, 2, 'a window, and the page with what is left')
+    blocks.setRange((i + 1) * WINDOW - 9, (i + 1) * WINDOW, false)
+  }
+  none('windows, in two pieces')
+  for (let i = 0; i < 10; i++) {
+    blocks.replace(i * WINDOW, Buffer.from([1, 2, 3]))
+    blocks.replace(i * WINDOW, Buffer.from([0, 0]))
+    t.equal(blocks.next(0, 2 ** 40), i * WINDOW + 22)
+    blocks.replace(i * WINDOW + 16, Buffer.from([0]))
+  }
+  none('by bitfields')
+  blocks.setRange(5, 6, true)
+  blocks.setRange(2 * WINDOW, 2 * WINDOW + 3, true)
+  blocks.replace(2 * WINDOW, Buffer.alloc(PAGE / 8))
+  t.same([held.numbers, held.units], [[0], 2], 'what was not taken back stays')
+  t.end()
+})
+
 test('remote blocks: what has gaps is limited, what has none is not', (t) => {
   const blocks = new RemoteBlocks(
     () => EMPTY,

@@ -651,6 +651,32 @@ test('stream: many frames in one chunk leave the event loop its turns', async (t
   t.end()
 })
 
+test('stream: the clock is looked at after each message that may set off much', async (t) => {
+  const stream = new ProtocolStream(true, { encrypted: false, noise: false })
+  let frames = 0
+  stream.open(KEY, { onhave: () => void frames++ })
+  const open = Buffer.concat([Buffer.from('23100a20', 'hex'), DK])
+  const { now } = performance
+  t.teardown(() => {
+    performance.now = now
+  })
+  let time = now.call(performance)
+  // Each looks as if it had taken a second, of which four milliseconds count.
+  performance.now = () => {
+    time += 1000
+    return time
+  }
+  stream.write(Buffer.concat([open, ...Array.from({ length: 40 }, () => Buffer.from('03130800', 'hex'))]))
+  let most = 0
+  for (let before = 0; frames < 40; before = frames) {
+    await turn()
+    most = Math.max(most, frames - before)
+  }
+  t.ok(most <= 4, `${most} in one turn`)
+  stream.destroy()
+  t.end()
+})
+
 test('stream: backed up output is visible, and its end is told', async (t) => {
   const stream = new ProtocolStream(true, {
     encrypted: false,
