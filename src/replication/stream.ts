@@ -40,10 +40,7 @@ interface ReadableInternals {
 }
 
 /** A connection to one remote. */
-export class ProtocolStream
-  extends Duplex<ProtocolStreamEvents>
-  implements ExtensionCarrier<ProtocolStream>, ReturningConsumer
-{
+export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements ExtensionCarrier<ProtocolStream> {
   /** Dialect of the streams of this class. */
   static readonly dialect: Dialect = DDATABASE
 
