@@ -114,8 +114,8 @@ export class FeedStorage {
    * that dies in between loses the operation and never claims what is not there.
    *
    * A failure is undone: the bits keep their old value and the signature's slot is emptied; what else was written
-   * lies where nothing refers to it. If undoing fails too, as far as one file is concerned, or if with durability `disk` a synchronisation failed, the
-   * storage refuses further writes until it is reopened.
+   * lies where nothing refers to it. If undoing fails too, in any of the files, or if with durability `disk` a
+   * synchronisation failed, the storage refuses further writes until it is reopened.
    * Errors: `ERR_STORAGE` with the storage's error as cause, `ERR_WRITE_REFUSED`.
    */
   async commit(change: Commit): Promise<void> {
@@ -149,7 +149,7 @@ export class FeedStorage {
       if (!(unsigned && unmarked && undone)) this.refusal = error as Error
       // Bits that stay claim blocks. Without their nodes nobody believes them, where the sizes of the files tell what there is.
       if (unsigned && !unmarked && this.tree.slots > 0) {
-        for (const node of newNodes(change)) await succeeds(() => this.tree.write(node, NO_NODE))
+        for (const node of newNodes(change)) await succeeds(() => this.tree.write(node, EMPTY_SLOT))
       }
       throw storageError(error)
     }
@@ -323,7 +323,7 @@ const PIECE_SIZE = 1024 * 1024
 // Synchronous writes are done with it when they return.
 const scratch = b4a.allocUnsafeSlow(SYNC_DATA_LIMIT)
 
-const NO_NODE = b4a.alloc(NODE_SIZE)
+const EMPTY_SLOT = b4a.alloc(NODE_SIZE)
 
 /** Where one file takes nothing any more, the others still do: what undoes something is not to stop the rest of it. */
 async function succeeds(step: () => Promise<void> | null | undefined): Promise<boolean> {
