@@ -9,6 +9,7 @@ import { TreeSet } from '../merkle/tree-set.ts'
 import type { Commit, FeedStorage } from '../storage/storage.ts'
 import { Mutex } from '../util/mutex.ts'
 import type { Checkpoints } from './checkpoints.ts'
+import { Unlinked } from './unlinked.ts'
 import type { Verified } from './verified.ts'
 
 /** The committed state of an open feed: what every operation starts from and what only {@link Core.commit} changes. */
@@ -43,6 +44,8 @@ export class Core {
   behind = 0
   /** Other histories of this feed that peers were met with. */
   forks: readonly ForkProof[] = []
+  /** Lengths from which the feed grew without proof that it continues them. */
+  unlinked = new Unlinked(null)
   /** Makes what is committed durable in the background; null where the storage does not offer that. */
   checkpoints: Checkpoints | null = null
   /** What holds for certain; null if nothing is to be verified when it is read. */

@@ -11,7 +11,7 @@ import type { Peer } from '../replication/peer.ts'
 import { checkRate } from '../replication/rate-limit.ts'
 import type { TransferStats } from '../replication/source.ts'
 import { ProtocolStream } from '../replication/stream.ts'
-import { ForkFile } from '../storage/fork-file.ts'
+import { LineFile } from '../storage/line-file.ts'
 import { directoryStorage } from '../storage/named.ts'
 import { type StorageFactory, toFactory } from '../storage/random-access.ts'
 import { Lifecycle } from '../util/lifecycle.ts'
@@ -22,7 +22,7 @@ import type { Core } from './core.ts'
 import { type Codec, toCodec } from './encoding.ts'
 import type { FeedEvents } from './events.ts'
 import { Finder, type WaitOptions } from './finder.ts'
-import { Forks } from './forks.ts'
+import { FORKS_NAME, Forks } from './forks.ts'
 import { inspectFeed } from './inspect.ts'
 import { openFeed } from './open.ts'
 import {
@@ -41,6 +41,7 @@ import type { Recovery } from './recovery.ts'
 import { FeedReplication } from './replication.ts'
 import { Selections } from './selections.ts'
 import type { FeedFiles } from './stored-files.ts'
+import { UNLINKED_NAME, Unlinked } from './unlinked.ts'
 import { Waiters } from './waiters.ts'
 
 /**
@@ -267,6 +268,8 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     peer: Peer | null,
     anyGrowth: boolean
   ): Promise<PutOutcome>
+  /** Cuts the feed down to its first `length` blocks; `signs`: with a signature of the new end if there is none. */
+  protected abstract cutTo(core: Core, length: number, signs: boolean): Promise<void>
   /** Marks everything for download. */
   protected abstract downloadEverything(): void
   /** Begins what goes on by itself as long as the feed is open. */
@@ -285,8 +288,12 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     this.canWrite = opened.writable
     if (!this.downloadingSet) this.downloading = !opened.writable
     opened.core.forks = this.histories.list
-    if (this.args.options.overwrite === true) await this.histories.destroy()
-    else await this.histories.load()
+    opened.core.unlinked = new Unlinked(this.lineFile(UNLINKED_NAME))
+    if (this.args.options.overwrite === true) await this.forgetHistories()
+    else {
+      await this.histories.load()
+      await opened.core.unlinked.load(opened.core)
+    }
     this.recovery = opened.recovery
     this.selections.check(opened.core)
     if (this.recovery !== null) this.notify('recovered', this.recovery)
@@ -528,16 +535,27 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     }
   }
 
+  /** Removes what is remembered of other histories. Errors: those of the storage. */
+  protected async forgetHistories(): Promise<void> {
+    await this.histories.destroy()
+    await this.core?.unlinked.destroy()
+  }
+
+  /** A file beside those of the format; null if the storage has no place for it. */
+  private lineFile(name: string): LineFile | null {
+    return this.create.extraFiles === true ? new LineFile(this.create, name) : null
+  }
+
   protected forksHost(): ConstructorParameters<typeof Forks>[0] {
     const feed = this
-    const file = this.create.extraFiles === true ? new ForkFile(this.create) : null
     return {
       application: feed.application,
       get key() {
         return feed.key
       },
-      file,
-      met: (proof) => feed.notify('fork', proof)
+      file: this.lineFile(FORKS_NAME),
+      met: (proof) => feed.notify('fork', proof),
+      cutTo: (length) => feed.cutTo(feed.core!, length, false)
     }
   }
 

@@ -2,26 +2,40 @@ import b4a from 'b4a'
 import flat from 'flat-tree'
 import { leafHash, signable, treeHash } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
-import { type ForkProof, parentOf, readFork, type SignedHead, shownNodes } from '../merkle/fork.ts'
+import {
+  type ForkProof,
+  forkFromText,
+  forkToText,
+  parentOf,
+  readFork,
+  type SignedHead,
+  shownNodes
+} from '../merkle/fork.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import { type Claim, checkClaim } from '../merkle/verify.ts'
-import type { ForkFile } from '../storage/fork-file.ts'
+import type { LineFile } from '../storage/line-file.ts'
 import { ignore } from '../util/callback.ts'
 import type { Application } from './application.ts'
 import type { Core } from './core.ts'
 import { signatureHolds } from './proofs.ts'
+import { headOf, rootAbove } from './unlinked.ts'
 
 /** Forks that are kept: a dishonest author could make any number of them. */
 const MOST = 16
+
+/** Name of the file that remembers them, a line for each. */
+export const FORKS_NAME = 'forks'
 
 /** What forks need to know of their feed. */
 export interface ForksHost {
   readonly application: Application
   readonly key: Uint8Array | null
   /** Where they are remembered; null if the storage has no place for it. */
-  readonly file: ForkFile | null
+  readonly file: LineFile | null
   /** Another history of this feed was met for the first time. */
   met(proof: ForkProof): void
+  /** Gives up what is of another history: all but the first `length` blocks. Errors: `ERR_STORAGE`. */
+  cutTo(length: number): Promise<void>
 }
 
 /** The nodes that a proof of a remote shows, and the head that it signed. */
@@ -51,8 +65,9 @@ export class Forks {
   async load(): Promise<void> {
     const { file } = this.#host
     if (file === null) return
-    for (const proof of await file.load()) {
-      if (this.list.length >= MOST || !(await this.#holds(proof))) continue
+    for (const line of await file.load()) {
+      const proof = forkFromText(line)
+      if (this.list.length >= MOST || proof === null || !(await this.#holds(proof))) continue
       if (!this.#knows(proof.heads[1], shownNodes(proof.heads[1]))) this.list.push(proof)
     }
     for (const proof of this.list) this.#host.met(proof)
@@ -79,12 +94,16 @@ export class Forks {
     if (shown === null) return 0
     const different = await differences(core, shown)
     for (const node of different) {
-      const kept = await ourHead(core, node.index)
+      const before = await unlinkedHead(core, node.index)
+      const kept = before ?? (await ourHead(core, node.index))
       const proof: ForkProof | null = kept && { heads: [kept, theirHead(shown, node)] }
       if (proof === null || !(await this.#holds(proof))) continue
+      const mixed = before !== null && (await isHere(core, shown, node.index))
+      const failure: unknown = mixed ? await this.#host.cutTo(before.length).then(ignore, errorOf) : undefined
       await this.#found(proof, shown)
-      throw new DDatabaseError('ERR_FORK')
+      throw new DDatabaseError('ERR_FORK', failure === undefined ? {} : { cause: failure })
     }
+    if (different.length === 0) await link(core, shown)
     // What is different and cannot be proven is damaged here, perhaps: peers are what mends it.
     return different.length > 0 ? 0 : shown.head.length
   }
@@ -95,7 +114,7 @@ export class Forks {
     if (this.#knows(heads[1], nodes) || this.list.length >= MOST) return
     this.list.push(proof)
     // If it cannot be remembered, it will be met again.
-    await this.#host.file?.add(proof).catch(ignore)
+    await this.#host.file?.add(forkToText(proof)).catch(ignore)
     this.#host.met(proof)
   }
 
@@ -221,6 +240,40 @@ async function ourHead(core: Core, index: number): Promise<SignedHead | null> {
   return { length, roots, signature: b4a.from(signature), nodes }
 }
 
+/** Our side, if the node is a root of a length from which the feed grew without proof; else null. */
+async function unlinkedHead(core: Core, index: number): Promise<SignedHead | null> {
+  for (const length of core.unlinked.lengths) {
+    const head = await headOf(core, length)
+    const node = head?.roots.find((root) => root.index === index)
+    if (head && node !== undefined) return { ...head, nodes: [node] }
+  }
+  return null
+}
+
+/** Whether what is here above a node is what the remote shows above it: then the feed has grown by the remote's history. */
+async function isHere(core: Core, { tops }: Shown, index: number): Promise<boolean> {
+  for (const top of tops) {
+    if (top.index === index || flat.leftSpan(top.index) > index || flat.rightSpan(top.index) < index) continue
+    const own = await ours(core, top.index)
+    if (own !== null && b4a.equals(own.hash, top.hash)) return true
+  }
+  return false
+}
+
+/** The remote has shown nothing that is different: where it leads from an earlier length up to a root of ours, the two are one history. */
+async function link(core: Core, { tops, siblings }: Shown): Promise<void> {
+  const shown = new Set([...tops, ...siblings].map(({ index }) => index))
+  for (const length of core.unlinked.lengths) {
+    const root = rootAbove(core, length)
+    const above = tops.find(({ index }) => index === root?.index)
+    if (root === undefined || above === undefined || !b4a.equals(root.hash, above.hash)) continue
+    const kept = new Set(core.roots.map(({ index }) => index))
+    if (flat.fullRoots(2 * length).every((index) => kept.has(index) || shown.has(index))) {
+      await core.unlinked.linked(length)
+    }
+  }
+}
+
 async function ours(core: Core, index: number): Promise<TreeNode | null> {
   if (!core.tree.get(index)) return null
   const { tree } = core.storage
@@ -243,4 +296,8 @@ function take(nodes: TreeNode[], index: number): TreeNode | undefined {
 
 function includes(nodes: readonly TreeNode[], wanted: TreeNode): boolean {
   return nodes.some(({ index, hash }) => index === wanted.index && b4a.equals(hash, wanted.hash))
+}
+
+function errorOf(error: unknown): unknown {
+  return error
 }

@@ -164,6 +164,7 @@ async function truncate(
   )
   core.removals++
   core.verified?.forget(length, Number.POSITIVE_INFINITY)
+  await core.unlinked.cut(length)
   return oldLength
 }
 

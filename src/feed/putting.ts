@@ -15,7 +15,7 @@ import { storageError } from '../storage/storage-error.ts'
 import { encodeNodeInto, NO_NODE, NOT_LOADED } from '../storage/tree-file.ts'
 import type { Application } from './application.ts'
 import type { Core, Head, Stage } from './core.ts'
-import { checkGrowth } from './growth.ts'
+import { checkGrowth, growsUnproven } from './growth.ts'
 import { mendFor } from './healing.ts'
 import { fullRoots } from './places.ts'
 import { requireNodes, signatureHolds } from './proofs.ts'
@@ -288,6 +288,8 @@ class PutBatch {
     const { core, head, signature } = this
     const data: readonly DataRun[] = this.runs
     const grew = head !== null && head.length > core.length
+    const last = this.blocks[this.blocks.length - 1]
+    if (last !== undefined && growsUnproven(core, last.block, head)) await core.unlinked.add(core.length)
     await core.commit(
       {
         data,

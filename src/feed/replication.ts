@@ -372,7 +372,14 @@ function contentOf(core: Core, host: ReplicationHost): ReplicatedContent {
       return found === null || found.treeIndex % 2 === 1 ? null : found.treeIndex / 2
     },
     put: (claims, peer, anyGrowth = false) => host.put(claims, peer, anyGrowth),
-    examine: (claim, remoteLength) => host.examine(claim, remoteLength)
+    examine: (claim, remoteLength) => host.examine(claim, remoteLength),
+    get unlinked() {
+      return core.unlinked.lengths
+    },
+    // Two histories are known, or blocks are appended here, which would sign them both.
+    get believes() {
+      return core.forks.length === 0 && !host.writable
+    }
   }
 }
 

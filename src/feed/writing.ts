@@ -180,14 +180,20 @@ export abstract class WritingFeed<T> extends FeedState<T> {
 
   private async truncateTo(newLength: number): Promise<void> {
     checkIndex(newLength, 'newLength')
-    const core = await this.whenReady()
-    const sign = this.secretKey === null ? null : this.appender.signHead.bind(this.appender)
-    const oldLength = await truncateFeed(core, newLength, sign)
+    await this.cutTo(await this.whenReady(), newLength, this.secretKey !== null)
+  }
+
+  protected override async cutTo(core: Core, length: number, signs: boolean): Promise<void> {
+    const oldLength = await truncateFeed(
+      core,
+      length,
+      signs ? this.appender.signHead.bind(this.appender) : null
+    )
     if (oldLength === null) return
     this.selections.forgetCleared(core)
     this.blocksGone()
-    this.replication.replicator.shrunk(newLength)
-    this.replication.replicator.unannounce(newLength, oldLength - newLength)
+    this.replication.replicator.shrunk(length)
+    this.replication.replicator.unannounce(length, oldLength - length)
   }
 
   /** Makes the hash of a static feed its key and stores it; on other feeds it stores the key again. */

@@ -56,6 +56,8 @@ export class HeadCheck {
   private compared = 0
   // What it claimed at the last look.
   private lookedAt = 0
+  // Lengths that it was asked to link with what is here now.
+  private readonly linked = new Set<number>()
   private looked = false
   private looking = false
   private extended = false
@@ -175,13 +177,17 @@ export class HeadCheck {
 
   /** Compares, if there is something to compare. */
   look(): void {
-    if (this.looking || this.pause !== null || !this.isDue || !this.enabled || !this.mayAsk) return
-    const index = this.target()
-    if (index === -1) return
+    if (this.looking || this.pause !== null || !this.enabled || !this.mayAsk) return
+    const index = this.isDue ? this.target() : -1
+    const linking = index === -1 ? this.linkTarget() : -1
+    if (index === -1 && linking === -1) return
     this.looking = true
-    this.looked = true
-    this.lookedAt = this.claimed
-    this.compare(index)
+    if (index !== -1) {
+      this.looked = true
+      this.lookedAt = this.claimed
+    }
+    const question = index === -1 ? this.examine(linking) : this.compare(index)
+    question
       .catch((error) => {
         if (!OURS.has(error?.code)) this.peer.destroy(error)
       })
@@ -213,6 +219,30 @@ export class HeadCheck {
     if (inflightWants > 0) return -1
     const before = remoteBitfield.last(common)
     return before === -1 ? remoteBitfield.next(common, this.claimed) : before
+  }
+
+  /**
+   * A block of the remote's whose way up leads through all roots of a length that nobody has linked yet, or, if it has none, −1. Each
+   * length is asked for once.
+   */
+  private linkTarget(): number {
+    const { remoteBitfield, source } = this.peer
+    for (const length of source.content.unlinked) {
+      if (this.linked.has(length)) continue
+      const span = lastSpan(length)
+      const index = remoteBitfield.next(length - span, Math.min(length + span, this.claimed))
+      if (index === -1) continue
+      this.linked.add(length)
+      return index
+    }
+    return -1
+  }
+
+  /** Compares what the remote says of a block. @returns the length of its history; 0 if it does not show that, or does not answer */
+  private async examine(index: number): Promise<number> {
+    const message = await this.ask(index)
+    if (message === null || this.peer.closed) return 0
+    return this.peer.source.content.examine(claimOf(message), this.claimed)
   }
 
   private async compare(index: number): Promise<void> {
@@ -277,10 +307,15 @@ export class HeadCheck {
     for (let tries = 0; tries < TRIES; tries++) {
       if (!this.mayAsk) return false
       const index = this.continuation()
-      // It has nothing to show it with, which is no reason to do without what it has.
       if (index === -1) {
-        await this.putNow(claim, true)
-        return true
+        // It has nothing to show it with, which is mostly no reason to do without what it has.
+        if (peer.source.content.believes) {
+          await this.putNow(claim, true)
+          return true
+        }
+        const { length } = peer.source.content
+        peer.lacks(length, this.claimed)
+        return false
       }
       this.growing ??= this.askToContinue(index)
         .catch((error) => {
@@ -325,13 +360,10 @@ export class HeadCheck {
 
   /** A block of the remote's whose proof shows whether its history continues ours, −1 if it has none. */
   private continuation(): number {
-    const { content } = this.peer.source
-    const { roots, length } = content
-    const last = roots[roots.length - 1]
-    if (last === undefined) return -1
+    const { length } = this.peer.source.content
+    if (length === 0) return -1
     // Blocks below the sibling of the last root.
-    const span = 2 ** depthOf(last.index)
-    return this.peer.remoteBitfield.next(length, Math.min(length + span, this.peer.remoteLength))
+    return this.peer.remoteBitfield.next(length, Math.min(length + lastSpan(length), this.peer.remoteLength))
   }
 
   // ---- asking ----
@@ -425,9 +457,9 @@ function rethrowFork(error: unknown): void {
   if (DDatabaseError.is(error) && error.code === 'ERR_FORK') throw error
 }
 
-/** Level of a node: 0 for a leaf. */
-function depthOf(treeIndex: number): number {
-  let depth = 0
-  for (let rest = treeIndex; rest % 2 === 1; rest = (rest - 1) / 2) depth++
-  return depth
+/** Blocks below the last root of a feed with `length` blocks, which is not 0: the largest power of two that divides it. */
+function lastSpan(length: number): number {
+  let span = 1
+  while (length % (2 * span) === 0) span *= 2
+  return span
 }

@@ -413,9 +413,17 @@ export class Peer implements ChannelHandlers {
       this.remoteLength = 0
       this.remoteBitfield.clear()
       this.check.emptied()
-    } else {
-      this.remoteBitfield.setRange(start, Math.min(start + length, this.limits.remoteLength), false)
-    }
+      this.lacked(start, length)
+    } else this.lacks(start, start + length)
+  }
+
+  /** Blocks `start` … `end` − 1 are not to be had from the remote. @internal */
+  lacks(start: number, end: number): void {
+    this.remoteBitfield.setRange(start, Math.min(end, this.limits.remoteLength), false)
+    this.lacked(start, end - start)
+  }
+
+  private lacked(start: number, length: number): void {
     this.downloader.absent(start, start + length)
     this.replicator.fillSoon()
     this.source.lessAvailable()

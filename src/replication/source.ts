@@ -95,6 +95,10 @@ export interface ReplicatedContent {
    * @returns length of the history that it belongs to, 0 if it does not show that. Errors: `ERR_FORK` and others.
    */
   examine(claim: Claim, remoteLength: number): Promise<number>
+  /** Lengths that the feed had when it grew without proof that it continues them; see `examine`. */
+  readonly unlinked: readonly number[]
+  /** Whether the feed may grow without proof, by what a remote has which cannot show any. */
+  readonly believes: boolean
 }
 
 /** A proof holds, but the longer history that it speaks of need not be the continuation of the one that is here. */

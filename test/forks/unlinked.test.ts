@@ -1,0 +1,199 @@
+/** Copies that grow by blocks which cannot be shown to continue what they have, because nobody with the nodes between is there. */
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import test from 'tape'
+import ddatabase, { type Feed, type ForkProof } from '../../src/index.ts'
+import type { FeedFace } from '../helpers/feed-face.ts'
+import { temporaryFolder } from '../helpers/folders.ts'
+import { blocksOf, connect, until } from '../helpers/replication-feeds.ts'
+import { OURS } from '../helpers/replication-subjects.ts'
+import { within } from '../helpers/watchdog.ts'
+import { Author, branch, checkProof, forksOf, PAIRS } from './branches.ts'
+
+const COMMON = branch('both', 0, 4)
+const A = branch('a', 4, 6)
+const B = branch('b', 4, 36)
+
+/** Fetches single blocks from somebody, who then leaves. */
+async function fetchFrom(copy: FeedFace, holder: FeedFace, ...blocks: number[]): Promise<void> {
+  const { cut } = connect(copy, holder, { live: true })
+  for (const block of blocks) await within(copy.get(block), `block ${block}`)
+  await cut()
+}
+
+/** A copy with two blocks of the first 10, and one that has only block 35 of 40. */
+async function apart(
+  author: Author,
+  short: FeedFace,
+  long: FeedFace
+): Promise<{ copy: FeedFace; late: FeedFace }> {
+  const copy = await author.replica({ sparse: true })
+  await fetchFrom(copy, short, 2, 9)
+  const late = await author.others.feed(Buffer.from(author.key), { sparse: true })
+  await fetchFrom(late, long, 35)
+  return { copy, late }
+}
+
+for (const { name, ours, holder } of PAIRS) {
+  test(`unlinked growth (${name}): another history is given up when somebody shows that it is one`, async (t) => {
+    const author = new Author(t, ours, holder)
+    const short = await author.device(COMMON, A)
+    const long = await author.stubbornDevice(COMMON, B)
+    const { copy, late } = await apart(author, short, long)
+    const forks = forksOf(copy)
+
+    await fetchFrom(copy, late, 35)
+    t.equal(copy.length, 40, 'nobody there can tell')
+    t.equal(forks.length, 0)
+
+    const { ends } = connect(copy, long, { live: true })
+    await until(() => forks.length > 0, 'the fork')
+    await ends
+    checkProof(t, forks[0], author.key, 10, 40)
+    t.equal(copy.length, 10, 'the history that was here first is kept')
+    t.equal(copy.has(35), false, 'and nothing of the other one')
+    t.deepEqual([copy.has(2), copy.has(9)], [true, true])
+    t.deepEqual({ ...(await copy.audit()) }, { valid: 2, invalid: 0 })
+
+    const again = connect(copy, late, { live: true })
+    const error = await copy.get(35, { timeout: 300 }).then(
+      () => null,
+      (reason: { code?: string }) => reason
+    )
+    t.ok(error !== null, 'who cannot show anything is not believed any more')
+    t.equal(copy.length, 10)
+    await again.cut()
+
+    await short.append(branch('a', 10, 30))
+    await fetchFrom(copy, short, 35)
+    t.equal(Buffer.from((await copy.get(35)) as Uint8Array).toString(), 'a 35', 'the own history goes on')
+    t.equal(copy.length, 40)
+    t.equal(forks.length, 1)
+    await author.close()
+  })
+
+  test(`unlinked growth (${name}): the same history is linked, and grows without proof again`, async (t) => {
+    const author = new Author(t, ours, holder)
+    const writer = await author.device(COMMON, A)
+    const copy = await author.replica({ sparse: true })
+    await fetchFrom(copy, writer, 2, 9)
+    const forks = forksOf(copy)
+    for (const length of [40, 100, 200]) {
+      await writer.append(branch('a', writer.length, length - writer.length))
+      const late = await author.others.feed(Buffer.from(author.key), { sparse: true })
+      await fetchFrom(late, writer, length - 5)
+      await fetchFrom(copy, late, length - 5)
+      t.equal(copy.length, length)
+    }
+    t.deepEqual(unlinked(copy), [10, 40, 100], 'lengths that nobody has linked')
+    const { cut } = connect(copy, writer, { live: true })
+    await until(() => unlinked(copy).length === 0, 'the links')
+    await cut()
+    t.equal(forks.length, 0, 'no fork')
+    t.equal(copy.length, 200)
+    t.deepEqual({ ...(await copy.audit()) }, { valid: 5, invalid: 0 })
+    await author.close()
+  })
+}
+
+test('unlinked growth: is remembered from one opening to the next, and forgotten when it is linked', async (t) => {
+  const author = new Author(t, OURS)
+  const short = await author.device(COMMON, A)
+  const long = await author.device(COMMON, B)
+  const more = await author.deviceWith({ downloading: false }, COMMON, A, branch('a', 10, 30))
+  const folder = path.join(await temporaryFolder(t), 'feed')
+  const open = async () => {
+    const feed = ddatabase(folder, Buffer.from(author.key), { sparse: true })
+    await feed.ready()
+    return feed
+  }
+  const late = await author.replica({ sparse: true })
+  await fetchFrom(late, long, 35)
+  let feed = await open()
+  await visit(feed, short, () => feed.get(9))
+  await visit(feed, late, () => feed.get(35))
+  await feed.close()
+  t.ok((await readdir(folder)).includes('unlinked'))
+  const file = path.join(folder, 'unlinked')
+  await writeFile(file, `${await readFile(file, 'utf8')}[5,"x"]\n[10,`)
+
+  feed = await open()
+  const forks: ForkProof[] = []
+  feed.on('fork', (proof) => forks.push(proof))
+  t.deepEqual([feed.length, forks.length], [40, 0])
+  await visit(feed, long, () => until(() => forks.length > 0, 'the fork'))
+  checkProof(t, forks[0], author.key, 10, 40)
+  t.equal(feed.length, 10)
+  await feed.close()
+  t.notOk((await readdir(folder)).includes('unlinked'), 'nothing is unlinked any more')
+
+  feed = await open()
+  t.deepEqual([feed.length, feed.has(9), feed.has(35), feed.forks.length], [10, true, false, 1])
+  await visit(feed, more, () => feed.get(35))
+  t.equal(Buffer.from((await feed.get(35)) as Uint8Array).toString(), 'a 35')
+  await feed.close()
+  await author.close()
+})
+
+test('unlinked growth: what is stored between links by itself', async (t) => {
+  const author = new Author(t, OURS)
+  const writer = await author.device(COMMON, A, branch('a', 10, 30))
+  const folder = path.join(await temporaryFolder(t), 'feed')
+  const short = await author.deviceWith({ downloading: false }, COMMON, A)
+  const late = await author.replica({ sparse: true })
+  await fetchFrom(late, writer, 35)
+  const between = await author.replica({ sparse: true })
+  await fetchFrom(between, writer, 11)
+  const feed = ddatabase(folder, Buffer.from(author.key), { sparse: true })
+  await visit(feed, short, () => feed.get(9))
+  await visit(feed, late, () => feed.get(35))
+  await visit(feed, between, () => feed.get(11))
+  await feed.close()
+  const again = ddatabase(folder, Buffer.from(author.key), { sparse: true })
+  await again.ready()
+  t.deepEqual(lengthsOf(again), [])
+  t.equal(again.length, 40)
+  await again.close()
+  await author.close()
+})
+
+test('unlinked growth: a writer does not believe it', async (t) => {
+  const author = new Author(t, OURS)
+  const long = await author.device(COMMON, B)
+  const writer = await author.deviceWith({ downloading: true, sparse: true }, COMMON, A)
+  const late = await author.replica({ sparse: true })
+  await fetchFrom(late, long, 35)
+  const { cut } = connect(writer, late, { live: true })
+  const error = await writer.get(35, { timeout: 300 }).then(
+    () => null,
+    (reason: { code?: string }) => reason
+  )
+  t.ok(error !== null)
+  t.equal(writer.length, 10)
+  t.deepEqual(await blocksOf(writer), [...COMMON, ...A])
+  await cut()
+  await author.close()
+})
+
+function unlinked(face: FeedFace): readonly number[] {
+  return lengthsOf(face.feed as unknown as Feed)
+}
+
+function lengthsOf(feed: Feed): readonly number[] {
+  return (feed as unknown as { core: { unlinked: { lengths: readonly number[] } } }).core.unlinked.lengths
+}
+
+/** Connects a feed with somebody while something happens. */
+async function visit(feed: Feed, other: FeedFace, act: () => Promise<unknown>): Promise<void> {
+  const stream = feed.replicate(true, { live: true })
+  const remote = (other.feed as unknown as Feed).replicate(false, { live: true })
+  const ends = [stream, remote].map((one) => {
+    one.on('error', () => {})
+    return new Promise<void>((resolve) => one.once('close', () => resolve()))
+  })
+  remote.pipe(stream).pipe(remote)
+  await within(act(), 'the visit')
+  stream.destroy()
+  remote.destroy()
+  await Promise.all(ends)
+}
