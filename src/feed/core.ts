@@ -7,6 +7,7 @@ import type { ForkProof } from '../merkle/fork.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import { TreeSet } from '../merkle/tree-set.ts'
 import type { Commit, FeedStorage } from '../storage/storage.ts'
+import { ignore } from '../util/callback.ts'
 import { Mutex } from '../util/mutex.ts'
 import type { Checkpoints } from './checkpoints.ts'
 import { Unlinked } from './unlinked.ts'
@@ -44,8 +45,8 @@ export class Core {
   behind = 0
   /** Other histories of this feed that peers were met with. */
   forks: readonly ForkProof[] = []
-  /** Lengths from which the feed grew without proof that it continues them. */
-  unlinked = new Unlinked(null)
+  /** Signed lengths that may be of another history. */
+  unlinked = new Unlinked(null, ignore)
   /** Makes what is committed durable in the background; null where the storage does not offer that. */
   checkpoints: Checkpoints | null = null
   /** What holds for certain; null if nothing is to be verified when it is read. */

@@ -23,6 +23,7 @@ import { type Codec, toCodec } from './encoding.ts'
 import type { FeedEvents } from './events.ts'
 import { Finder, type WaitOptions } from './finder.ts'
 import { FORKS_NAME, Forks } from './forks.ts'
+import type { Belief } from './growth.ts'
 import { inspectFeed } from './inspect.ts'
 import { openFeed } from './open.ts'
 import {
@@ -266,10 +267,12 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     core: Core,
     claims: readonly Claim[],
     peer: Peer | null,
-    anyGrowth: boolean
+    belief: Belief
   ): Promise<PutOutcome>
   /** Cuts the feed down to its first `length` blocks; `signs`: with a signature of the new end if there is none. */
   protected abstract cutTo(core: Core, length: number, signs: boolean): Promise<void>
+  /** Forgets what lies below these roots of a shorter head with `length` blocks, and its signature. */
+  protected abstract forget(core: Core, length: number, roots: readonly number[]): Promise<void>
   /** Marks everything for download. */
   protected abstract downloadEverything(): void
   /** Begins what goes on by itself as long as the feed is open. */
@@ -288,7 +291,9 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     this.canWrite = opened.writable
     if (!this.downloadingSet) this.downloading = !opened.writable
     opened.core.forks = this.histories.list
-    opened.core.unlinked = new Unlinked(this.lineFile(UNLINKED_NAME))
+    opened.core.unlinked = new Unlinked(this.lineFile(UNLINKED_NAME), () =>
+      this.replication.replicator.compare()
+    )
     if (this.args.options.overwrite === true) await this.forgetHistories()
     else {
       await this.histories.load()
@@ -526,7 +531,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       },
       examine: (claim, remoteLength) => feed.histories.examine(feed.core!, claim, remoteLength),
       longerSeen: (length) => feed.catchingUp.longerSeen(length),
-      put: (claims, peer, anyGrowth) => feed.putClaims(feed.core!, claims, peer, anyGrowth),
+      put: (claims, peer, belief) => feed.putClaims(feed.core!, claims, peer, belief),
       appending: () => (feed.appender.busy ? feed.appender.idle() : null),
       downloadEverything: () => feed.downloadEverything(),
       lessAvailable: () => feed.finder.reconsider(),
@@ -555,7 +560,8 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       },
       file: this.lineFile(FORKS_NAME),
       met: (proof) => feed.notify('fork', proof),
-      cutTo: (length) => feed.cutTo(feed.core!, length, false)
+      cutTo: (length) => feed.cutTo(feed.core!, length, false),
+      forget: (length, roots) => feed.forget(feed.core!, length, roots)
     }
   }
 

@@ -36,6 +36,8 @@ export interface ForksHost {
   met(proof: ForkProof): void
   /** Gives up what is of another history: all but the first `length` blocks. Errors: `ERR_STORAGE`. */
   cutTo(length: number): Promise<void>
+  /** Gives up what is of another history: all below these roots of a shorter head with `length` blocks. Errors: `ERR_STORAGE`. */
+  forget(length: number, roots: readonly number[]): Promise<void>
 }
 
 /** The nodes that a proof of a remote shows, and the head that it signed. */
@@ -94,13 +96,22 @@ export class Forks {
     if (shown === null) return 0
     const different = await differences(core, shown)
     for (const node of different) {
-      const before = await unlinkedHead(core, node.index)
-      const kept = before ?? (await ourHead(core, node.index))
-      const proof: ForkProof | null = kept && { heads: [kept, theirHead(shown, node)] }
+      const unlinked = await unlinkedHead(core, node.index)
+      const own = unlinked?.head ?? (await ourHead(core, node.index))
+      const proof: ForkProof | null = own && { heads: [own, theirHead(shown, node)] }
       if (proof === null || !(await this.#holds(proof))) continue
-      const mixed = before !== null && (await isHere(core, shown, node.index))
-      const failure: unknown = mixed ? await this.#host.cutTo(before.length).then(ignore, errorOf) : undefined
-      await this.#found(proof, shown)
+      const mixed = unlinked !== null && (await isHere(core, shown, node.index))
+      if (mixed && !unlinked.first) {
+        // It is the remote's history that was here first.
+        const [other, kept] = proof.heads
+        const roots = differing(core, other, shown, different)
+        const failure: unknown = await this.#host.forget(other.length, roots).then(ignore, errorOf)
+        await this.#found({ heads: [kept, other] }, shownNodes(other))
+        if (failure !== undefined) throw failure
+        return this.examine(core, claim, remoteLength)
+      }
+      const failure: unknown = mixed ? await this.#host.cutTo(own!.length).then(ignore, errorOf) : undefined
+      await this.#found(proof, [...shownNodes(proof.heads[1]), ...shown.tops, ...shown.siblings])
       throw new DDatabaseError('ERR_FORK', failure === undefined ? {} : { cause: failure })
     }
     if (different.length === 0) await link(core, shown)
@@ -108,10 +119,9 @@ export class Forks {
     return different.length > 0 ? 0 : shown.head.length
   }
 
-  async #found(proof: ForkProof, shown: Shown): Promise<void> {
-    const { heads } = proof
-    const nodes = [...shownNodes(heads[1]), ...shown.tops, ...shown.siblings]
-    if (this.#knows(heads[1], nodes) || this.list.length >= MOST) return
+  /** @param nodes - all that is known of the other history */
+  async #found(proof: ForkProof, nodes: readonly TreeNode[]): Promise<void> {
+    if (this.#knows(proof.heads[1], nodes) || this.list.length >= MOST) return
     this.list.push(proof)
     // If it cannot be remembered, it will be met again.
     await this.#host.file?.add(forkToText(proof)).catch(ignore)
@@ -240,17 +250,29 @@ async function ourHead(core: Core, index: number): Promise<SignedHead | null> {
   return { length, roots, signature: b4a.from(signature), nodes }
 }
 
-/** Our side, if the node is a root of a length from which the feed grew without proof; else null. */
-async function unlinkedHead(core: Core, index: number): Promise<SignedHead | null> {
-  for (const length of core.unlinked.lengths) {
+/** Our side, if the node is a root of a head that is not linked; else null. */
+async function unlinkedHead(core: Core, index: number): Promise<{ head: SignedHead; first: boolean } | null> {
+  for (const { length, first } of core.unlinked.list) {
     const head = await headOf(core, length)
     const node = head?.roots.find((root) => root.index === index)
-    if (head && node !== undefined) return { ...head, nodes: [node] }
+    if (head && node !== undefined) return { head: { ...head, nodes: [node] }, first }
   }
   return null
 }
 
-/** Whether what is here above a node is what the remote shows above it: then the feed has grown by the remote's history. */
+/** Roots of a shorter head that are neither roots of the feed, nor shown by the remote to be part of it. */
+function differing(
+  core: Core,
+  { roots }: SignedHead,
+  { tops, siblings }: Shown,
+  different: readonly TreeNode[]
+): number[] {
+  const proven = new Set([...core.roots, ...tops, ...siblings].map(({ index }) => index))
+  for (const { index } of different) proven.delete(index)
+  return roots.map(({ index }) => index).filter((index) => !proven.has(index))
+}
+
+/** Whether what is here above a node is what the remote shows above it: then what is there is of the remote's history. */
 async function isHere(core: Core, { tops }: Shown, index: number): Promise<boolean> {
   for (const top of tops) {
     if (top.index === index || flat.leftSpan(top.index) > index || flat.rightSpan(top.index) < index) continue
@@ -263,13 +285,13 @@ async function isHere(core: Core, { tops }: Shown, index: number): Promise<boole
 /** The remote has shown nothing that is different: where it leads from an earlier length up to a root of ours, the two are one history. */
 async function link(core: Core, { tops, siblings }: Shown): Promise<void> {
   const shown = new Set([...tops, ...siblings].map(({ index }) => index))
-  for (const length of core.unlinked.lengths) {
+  for (const { length } of core.unlinked.list) {
     const root = rootAbove(core, length)
     const above = tops.find(({ index }) => index === root?.index)
     if (root === undefined || above === undefined || !b4a.equals(root.hash, above.hash)) continue
     const kept = new Set(core.roots.map(({ index }) => index))
     if (flat.fullRoots(2 * length).every((index) => kept.has(index) || shown.has(index))) {
-      await core.unlinked.linked(length)
+      await core.unlinked.settled(length)
     }
   }
 }

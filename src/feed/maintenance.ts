@@ -1,4 +1,5 @@
 import b4a from 'b4a'
+import flat from 'flat-tree'
 import { treeHash } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
 import type { TreeNode } from '../merkle/node.ts'
@@ -166,6 +167,49 @@ async function truncate(
   core.verified?.forget(length, Number.POSITIVE_INFINITY)
   await core.unlinked.cut(length)
   return oldLength
+}
+
+/**
+ * Forgets blocks and nodes that turned out to be of another history: all below some roots of a shorter head, which has `length`
+ * blocks, and the signature of that head.
+ * @param roots - tree indexes
+ * @returns blocks that were here, as runs of neighbours
+ * Errors: `ERR_STORAGE`, `ERR_WRITE_REFUSED`
+ */
+export async function forgetSubtrees(
+  core: Core,
+  length: number,
+  roots: readonly number[]
+): Promise<[number, number][]> {
+  const spans = roots.map((root) => [flat.leftSpan(root) / 2, flat.rightSpan(root) / 2 + 1] as const)
+  const runs = spans.flatMap(([start, end]) => presentRuns(core, start, end))
+  const stage = core.stage()
+  for (const [start, end] of spans) {
+    stage.bits.setRange(start, end, false)
+    stage.treeBits.setRange(2 * start, 2 * end - 1, false)
+  }
+  const { signatures } = core.storage
+  const copied = await signatures.copy(length - 1, length).catch(fail)
+  // A checkpoint that still claims what is given up would make the next opening fail.
+  await core.checkpoints?.forgotten()
+  await core.commit(
+    {
+      synced: true,
+      last: {
+        run: () => signatures.remove(length - 1, length),
+        undo: () => signatures.restore(length - 1, copied)
+      }
+    },
+    stage
+  )
+  core.removals++
+  for (const [start, end] of spans) core.verified?.forget(start, end)
+  for (const [start, end] of runs) {
+    for (let block = start; core.storage.blocks !== null && block < end; block++)
+      core.storage.blocks.delete(block)
+  }
+  await core.unlinked.settled(length)
+  return runs
 }
 
 /**

@@ -15,7 +15,7 @@ import { storageError } from '../storage/storage-error.ts'
 import { encodeNodeInto, NO_NODE, NOT_LOADED } from '../storage/tree-file.ts'
 import type { Application } from './application.ts'
 import type { Core, Head, Stage } from './core.ts'
-import { checkGrowth, growsUnproven } from './growth.ts'
+import { type Belief, checkHistory, unlinkOf } from './growth.ts'
 import { mendFor } from './healing.ts'
 import { fullRoots } from './places.ts'
 import { requireNodes, signatureHolds } from './proofs.ts'
@@ -24,11 +24,8 @@ import { requireNodes, signatureHolds } from './proofs.ts'
 export interface PutTarget {
   readonly application: Application
   readonly key: Uint8Array | null
-  /**
-   * Whether the feed may become longer by a proof that does not show the longer history to continue the one that is here
-   * (`checkGrowth`). What the application puts may.
-   */
-  readonly anyGrowth: boolean
+  /** What proofs need not show. What the application puts is believed. */
+  readonly belief: Belief
   /** Blocks, or their hashes, were stored, in this order. */
   stored(blocks: readonly StoredBlock[], peer: Peer | null): void
 }
@@ -60,7 +57,7 @@ export interface PutOutcome {
  * whether the block may be stored, one block after the other, while other operations go on; then the
  * block is verified once more before it is stored, and if the feed has changed so much that another signature counts,
  * all is done again.
- * Errors of the outcome: `UnprovenGrowth`, `ERR_PROOF_MALFORMED`, `ERR_PROOF_CHECKSUM`, `ERR_PROOF_SIGNATURE`, `ERR_PROOF_NO_SIGNATURE`,
+ * Errors of the outcome: `UnprovenHistory`, `ERR_PROOF_MALFORMED`, `ERR_PROOF_CHECKSUM`, `ERR_PROOF_SIGNATURE`, `ERR_PROOF_NO_SIGNATURE`,
  * `ERR_ROOTS_MISSING`, `ERR_DATA_SIZE`, `ERR_STORAGE`, `ERR_WRITE_REFUSED`, `ERR_FEED_CLOSED`, and what the hook says.
  */
 export async function putBlocks(
@@ -137,7 +134,7 @@ async function putAsked(
   for (;;) {
     const { head } = await core.change(() => new PutBatch(core).verify(claim))
     if (head !== null) await checkHead(core, claim, head, target)
-    if (!target.anyGrowth) checkGrowth(core, claim, head)
+    checkHistory(core, claim, head, target.belief)
     if (!asked) await application.beforeWrite(claim.block, claim.value, peer)
     asked = true
     const done = await core.change(async () => {
@@ -146,7 +143,7 @@ async function putAsked(
       if (verified.head !== null) {
         if (head === null || !b4a.equals(head.signable, verified.head.signable)) return null
         if (claim.signature === null) checkStatic(core, verified.head, target)
-        if (!target.anyGrowth) checkGrowth(core, claim, verified.head)
+        checkHistory(core, claim, verified.head, target.belief)
       }
       batch.add(claim, verified, await batch.place(claim, verified))
       await batch.commit()
@@ -190,7 +187,7 @@ class PutBatch {
       checkClaim(claim)
       const verified = this.verifySync(claim) ?? (await this.verify(claim))
       if (verified.head !== null) await checkHead(this.core, claim, verified.head, target)
-      if (!target.anyGrowth) checkGrowth(this.core, claim, verified.head)
+      checkHistory(this.core, claim, verified.head, target.belief)
       this.add(claim, verified, this.placeSync(claim, verified) ?? (await this.place(claim, verified)))
     }
   }
@@ -289,7 +286,8 @@ class PutBatch {
     const data: readonly DataRun[] = this.runs
     const grew = head !== null && head.length > core.length
     const last = this.blocks[this.blocks.length - 1]
-    if (last !== undefined && growsUnproven(core, last.block, head)) await core.unlinked.add(core.length)
+    const unlink = unlinkOf(core, last?.block ?? 0, head)
+    const unlinks = unlink !== null && (await core.unlinked.add(unlink))
     await core.commit(
       {
         data,
@@ -300,6 +298,7 @@ class PutBatch {
       grew ? ownHead(head) : undefined
     )
     if (head !== null) core.live = signature !== null
+    if (unlinks) core.unlinked.stored()
     if (core.verified === null) return
     let nodes: Iterable<TreeNode> = this.nodes.values()
     for (const { block, value } of this.blocks) {

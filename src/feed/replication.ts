@@ -20,6 +20,7 @@ import { checkAuthenticated, type ProtocolHandlers } from '../replication/stream
 import type { BitPages } from '../util/bit-pages.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
+import type { Belief } from './growth.ts'
 import { createProof, createProofSync } from './proofs.ts'
 import type { PutOutcome } from './putting.ts'
 import { readBlock, readBlocks, readInto, runEnd } from './reader.ts'
@@ -68,7 +69,7 @@ export interface ReplicationHost {
   readonly hooked: boolean
   /** Whether blocks are appended here. */
   readonly writable: boolean
-  put(claims: readonly Claim[], peer: Peer, anyGrowth: boolean): Promise<PutOutcome>
+  put(claims: readonly Claim[], peer: Peer, belief: Belief): Promise<PutOutcome>
   /** Compares a proof with what is here; see `ReplicatedContent`. */
   examine(claim: Claim, remoteLength: number): Promise<number>
   /** A peer has a history of `length` blocks that continues ours. */
@@ -340,6 +341,8 @@ function onHandshake(stream: ProtocolStream, fn: () => void): void {
 
 function contentOf(core: Core, host: ReplicationHost): ReplicatedContent {
   const { tree } = core.storage
+  // Two histories are known, or blocks are appended here, which would sign them both.
+  const believes = (): boolean => core.forks.length === 0 && !host.writable
   return {
     get length() {
       return core.length
@@ -371,14 +374,14 @@ function contentOf(core: Core, host: ReplicationHost): ReplicatedContent {
       const found = await seek(bytes, core.length, core.tree, read).catch(() => null)
       return found === null || found.treeIndex % 2 === 1 ? null : found.treeIndex / 2
     },
-    put: (claims, peer, anyGrowth = false) => host.put(claims, peer, anyGrowth),
+    put: (claims, peer, anyGrowth = false) =>
+      host.put(claims, peer, { longer: anyGrowth && believes(), shorter: believes() }),
     examine: (claim, remoteLength) => host.examine(claim, remoteLength),
     get unlinked() {
-      return core.unlinked.lengths
+      return core.unlinked.list
     },
-    // Two histories are known, or blocks are appended here, which would sign them both.
     get believes() {
-      return core.forks.length === 0 && !host.writable
+      return believes()
     }
   }
 }

@@ -4,9 +4,10 @@ import { parentOf, type SignedHead } from '../merkle/fork.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import type { LineFile } from '../storage/line-file.ts'
 import { ignore } from '../util/callback.ts'
+import { Mutex } from '../util/mutex.ts'
 import type { Core } from './core.ts'
 
-/** Lengths that are kept: each costs a question to each peer. */
+/** How many are kept: each costs a question to each peer. */
 const MOST = 64
 
 /** Name of the file that remembers them: each line is the whole list as JSON, and the last one that is whole counts. */
@@ -15,20 +16,36 @@ export const UNLINKED_NAME = 'unlinked'
 // Lines after which the file is begun anew.
 const MOST_LINES = 256
 
+/** A signed length that nothing leads from to the roots of the feed. */
+export interface Unlink {
+  readonly length: number
+  /**
+   * Whether what lies below that length was here first: the feed had it, and grew. Otherwise the feed was longer, and blocks
+   * were proven by that shorter head alone.
+   */
+  readonly first: boolean
+}
+
 /**
- * Lengths that the feed had when it grew by a proof which did not show the longer history to continue the one of that length
- * (docs/protocol.md, "Growth"). Until somebody shows it, what is here below such a length and what is above may be of two
- * histories that the same key has signed.
+ * Signed lengths of which nobody has shown yet that they belong to one history with what else is here (docs/protocol.md,
+ * "Growth"): somebody who could not show it was believed. Until it is shown, two histories that the same key has signed may be
+ * here, one below such a length and the other beside or above.
  */
 export class Unlinked {
-  /** Ascending. */
-  lengths: readonly number[] = []
+  /** In the order in which they came; a list is never changed, but replaced. */
+  list: readonly Unlink[] = []
   readonly #file: LineFile | null
+  readonly #more: () => void
+  readonly #order = new Mutex()
   #lines = 0
 
-  /** @param file - where they are remembered; null if the storage has no place for it */
-  constructor(file: LineFile | null) {
+  /**
+   * @param file - where they are remembered; null if the storage has no place for it
+   * @param more - there is one more, and its nodes are stored: somebody connected may be able to link it
+   */
+  constructor(file: LineFile | null, more: () => void) {
     this.#file = file
+    this.#more = more
   }
 
   /** Reads what is remembered, up to what is linked now, or was never that long. */
@@ -37,51 +54,62 @@ export class Unlinked {
     const lines = await this.#file.load()
     this.#lines = lines.length
     const last = lines.map(readLine).findLast((one) => one !== null)
-    const kept: number[] = []
-    for (const length of last ?? []) {
-      if (length < core.length && !(await isLinked(core, length).catch(ignore))) kept.push(length)
+    const kept: Unlink[] = []
+    for (const one of last ?? []) {
+      if (one.length < core.length && !(await isLinked(core, one.length).catch(ignore))) kept.push(one)
     }
-    this.lengths = kept
+    this.list = kept
   }
 
-  /** The feed is about to grow from `length` blocks on without a proof that it continues them. It is not an error if that cannot be remembered. */
-  async add(length: number): Promise<void> {
-    if (length === 0 || this.lengths.includes(length) || this.lengths.length >= MOST) return
-    await this.#become([...this.lengths, length])
+  /** What makes this one is about to be stored. It is not an error if it cannot be remembered. @returns whether it is a new one */
+  async add(unlink: Unlink): Promise<boolean> {
+    const { length } = unlink
+    if (this.list.length >= MOST || this.list.some((one) => one.length === length)) return false
+    await this.#become([...this.list, unlink])
+    return true
   }
 
-  /** Somebody has shown that the feed continues what it had with `length` blocks. */
-  async linked(length: number): Promise<void> {
-    await this.#become(this.lengths.filter((one) => one !== length))
+  /** What was added is stored. */
+  stored(): void {
+    this.#more()
+  }
+
+  /** Somebody has shown that `length` belongs to the history of the feed, or what did not is gone. */
+  async settled(length: number): Promise<void> {
+    await this.#become(this.list.filter((one) => one.length !== length))
   }
 
   /** The feed has `length` blocks left. */
   async cut(length: number): Promise<void> {
-    if (this.lengths.some((one) => one >= length))
-      await this.#become(this.lengths.filter((one) => one < length))
+    const kept = this.list.filter((one) => one.length < length)
+    if (kept.length < this.list.length) await this.#become(kept)
   }
 
   /** Forgets everything. Errors: those of the storage. */
   async destroy(): Promise<void> {
-    this.lengths = []
+    this.list = []
     await this.#file?.destroy()
   }
 
-  async #become(lengths: readonly number[]): Promise<void> {
-    this.lengths = lengths
+  #become(list: readonly Unlink[]): Promise<void> {
+    this.list = list
+    return this.#order.run(() => this.#save())
+  }
+
+  async #save(): Promise<void> {
     const file = this.#file
     if (file === null) return
-    if (lengths.length === 0 || this.#lines >= MOST_LINES) {
+    if (this.list.length === 0 || this.#lines >= MOST_LINES) {
       await file.destroy().catch(ignore)
       this.#lines = 0
     }
-    if (lengths.length === 0) return
+    if (this.list.length === 0) return
     this.#lines++
-    await file.add(JSON.stringify(lengths)).catch(ignore)
+    await file.add(JSON.stringify(this.list)).catch(ignore)
   }
 }
 
-/** The signed head that the feed had with `length` blocks; null if it is not known any more. */
+/** The signed head of a length whose roots are here; null if it is not known any more. */
 export async function headOf(core: Core, length: number): Promise<Omit<SignedHead, 'nodes'> | null> {
   const roots = await nodesAt(core, flat.fullRoots(2 * length))
   const signature = await core.storage.signatures.get(length - 1)
@@ -93,7 +121,7 @@ export function rootAbove(core: Core, length: number): TreeNode | undefined {
   return core.roots.find(({ index }) => flat.rightSpan(index) >= 2 * (length - 1))
 }
 
-/** Whether the nodes that are here show that the feed continues what it had with `length` blocks. */
+/** Whether the nodes that are here lead from the roots of `length` blocks to those of the feed. */
 async function isLinked(core: Core, length: number): Promise<boolean> {
   const root = rootAbove(core, length)
   const last = flat.fullRoots(2 * length).pop()!
@@ -116,12 +144,16 @@ async function nodesAt(core: Core, treeIndexes: readonly number[]): Promise<Tree
   return (nodes as TreeNode[]).map(({ index, hash, size }) => ({ index, hash: b4a.from(hash), size }))
 }
 
-function readLine(line: string): number[] | null {
+function readLine(line: string): Unlink[] | null {
   try {
-    const lengths: unknown = JSON.parse(line)
-    const isList = Array.isArray(lengths) && lengths.length <= MOST
-    return isList && lengths.every((one) => Number.isSafeInteger(one) && one > 0) ? lengths : null
+    const list: unknown = JSON.parse(line)
+    return Array.isArray(list) && list.length <= MOST && list.every(isUnlink) ? list : null
   } catch {
     return null
   }
+}
+
+function isUnlink(value: unknown): value is Unlink {
+  const { length, first } = (value ?? {}) as Partial<Unlink>
+  return Number.isSafeInteger(length) && length! > 0 && typeof first === 'boolean'
 }

@@ -8,7 +8,8 @@ import { type Callback, checkCallback, ignore, settle } from '../util/callback.t
 import type { Core } from './core.ts'
 import { type Appendable, encodeBlock } from './encoding.ts'
 import { FeedState } from './feed-state.ts'
-import { type ClearOptions, clearBlocks, truncateFeed } from './maintenance.ts'
+import type { Belief } from './growth.ts'
+import { type ClearOptions, clearBlocks, forgetSubtrees, truncateFeed } from './maintenance.ts'
 import { checkBytes, checkIndex, checkOptions } from './options.ts'
 import { type PutOutcome, putBlocks } from './putting.ts'
 
@@ -98,7 +99,7 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     const core = await this.whenReady()
     // The nodes are used up, as they were in the published packages.
     const claim = { block, value, nodes: takeNodes(proof.nodes), signature: proof.signature ?? null }
-    const { error } = await this.putClaims(core, [claim], null, true)
+    const { error } = await this.putClaims(core, [claim], null, { longer: true, shorter: true })
     if (error !== undefined) throw error
   }
 
@@ -106,12 +107,12 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     core: Core,
     claims: readonly Claim[],
     peer: Peer | null,
-    anyGrowth: boolean
+    belief: Belief
   ): Promise<PutOutcome> {
     return putBlocks(core, claims, peer, {
       application: this.application,
       key: this.key,
-      anyGrowth,
+      belief,
       stored: (blocks) => this.blocksStored(core, blocks, peer)
     })
   }
@@ -194,6 +195,13 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     this.blocksGone()
     this.replication.replicator.shrunk(length)
     this.replication.replicator.unannounce(length, oldLength - length)
+  }
+
+  protected override async forget(core: Core, length: number, roots: readonly number[]): Promise<void> {
+    const gone = await core.change(() => forgetSubtrees(core, length, roots))
+    if (gone.length === 0) return
+    this.blocksGone()
+    for (const [start, end] of gone) this.replication.replicator.unannounce(start, end - start)
   }
 
   /** Makes the hash of a static feed its key and stores it; on other feeds it stores the key again. */

@@ -3,7 +3,7 @@ import type { Claim } from '../merkle/verify.ts'
 import { type Deferred, deferred, ignore } from '../util/callback.ts'
 import type { DataMessage } from './messages.ts'
 import type { Peer } from './peer.ts'
-import { UnprovenGrowth } from './source.ts'
+import { UnprovenHistory } from './source.ts'
 import { Timer } from './timer.ts'
 
 // Milliseconds between two looks at the head of one remote, so that a feed which grows fast is not looked at all the time.
@@ -56,7 +56,7 @@ export class HeadCheck {
   private compared = 0
   // What it claimed at the last look.
   private lookedAt = 0
-  // Lengths that it was asked to link with what is here now.
+  // Lengths that it was asked to link with the rest of what is here.
   private readonly linked = new Set<number>()
   private looked = false
   private looking = false
@@ -139,11 +139,12 @@ export class HeadCheck {
   }
 
   /**
-   * Whether a request may leave out what is known here. Not before the head was asked for, and not when it is the first one for
-   * more than we have: published peers never send a root that was left out once.
+   * Whether a request may leave out what is known here. Not before the head was asked for, and what links others, and not when it is
+   * the first one for more than we have: published peers never send a root that was left out once.
    */
   leavesOut(index: number): boolean {
-    const { length } = this.peer.source.content
+    const { length, unlinked } = this.peer.source.content
+    if (this.enabled && unlinked.some((one) => !this.linked.has(one.length))) return false
     const first = index >= length && !this.extended
     if (index >= length) this.extended = true
     return !first && (this.looked || !this.enabled || !this.isDue)
@@ -179,14 +180,18 @@ export class HeadCheck {
   look(): void {
     if (this.looking || this.pause !== null || !this.enabled || !this.mayAsk) return
     const index = this.isDue ? this.target() : -1
-    const linking = index === -1 ? this.linkTarget() : -1
-    if (index === -1 && linking === -1) return
-    this.looking = true
     if (index !== -1) {
       this.looked = true
       this.lookedAt = this.claimed
+      this.begin(this.compare(index))
+      return
     }
-    const question = index === -1 ? this.examine(linking) : this.compare(index)
+    const linking = this.linkTarget()
+    if (linking !== -1) this.begin(this.examine(linking))
+  }
+
+  private begin(question: Promise<unknown>): void {
+    this.looking = true
     question
       .catch((error) => {
         if (!OURS.has(error?.code)) this.peer.destroy(error)
@@ -194,6 +199,12 @@ export class HeadCheck {
       .finally(() => {
         this.looking = false
         if (this.peer.closed) return
+        // A remote that finds another history here does not stay.
+        const linking = this.mayAsk ? this.linkTarget() : -1
+        if (linking !== -1) {
+          this.begin(this.examine(linking))
+          return
+        }
         this.pause = new Timer(PAUSE, () => {
           this.pause = null
           this.look()
@@ -227,7 +238,7 @@ export class HeadCheck {
    */
   private linkTarget(): number {
     const { remoteBitfield, source } = this.peer
-    for (const length of source.content.unlinked) {
+    for (const { length } of source.content.unlinked) {
       if (this.linked.has(length)) continue
       const span = lastSpan(length)
       const index = remoteBitfield.next(length - span, Math.min(length + span, this.claimed))
@@ -267,7 +278,7 @@ export class HeadCheck {
 
   /** Whether something was refused only as long as the remote has not shown that it continues what is here. */
   growsUnproven(error: unknown): boolean {
-    return error instanceof UnprovenGrowth
+    return error instanceof UnprovenHistory
   }
 
   private async putNow(claim: Claim, anyGrowth = false): Promise<void> {
@@ -282,8 +293,15 @@ export class HeadCheck {
    * @returns true if it is stored now, false if it cannot be told yet. Errors: `ERR_FORK`; why it was refused.
    */
   async refused(claim: Claim, digest: number, error: unknown): Promise<boolean> {
-    if (error instanceof UnprovenGrowth) return this.grow(claim)
-    if (CONTRADICTIONS.has((error as { code?: unknown } | null)?.code)) await this.contradicted(claim, digest)
+    if (error instanceof UnprovenHistory)
+      return error.shorter ? this.disbelieved(claim.block) : this.grow(claim)
+    if (CONTRADICTIONS.has((error as { code?: unknown } | null)?.code)) {
+      const { content } = this.peer.source
+      const { unlinked } = content
+      await this.contradicted(claim, digest)
+      // It did not agree with what was of another history, and is gone.
+      if (content.unlinked.length < unlinked.length) return false
+    }
     throw error
   }
 
@@ -309,13 +327,12 @@ export class HeadCheck {
       const index = this.continuation()
       if (index === -1) {
         // It has nothing to show it with, which is mostly no reason to do without what it has.
-        if (peer.source.content.believes) {
+        const { believes, length } = peer.source.content
+        if (believes) {
           await this.putNow(claim, true)
           return true
         }
-        const { length } = peer.source.content
-        peer.lacks(length, this.claimed)
-        return false
+        return this.disbelieved(length, this.claimed)
       }
       this.growing ??= this.askToContinue(index)
         .catch((error) => {
@@ -335,9 +352,16 @@ export class HeadCheck {
         await this.putNow(claim)
         return true
       } catch (error) {
-        if (!(error instanceof UnprovenGrowth)) throw error
+        if (!(error instanceof UnprovenHistory)) throw error
+        if (error.shorter) return this.disbelieved(claim.block)
       }
     }
+    return false
+  }
+
+  /** What the remote has cannot be shown to belong to the history that is here: as good as not there. */
+  private disbelieved(start: number, end = start + 1): false {
+    this.peer.lacks(start, end)
     return false
   }
 
@@ -352,7 +376,7 @@ export class HeadCheck {
     const claim = claimOf(message)
     await this.putNow(claim).catch(async (error) => {
       // It has become longer meanwhile: whoever waits for this tries again.
-      if (error instanceof UnprovenGrowth) return
+      if (error instanceof UnprovenHistory) return
       if (CONTRADICTIONS.has(error?.code)) await this.contradicted(claim, 0)
       throw error
     })

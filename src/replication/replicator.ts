@@ -200,6 +200,11 @@ export class Replicator {
     for (const peer of [...this.peers]) peer.check.grew(peer === from)
   }
 
+  /** There is more to compare with remotes. */
+  compare(): void {
+    for (const peer of [...this.peers]) peer.check.look()
+  }
+
   /** The feed has `length` blocks left. */
   shrunk(length: number): void {
     for (const peer of this.peers) {

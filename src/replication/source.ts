@@ -76,9 +76,9 @@ export interface ReplicatedContent {
   /** The block that contains byte `bytes`, null if that cannot be told. */
   seek(bytes: number): Promise<number | null>
   /**
-   * Verifies and stores blocks in this order, up to the first one that does not hold; `error` tells why that one does not. The
-   * error may be {@link UnprovenGrowth}, unless `anyGrowth`.
-   * @param anyGrowth - also what makes the feed longer without showing that it continues what is here
+   * Verifies and stores blocks in this order, up to the first one that does not hold; `error` tells why that one does not, which
+   * may be {@link UnprovenHistory}.
+   * @param anyGrowth - also what makes the feed longer without showing that it continues what is here, if that is believed
    */
   put(
     claims: readonly Claim[],
@@ -95,16 +95,20 @@ export interface ReplicatedContent {
    * @returns length of the history that it belongs to, 0 if it does not show that. Errors: `ERR_FORK` and others.
    */
   examine(claim: Claim, remoteLength: number): Promise<number>
-  /** Lengths that the feed had when it grew without proof that it continues them; see `examine`. */
-  readonly unlinked: readonly number[]
-  /** Whether the feed may grow without proof, by what a remote has which cannot show any. */
+  /** Signed lengths that may be of another history, until `examine` has seen what links them. A list is replaced, not changed. */
+  readonly unlinked: readonly { readonly length: number }[]
+  /** Whether a remote that cannot show that its history is the one that is here is believed. */
   readonly believes: boolean
 }
 
-/** A proof holds, but the longer history that it speaks of need not be the continuation of the one that is here. */
-export class UnprovenGrowth extends Error {
-  constructor() {
-    super('The proof does not show that the longer history continues the one that is here')
+/** A proof holds, but the history that it speaks of need not be the continuation, or the beginning, of the one that is here. */
+export class UnprovenHistory extends Error {
+  /** Whether it is shorter than what is here. */
+  readonly shorter: boolean
+
+  constructor(shorter: boolean) {
+    super('The proof does not show that its history is the one that is here')
+    this.shorter = shorter
   }
 }
 

@@ -66,7 +66,7 @@ for (const { name, ours, holder } of PAIRS) {
 
     await short.append(branch('a', 10, 30))
     await fetchFrom(copy, short, 35)
-    t.equal(Buffer.from((await copy.get(35)) as Uint8Array).toString(), 'a 35', 'the own history goes on')
+    t.equal(text(await copy.get(35)), 'a 35', 'the own history goes on')
     t.equal(copy.length, 40)
     t.equal(forks.length, 1)
     await author.close()
@@ -92,6 +92,80 @@ for (const { name, ours, holder } of PAIRS) {
     t.equal(forks.length, 0, 'no fork')
     t.equal(copy.length, 200)
     t.deepEqual({ ...(await copy.audit()) }, { valid: 5, invalid: 0 })
+    await author.close()
+  })
+}
+
+for (const { name, ours, holder } of PAIRS) {
+  test(`unlinked beginning (${name}): a shorter history is given up when somebody shows that it is another one`, async (t) => {
+    const author = new Author(t, ours, holder)
+    const long = await author.device(COMMON, A)
+    const short = await author.stubbornDevice(COMMON, branch('b', 4, 2))
+    const copy = await author.replica({ sparse: true })
+    await fetchFrom(copy, long, 2)
+    const forks = forksOf(copy)
+
+    await fetchFrom(copy, short, 5)
+    t.equal(forks.length, 0, 'nobody there can tell')
+    t.deepEqual(unlinked(copy), [6])
+    t.equal(text(await copy.get(5)), 'b 5')
+
+    // To the other one this copy was a peer with another history as well.
+    const { cut } = connect(copy, long, { live: true })
+    await until(() => forks.length > 0, 'the fork')
+    await cut()
+    checkProof(t, forks[0], author.key, 10, 6)
+    t.deepEqual([copy.has(2), copy.has(5), copy.length], [true, false, 10], 'what was here first is kept')
+    t.deepEqual(unlinked(copy), [])
+    await fetchFrom(copy, long, 5)
+    t.equal(text(await copy.get(5)), 'a 5', 'and goes on')
+    t.deepEqual({ ...(await copy.audit()) }, { valid: 2, invalid: 0 })
+
+    const again = connect(copy, short, { live: true })
+    const refused = await copy.get(3, { timeout: 300 }).then(text, () => null)
+    t.ok(refused === null || refused === 'both 3', 'nothing is taken that cannot be shown to belong here')
+    await again.cut()
+    await author.close()
+  })
+
+  // Of ours would end the connection first.
+  if (!holder.isOurs)
+    test(`unlinked beginning (${name}): what it contradicts is asked for again, from a peer that is not to blame`, async (t) => {
+      const author = new Author(t, ours, holder)
+      const long = await author.otherDevice(COMMON, A)
+      const short = await author.device(COMMON, branch('b', 4, 2))
+      const copy = await author.replica({ sparse: true })
+      await fetchFrom(copy, long, 2)
+      const forks = forksOf(copy)
+      await fetchFrom(copy, short, 5)
+      const { cut, ends } = connect(copy, long, { live: true })
+      t.equal(text(await within(copy.get(6), 'the neighbour')), 'a 6')
+      t.equal(text(await within(copy.get(5), 'the block')), 'a 5')
+      t.equal(forks.length, 1)
+      await cut()
+      t.deepEqual(
+        (await ends).map((error) => error?.code),
+        [undefined, undefined]
+      )
+      t.deepEqual({ ...(await copy.audit()) }, { valid: 3, invalid: 0 })
+      await author.close()
+    })
+
+  test(`unlinked beginning (${name}): a peer that is behind serves, and is linked`, async (t) => {
+    const author = new Author(t, ours, holder)
+    const long = await author.device(COMMON, A)
+    const short = await author.stubbornDevice(COMMON, A.slice(0, 2))
+    const copy = await author.replica({ sparse: true })
+    await fetchFrom(copy, long, 2)
+    const forks = forksOf(copy)
+    await fetchFrom(copy, short, 5, 4)
+    t.deepEqual(unlinked(copy), [6])
+    await fetchFrom(copy, long, 8)
+    const { cut } = connect(copy, long, { live: true })
+    await until(() => unlinked(copy).length === 0, 'the link')
+    await cut()
+    t.equal(forks.length, 0)
+    t.deepEqual({ ...(await copy.audit()) }, { valid: 4, invalid: 0 })
     await author.close()
   })
 }
@@ -130,7 +204,7 @@ test('unlinked growth: is remembered from one opening to the next, and forgotten
   feed = await open()
   t.deepEqual([feed.length, feed.has(9), feed.has(35), feed.forks.length], [10, true, false, 1])
   await visit(feed, more, () => feed.get(35))
-  t.equal(Buffer.from((await feed.get(35)) as Uint8Array).toString(), 'a 35')
+  t.equal(text(await feed.get(35)), 'a 35')
   await feed.close()
   await author.close()
 })
@@ -175,12 +249,18 @@ test('unlinked growth: a writer does not believe it', async (t) => {
   await author.close()
 })
 
+function text(value: unknown): string {
+  return Buffer.from(value as Uint8Array).toString()
+}
+
 function unlinked(face: FeedFace): readonly number[] {
   return lengthsOf(face.feed as unknown as Feed)
 }
 
 function lengthsOf(feed: Feed): readonly number[] {
-  return (feed as unknown as { core: { unlinked: { lengths: readonly number[] } } }).core.unlinked.lengths
+  return (
+    feed as unknown as { core: { unlinked: { list: readonly { length: number }[] } } }
+  ).core.unlinked.list.map(({ length }) => length)
 }
 
 /** Connects a feed with somebody while something happens. */
