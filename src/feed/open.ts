@@ -150,10 +150,12 @@ class Opening {
     const claims = checkpoint === null && options.repair !== true ? files : null
     const recovered = overwrite
       ? null
-      : await this.load(core, found, key, secretKey, checkpoint, whole, small).catch(async (error) => {
-          await refuseAnotherKey(core, claims)
-          throw error
-        })
+      : await this.load(core, found, key, secretKey, checkpoint, files?.exists === true, whole, small).catch(
+          async (error) => {
+            await refuseAnotherKey(core, claims)
+            throw error
+          }
+        )
     if (recovered !== null && recovered.length === 0 && recovered.report !== null)
       await refuseAnotherKey(core, claims)
     if (overwrite) await files?.destroy().catch(rethrow)
@@ -270,6 +272,7 @@ class Opening {
     key: Uint8Array | null,
     secretKey: Uint8Array | null,
     checkpoint: Checkpoint | null,
+    known: boolean,
     whole: boolean,
     small: boolean
   ): Promise<Recovered> {
@@ -283,6 +286,7 @@ class Opening {
     const recovered = await recover({
       core,
       checkpoint,
+      known,
       whole,
       small,
       dataSize: found.sizes.data,

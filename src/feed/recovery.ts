@@ -87,7 +87,9 @@ export async function recover(source: RecoverySource): Promise<Recovered> {
   if (core.tree.blocks() < checkpoint.length && !source.bitsLost) return recovered
   const lost = rootsDamage(length, checkpoint.length)
   if (!copy && !repair) throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: [lost] })
-  return { ...recovered, report: report && { ...report, damage: [lost, ...report.damage] } }
+  // Given up for reading: others may still have what was signed there.
+  const behind = copy ? recovered.behind : Math.max(recovered.behind, checkpoint.length)
+  return { ...recovered, behind, report: report && { ...report, damage: [lost, ...report.damage] } }
 }
 
 /** What is found where the checkpoint tells what may have changed since; null if what is found needs a closer look. */
@@ -442,6 +444,8 @@ class Recovering {
     const { verify } = this.#source
     const slots = verify === null || this.#heads.isStatic(base.roots) ? 0 : signatures.slots
     const unproven = [base.claimed]
+    // Signatures that do not hold over the nodes that are there.
+    const doubtful: number[] = []
     let cut: Candidate | null = null
     let found: Found | null = null
     let tries = HEALED_TRIES
@@ -452,17 +456,19 @@ class Recovering {
     )) {
       const length = index + 1
       const roots = (await this.#heads.rootsOf(length)) ?? (await this.#repaired(length, signature))
-      found = roots === null ? null : await this.#accept(base, { length, roots, signature })
+      found = roots === null ? null : await this.#accept(base, { length, roots, signature }, unproven)
       // One root may be damaged, and the nodes below it not.
       if (found === null && roots !== null && tries-- > 0) {
         const healed = await this.#heads.rootsOf(length, (tried) =>
           this.#heads.holds(tried, length, signature)
         )
-        if (healed !== null) found = await this.#accept(base, { length, roots: healed, signature })
+        if (healed !== null) found = await this.#accept(base, { length, roots: healed, signature }, unproven)
       }
       if (found !== null) break
-      // Who truncates leaves the nodes.
-      if (base.firm || (roots === null && length !== base.unfinished)) unproven.push(length)
+      // Who truncates or overwrites without knowing of checkpoints leaves nodes.
+      const surely = base.firm || this.#source.known || (roots === null && length !== base.unfinished)
+      if (surely) unproven.push(length)
+      else doubtful.push(length)
       if (cut === null && roots !== null) cut = this.#cutSignature({ length, roots, signature }, 1)
     }
     // With little left of a signature it could be another one, unless everything that it would sign is here.
@@ -479,7 +485,18 @@ class Recovering {
       found = { ...found, ...(await this.#check(base, found.head.roots)) }
     }
     const { length } = found.head
+    if (doubtful.length > 0 && this.#claimedBeyond(Math.max(length, base.unfinished)))
+      unproven.push(...doubtful)
     return { ...found, behind: Math.max(0, ...unproven.filter((seen) => seen > length)) }
+  }
+
+  /**
+   * Whether a bit tells of a node beyond a length. Who truncates takes these bits back, and who overwrites takes all: so signatures beyond
+   * it were not left by somebody who did.
+   */
+  #claimedBeyond(length: number): boolean {
+    const { treeBits } = bitsOf(this.#core.pages)
+    return treeBits.any(2 * length, treeBits.length)
   }
 
   /** Roots of which the last one is lost, and its block is not: with `repair`, if the signature says so. */
@@ -489,13 +506,23 @@ class Recovering {
     return this.#heads.rootsOf(length, (tried) => this.#heads.holds(tried, length, signature), dataSize)
   }
 
-  /** A length with something in its signature slot, if that holds, or is what is left of a signature that would. */
-  async #accept(base: Base, slot: Candidate & { signature: Uint8Array }): Promise<Found | null> {
+  /**
+   * A length with something in its signature slot, if that holds, or is what is left of a signature that would.
+   * @param unproven - gets the length if it is signed with this key for certain, and not what is here
+   */
+  async #accept(
+    base: Base,
+    slot: Candidate & { signature: Uint8Array },
+    unproven: number[]
+  ): Promise<Found | null> {
     const { length, roots, signature } = slot
     if (await this.#heads.holds(roots, length, signature)) {
       const checked = await this.#check(base, roots)
       // Whoever wrote over the base knew no checkpoints, and left a signature of before: what is here now counts.
-      if (!base.firm && checked.check.damage.length > 0) return null
+      if (!base.firm && checked.check.damage.length > 0) {
+        unproven.push(length)
+        return null
+      }
       return { head: { length, roots, signature: null }, ...checked, behind: 0, proven: true }
     }
     const head = this.#cutSignature(slot, CERTAIN_BYTES)

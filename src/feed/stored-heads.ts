@@ -1,7 +1,7 @@
 import b4a from 'b4a'
 import flat from 'flat-tree'
 import { Pages } from '../bitfield/pages.ts'
-import { signable, treeHash } from '../crypto/hash.ts'
+import { parentHash, signable, treeHash } from '../crypto/hash.ts'
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import type { Checkpoint } from '../storage/checkpoint.ts'
@@ -18,6 +18,8 @@ export interface RecoverySource {
   core: Core
   /** What is durable for certain; null if nothing is known. */
   checkpoint: Checkpoint | null
+  /** Whether a checkpoint of this key lies there, be it of use or not: the feed was open here, where nothing is left beyond an end. */
+  known: boolean
   /** Without a checkpoint: whether everything in the files is to be looked at. Otherwise bits below the end are trusted. */
   whole: boolean
   /** Whether that may be done where the bits lead nowhere. */
@@ -129,21 +131,34 @@ export class StoredHeads {
   }
 
   /**
-   * Whether each root is what the nodes below it give, or its block if that is here. Who appends writes all nodes, and who
-   * clears or truncates leaves them: roots above nodes that are missing may be anything.
+   * Whether each root is what lies below it: nodes, or its block. Who appends writes all nodes, and who clears or truncates leaves them:
+   * roots above nodes that are missing may be anything.
    */
   async agree(roots: readonly TreeNode[]): Promise<boolean> {
     const check = this.#check()
     let offset = 0
-    for (const { index, hash, size } of roots) {
-      const isParent = index % 2 === 1
-      if (isParent || this.#core.bits.get(index / 2)) {
-        const other = isParent ? await check.below(index) : await check.leafOf(index, offset, size)
-        if (other === null ? isParent : other.size !== size || !b4a.equals(other.hash, hash)) return false
-      }
+    for (const root of roots) {
+      const { index, size } = root
+      const held =
+        index % 2 === 1 ? same(await check.below(index), root) : await this.#leafAgrees(check, root, offset)
+      if (!held) return false
       offset += size
     }
     return true
+  }
+
+  /** Whether a leaf is that of its block, or, where that was cleared, of the pair that whoever truncated has left. */
+  async #leafAgrees(check: TreeCheck, leaf: TreeNode, offset: number): Promise<boolean> {
+    const { index, size } = leaf
+    // Blocks of an application that keeps them itself are not asked for.
+    if (!this.#source.readsData || same(await check.leafOf(index, offset, size), leaf)) return true
+    const { tree } = this.#core.storage
+    const other = flat.sibling(index)
+    const [sibling, parent] = [await tree.get(other), await tree.get(flat.parent(index))]
+    if (sibling === null || parent === null || other < index) return false
+    // The parent knows the sum of the sizes only, and the block of the sibling which part of it is that one's.
+    if (!b4a.equals(parentHash(leaf, sibling), parent.hash)) return false
+    return same(await check.leafOf(other, offset + size, sibling.size), sibling)
   }
 
   /** A leaf that is the last root, as the end of the data gives it. */
@@ -211,6 +226,10 @@ export class StoredHeads {
       end = start
     }
   }
+}
+
+function same(a: TreeNode | null, b: TreeNode): boolean {
+  return a !== null && a.size === b.size && b4a.equals(a.hash, b.hash)
 }
 
 // Two signatures have a fourth of a byte in common; what differs in less than a quarter is damaged.

@@ -7,8 +7,12 @@
  * gets whole again.
  */
 
+import flat from 'flat-tree'
+import { PAGE_SIZE, Pages } from '../../src/bitfield/pages.ts'
+import { TreeBits } from '../../src/bitfield/tree-bits.ts'
 import type { Recovery } from '../../src/feed/recovery.ts'
 import { CHECKPOINT_NAMES } from '../../src/storage/checkpoint-files.ts'
+import { decodeFrames } from '../../src/storage/checkpoint-frames.ts'
 import { type DiskOptions, SimulatedDisk } from '../crash/disk.ts'
 import type { FeedFace } from '../helpers/feed-face.ts'
 import { MemoryFiles, SIX_FILES } from '../helpers/memory-files.ts'
@@ -23,6 +27,7 @@ import { type StoredFeed, storedFeeds } from './stored-feeds.ts'
 
 const open = ours()
 const NEXT = Buffer.from('appended after the damage')
+const EMPTY = Buffer.alloc(0)
 // Of long feeds not every block is read each time.
 const READS = 60
 // Milliseconds for any call: only a hang takes so long.
@@ -227,16 +232,43 @@ class Run {
     return lengths
   }
 
+  /**
+   * Whether a signature beyond the end is just what published packages leave when they overwrite a feed by a shorter one (docs/reliability.md,
+   * "Damage at rest"): no checkpoint of this key, no bit of a node beyond the end, other nodes in the places of its roots.
+   */
+  #asOverwritten(signed: number, length: number): boolean {
+    const { key, extraFiles } = this.#stored
+    if (!extraFiles) return false
+    const checkpoints = CHECKPOINT_NAMES.map((name) => this.#damaged.read(name))
+    if (checkpoints.some((bytes) => bytes !== null && decodeFrames(key, bytes).frames.length > 0))
+      return false
+    const pages = new Pages(PAGE_SIZE)
+    pages.load(this.#damaged.read('bitfield')!.subarray(32))
+    const bits = new TreeBits(pages)
+    if (bits.any(2 * length, bits.length)) return false
+    const roots = flat.fullRoots(2 * signed).map((index) => {
+      const [is, was] = [this.#damaged, this.#stored.files].map((files) =>
+        files.read('tree')?.subarray(32 + 40 * index, 72 + 40 * index)
+      )
+      return { is, same: Buffer.compare(is ?? EMPTY, was ?? EMPTY) === 0 }
+    })
+    const present = roots.every(({ is }) => is?.byteLength === 40 && is.some((byte) => byte !== 0))
+    return present && !roots.every(({ same }) => same)
+  }
+
   async #append(): Promise<void> {
     const feed = this.#feed
     if (!feed.writable || !this.#isSameFeed || this.#length !== this.#stored.blocks.length) return
     const { length } = feed
     const answer = await this.#ask('append', () => feed.append(NEXT))
     if ('code' in answer) return
-    const below = this.#signedLengths().find((signed) => signed > length)
     // Without a checkpoint one block that the bits are ahead of the tree counts as never finished (spec FORMAT §6 step 12).
     const asPublished = CHECKPOINT_NAMES.every((name) => this.#damaged.read(name) === null)
-    if (below !== undefined && !(asPublished && below === length + 1)) {
+    const below = this.#signedLengths().find(
+      (signed) =>
+        signed > length && !(asPublished && signed === length + 1) && !this.#asOverwritten(signed, length)
+    )
+    if (below !== undefined) {
       this.#wrong(`appended at ${length}, where the signature of ${below} can be seen`)
     }
     // Files of a backup may bring the history back that was there before a truncation.

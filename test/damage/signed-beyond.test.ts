@@ -1,0 +1,170 @@
+/**
+ * Signatures beyond the end that an opening comes to: of a history that was lost, or left by somebody who truncated or overwrote. An author
+ * appends nothing below the first kind.
+ */
+import flat from 'flat-tree'
+import test from 'tape'
+import { keyPair } from '../../src/crypto/keys.ts'
+import ddatabase, { type Feed, type FeedOptions, type Storage } from '../../src/index.ts'
+import { CHECKPOINT_NAMES } from '../../src/storage/checkpoint-files.ts'
+import { SimulatedDisk } from '../crash/disk.ts'
+import { failure } from '../feed/feeds.ts'
+import { MemoryFiles } from '../helpers/memory-files.ts'
+import { naiveVerify } from '../helpers/models.ts'
+import { published } from '../helpers/published.ts'
+import { slotOf } from './stored.ts'
+
+const BLOCKS = Array.from({ length: 20 }, (_, i) => Buffer.from(`block ${i}`))
+const NEXT = Buffer.from('next')
+const OTHER = keyPair(Buffer.alloc(32, 5))
+
+/** Opens these files where checkpoints are kept, as in a directory. */
+function on(files: MemoryFiles, options: FeedOptions = {}): Feed {
+  return ddatabase(new SimulatedDisk({ extraFiles: true }, files).factory() as never as Storage, options)
+}
+
+async function stored(): Promise<MemoryFiles> {
+  const files = new MemoryFiles()
+  const disk = new SimulatedDisk({ extraFiles: true }, files)
+  const feed = ddatabase(disk.factory() as never as Storage)
+  for (const block of BLOCKS) await feed.append(block)
+  await feed.close()
+  return disk.files
+}
+
+function change(files: MemoryFiles, name: string, edit: (content: Buffer) => void): void {
+  const content = Buffer.from(files.read(name)!)
+  edit(content)
+  files.put(name, content)
+}
+
+/** What nodes hold that nothing mends: hashes and sizes of nothing. */
+function spoilNodes(files: MemoryFiles, first: number, last: number): void {
+  change(files, 'tree', (tree) => {
+    for (let node = first; node <= last; node++) tree.fill(node + 1, slotOf(node), slotOf(node + 1))
+  })
+}
+
+/** Takes the bits of nodes, and so the length that the bits tell. */
+function takeBits(files: MemoryFiles, nodes: readonly number[]): void {
+  change(files, 'bitfield', (bits) => {
+    for (const node of nodes) bits[32 + 1024 + (node >> 3)]! &= ~(128 >> (node & 7))
+  })
+}
+
+test('signatures above nodes that are damaged, where the bits tell less', async (t) => {
+  const base = await stored()
+  for (const checkpoints of [false, true]) {
+    for (const left of [1, 2, 5, 8, 11]) {
+      const files = base.clone()
+      spoilNodes(files, 2 * left, 38)
+      const all = Array.from({ length: 39 }, (_, node) => node)
+      // The bits of parents that reach beyond, and with checkpoints, whose roots are not here any more, all that tell of more.
+      takeBits(
+        files,
+        checkpoints
+          ? all.filter((node) => flat.rightSpan(node) >= 2 * left)
+          : [1, 3, 7, 15].filter((node) => node + 1 > left)
+      )
+      if (!checkpoints) for (const name of CHECKPOINT_NAMES) files.put(name, null)
+      for (const repair of [false, true]) {
+        const what = `${left} blocks left, checkpoints: ${checkpoints}, repair: ${repair}`
+        const feed = on(files.clone(), { repair })
+        const behind: number[] = []
+        feed.on('behind', (length) => behind.push(length))
+        const { code } = await failure(feed.append(NEXT), what)
+        t.deepEqual([code, behind], ['ERR_BEHIND', [20]], what)
+        const { length } = feed
+        t.equal(await feed.append(NEXT, { force: true }), length, 'unless it insists')
+        await feed.close()
+      }
+    }
+  }
+})
+
+test('the signature of the end is lost, and the roots are not what a checkpoint says: repair appends nothing', async (t) => {
+  const files = await stored()
+  spoilNodes(files, 15, 38)
+  change(files, 'signatures', (signatures) => signatures.fill(0, 32 + 64 * 19))
+  t.equal((await failure(on(files.clone()).ready())).code, 'ERR_FEED_DAMAGED')
+  const disk = new SimulatedDisk({ extraFiles: true }, files)
+  const feed = ddatabase(disk.factory() as never as Storage, { repair: true })
+  t.equal((await failure(feed.append(NEXT))).code, 'ERR_BEHIND')
+  t.equal(feed.length, 8)
+  await feed.close()
+  const again = ddatabase(disk.factory() as never as Storage)
+  t.equal((await failure(again.append(NEXT))).code, 'ERR_BEHIND', 'nor when it is opened again')
+  await again.close()
+})
+
+test('what published packages leave when they truncate or overwrite is gone on with', async (t) => {
+  for (let length = 1; length < BLOCKS.length; length++) {
+    for (const more of [0, 1, 2]) {
+      for (const how of ['truncated', 'overwritten'] as const) {
+        const files = new MemoryFiles()
+        let feed = published(files.factory())
+        for (let i = 0; i < BLOCKS.length; i += 2) await feed.append(BLOCKS.slice(i, i + 2))
+        const history = BLOCKS.slice(0, length)
+        if (how === 'truncated') await feed.call('truncate', length)
+        else {
+          await feed.close()
+          const { secretKey } = OTHER
+          feed = published(files.factory(), Buffer.from(OTHER.publicKey), { secretKey, overwrite: true })
+          history.reverse()
+          for (const block of history) await feed.append(block)
+        }
+        for (let i = 0; i < more; i++) {
+          history.push(Buffer.from(`other ${i}`))
+          await feed.append(history.at(-1))
+        }
+        await feed.close()
+        const ours = on(files)
+        const what = `${how}, ${length} and ${more} blocks`
+        const seq = await ours.append(NEXT).catch((error) => error.code)
+        if (seq !== length + more) t.fail(`${what}: ${seq}`)
+        const { signature } = await ours.signature(length + more)
+        const holds = naiveVerify([...history, NEXT], history.length + 1, signature, ours.key!)
+        if (!holds) t.fail(`${what}: a false history`)
+        await ours.close()
+      }
+    }
+  }
+  t.pass('all of them')
+})
+
+/** Truncated by a published package to a length that was never signed, of which the last block was cleared. */
+async function unsignedAndCleared(): Promise<MemoryFiles> {
+  const files = new MemoryFiles()
+  const feed = published(files.factory())
+  await feed.append(BLOCKS.slice(0, 4))
+  await feed.append(BLOCKS.slice(4, 14))
+  await feed.call('clear', 10, 11)
+  await feed.call('truncate', 11)
+  await feed.close()
+  change(files, 'data', (data) => {
+    const offset = BLOCKS.slice(0, 10).reduce((sum, { byteLength }) => sum + byteLength, 0)
+    // As a storage leaves it that punches holes.
+    data.fill(0, offset, offset + BLOCKS[10]!.byteLength)
+  })
+  return files
+}
+
+test('an end that is not signed, of a leaf whose block is not here', async (t) => {
+  const base = await unsignedAndCleared()
+  const sound = on(base.clone())
+  t.equal(await sound.append(NEXT), 11, 'the pair that was left tells that it is right')
+  await sound.close()
+  for (const [what, edit] of Object.entries<(tree: Buffer) => void>({
+    'its hash': (tree) => tree.writeUInt8(tree.readUInt8(slotOf(20)) ^ 1, slotOf(20)),
+    'its size': (tree) => tree.writeUInt8(3, slotOf(20) + 39),
+    'its size and that of the other one': (tree) => {
+      tree.writeUInt8(tree.readUInt8(slotOf(20) + 39) + 1, slotOf(20) + 39)
+      tree.writeUInt8(tree.readUInt8(slotOf(22) + 39) - 1, slotOf(22) + 39)
+    }
+  })) {
+    const files = base.clone()
+    change(files, 'tree', edit)
+    const { code, damage } = await failure(on(files).ready(), what)
+    t.deepEqual([code, damage?.[0]?.file], ['ERR_FEED_DAMAGED', 'tree'], what)
+  }
+})
