@@ -90,13 +90,14 @@ export class FileWriter {
       if (newSecret) await this.file('secret_key').write(0, secretKey)
       // Left by a creation that did not get as far as its key.
       else if (found.key === null && found.secretKeyEmpty) await this.erase('secret_key', SECRET_KEY_SIZE)
-      if (key !== null && !same(key, found.key)) {
+      if (key !== null && (found.keyLost || !same(key, found.key))) {
         await this.file('key').write(0, key)
         await durability.sync(this.file('secret_key'), this.file('key'))
       }
     } catch (error) {
+      if (found.keyLost && isReadOnly(error)) return
       if (newSecret && found.secretKey === null) await this.erase('secret_key', SECRET_KEY_SIZE).catch(ignore)
-      if (found.key === null) await this.erase('key', KEY_SIZE).catch(ignore)
+      if (found.key === null || found.keyLost) await this.erase('key', KEY_SIZE).catch(ignore)
       throw error
     }
   }
@@ -116,9 +117,14 @@ export async function writeRepairs(
     await core.storage.bitfield.write(stage)
     core.storage.bitfield.adopt(stage)
   } catch (error) {
-    const { code, cause } = error as { code?: unknown; cause?: { code?: unknown } | null }
-    if (!READ_ONLY.has(code) && !READ_ONLY.has(cause?.code)) throw error
+    if (!isReadOnly(error)) throw error
   }
+}
+
+/** Whether an error says that nothing can be written here. */
+function isReadOnly(error: unknown): boolean {
+  const { code, cause } = error as { code?: unknown; cause?: { code?: unknown } | null }
+  return READ_ONLY.has(code) || READ_ONLY.has(cause?.code)
 }
 
 const READ_ONLY: ReadonlySet<unknown> = new Set(['EACCES', 'EPERM', 'EROFS'])

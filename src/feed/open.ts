@@ -24,6 +24,7 @@ import { Checkpoints } from './checkpoints.ts'
 import { Core } from './core.ts'
 import { FileWriter, writeRepairs } from './creating.ts'
 import { rememberLost } from './healing.ts'
+import { lostKey } from './lost-key.ts'
 import { checkSecretKey, DEFAULT_CRYPTO, type ParsedArguments } from './options.ts'
 import { signatureHolds } from './proofs.ts'
 import { type Recovered, type Recovery, recover } from './recovery.ts'
@@ -118,9 +119,18 @@ class Opening {
       files = this.checkpointsOf(identity.key)
       found.checkpoint = (await files?.load())?.(slotsIn(found.sizes.tree)) ?? null
     }
+    if (this.hashing !== null) await this.hashing
+    const restored = await this.restoreKey(found, identity)
+    if (restored !== null) {
+      found.key = restored
+      found.keyLost = true
+      identity = this.identify(restored)
+      this.onkey(identity.key, identity.secretKey)
+      files = this.checkpointsOf(restored)
+      found.checkpoint = (await files?.load())?.(slotsIn(found.sizes.tree)) ?? null
+    }
     const writer = new FileWriter(this.files as FeedFiles, this.stored, options)
     const overwrite = options.overwrite === true || this.mayReplace(found.key, identity.key)
-    if (this.hashing !== null) await this.hashing
     const durability = new Durability(options.durability ?? 'process', Object.values(this.files as FeedFiles))
     const checkpoint = found.key === null || overwrite ? null : found.checkpoint
     const small = durability.offered && isSmall(found.sizes)
@@ -159,12 +169,14 @@ class Opening {
     if (recovered !== null && recovered.length === 0 && recovered.report !== null)
       await refuseAnotherKey(core, claims)
     if (overwrite) await files?.destroy().catch(rethrow)
-    // From the first byte on it is known that nothing is known; if it cannot be told, the feed has no checkpoint yet.
-    const first = found.key === null ? files?.write(EMPTY_CHECKPOINT, true).catch(ignore) : undefined
+    // A creation may have ended before its checkpoint was made.
+    const first = found.key === null || (files?.exists === false && !(await this.holdsContent(found)))
     await writer.writeHeaders(found)
     if (overwrite) await writer.empty(core, secretKey, found)
     await writer.writeKeys(found, key, secretKey, identity.generated, durability)
-    await first
+    // From the first byte on it is known that nothing is known; if it cannot be told, the feed has no checkpoint yet. It comes after the
+    // key, so it tells that there was one.
+    if (first) await files?.write(EMPTY_CHECKPOINT, true).catch(ignore)
     const readsData = options.indexing !== true
     const claimed = recovered?.claimed === true
     core.checkpoints = durability.offered
@@ -191,6 +203,22 @@ class Opening {
     if (secretKey !== null) return { key: b4a.from(publicKeyOf(secretKey)), secretKey, generated: true }
     const pair = keyPair()
     return { key: pair.publicKey, secretKey: pair.secretKey, generated: true }
+  }
+
+  /** The key of the feed that was here, if only its file is lost. Of directories: elsewhere keys may be kept with those of other feeds. */
+  private async restoreKey(
+    found: Found,
+    identity: { key: Uint8Array | null; generated: boolean }
+  ): Promise<Uint8Array | null> {
+    const { options, secretKey } = this.args
+    if (found.key !== null || options.overwrite === true || options.crypto !== undefined) return null
+    if (this.create.extraFiles !== true) return null
+    const random = identity.generated && secretKey === null
+    return lostKey(this.create, found, {
+      given: random ? null : identity.key,
+      content: await this.holdsContent(found),
+      repair: options.repair === true
+    })
   }
 
   private checkpointsOf(key: Uint8Array | null): CheckpointFiles | null {

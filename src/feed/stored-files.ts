@@ -24,6 +24,8 @@ export type FeedFiles = Record<FileName, StorageFile>
 /** What the files hold before anything is written. */
 export interface Found {
   key: Uint8Array | null
+  /** The key is known, and its file is missing or empty: see `lost-key.ts`. */
+  keyLost: boolean
   secretKey: Uint8Array | null
   /** There is a file for the secret key, as copies have none, and it is empty. */
   secretKeyEmpty: boolean
@@ -118,6 +120,7 @@ export class StoredFiles {
     return {
       // Once more, now that nobody else can be creating a feed here.
       key: overwrite ? null : await this.readKey(),
+      keyLost: false,
       secretKey,
       secretKeyEmpty: secretKey === null && (await this.file('secret_key').isEmptyFile()),
       pages,

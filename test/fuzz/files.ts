@@ -149,8 +149,27 @@ class Run {
     const hasContent = ['tree', 'bitfield', 'signatures', 'data'].some(
       (file) => (before.read(file)?.byteLength ?? 0) > (file === 'data' ? 0 : 32)
     )
-    if (this.#feed.writable && hasContent && !this.#isSameFeed) this.#wrong('opened with another identity')
+    if (this.#feed.writable && (hasContent || this.#wasHere(before)) && !this.#isSameFeed)
+      this.#wrong('opened with another identity')
     return null
+  }
+
+  /** Whether files tell that there was a feed, with or without blocks. With `repair` it may be given up. */
+  #wasHere(files: MemoryFiles): boolean {
+    const { key, extraFiles, files: original } = this.#stored
+    const secret = original.read('secret_key')
+    const isSame = (was: Uint8Array, is: Uint8Array | null) => is !== null && Buffer.compare(was, is) === 0
+    if (secret !== null && isSame(secret, files.read('secret_key'))) return true
+    // Another key may have been put there by somebody who knows no checkpoints.
+    const keyLost = (files.read('key') ?? EMPTY).every((byte) => byte === 0)
+    if (!extraFiles || !keyLost || 'repair' in this.#options) return false
+    const headers = ['tree', 'bitfield', 'signatures'].some(
+      (name) => (files.read(name)?.byteLength ?? 0) >= 32
+    )
+    return (
+      headers &&
+      CHECKPOINT_NAMES.some((name) => decodeFrames(key, files.read(name) ?? EMPTY).frames.length > 0)
+    )
   }
 
   get #isSameFeed(): boolean {
