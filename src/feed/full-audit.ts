@@ -92,6 +92,8 @@ class Audit {
   private readonly rate = new Rate()
   // Of the blocks that hold.
   private bytes = 0
+  // Up to this block nothing holds below a node that was looked at. One piece: to try to mend that node, all below it is read each time.
+  private damagedUntil = 0
 
   constructor(core: Core, source: AuditSource, options: AuditOptions) {
     this.core = core
@@ -119,7 +121,10 @@ class Audit {
     const lists = repaired ? [this.report.damage, this.report.repaired] : [this.report.damage]
     for (const list of lists) {
       const last = list[list.length - 1]
-      if (last?.file === damage.file && last.problem === damage.problem && last.end === damage.start) {
+      const isMore = last?.file === damage.file && last.problem === damage.problem
+      // Seen from another block below it.
+      if (isMore && last.start === damage.start && last.end === damage.end) continue
+      if (isMore && last.end === damage.start) {
         list[list.length - 1] = { ...last, end: damage.end }
       } else if (list.length < MOST_LISTED) list.push(damage)
     }
@@ -219,6 +224,7 @@ class Audit {
 
   /** Some blocks from `start` on. A size that is not known, or damaged, only makes the piece another one. */
   private pieceEnd(start: number, limit: number): number {
+    if (start < this.damagedUntil) return Math.min(limit, this.damagedUntil)
     const last = Math.min(limit, start + PIECE_BLOCKS)
     const { bits, storage } = this.core
     let bytes = 0
@@ -275,7 +281,11 @@ class Audit {
     this.bytes += checked.bytes
     report.invalid += checked.invalid.length
     const mended = new Set(checked.mended)
-    for (const damage of checked.damage) this.found(damage, this.repairs && mended.has(damage))
+    for (const damage of checked.damage) {
+      this.found(damage, this.repairs && mended.has(damage))
+      if (damage.file === 'tree' && !mended.has(damage))
+        this.damagedUntil = Math.max(this.damagedUntil, damage.end)
+    }
     if (this.repairs) {
       await settleRange(core, checked, start, end)
       return

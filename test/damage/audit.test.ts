@@ -1,6 +1,8 @@
 /** `audit` with options: every fault with its place, mending, progress, abort. */
 import test from 'tape'
-import { failure } from '../feed/feeds.ts'
+import ddatabase from '../../src/index.ts'
+import { failure, memory } from '../feed/feeds.ts'
+import { MemoryFiles } from '../helpers/memory-files.ts'
 import {
   answers,
   BLOCKS,
@@ -117,4 +119,24 @@ test('audit: of a feed that is being closed, and of one that is appended to', as
   const audit = failure(feed.audit({}))
   await feed.close()
   t.equal((await audit).code, 'ERR_FEED_CLOSED')
+})
+
+test('audit: the tree is spoilt over many blocks', async (t) => {
+  const files = new MemoryFiles()
+  const author = ddatabase(memory(files))
+  await author.append(Array.from({ length: 8200 }, (_, i) => `${i}`))
+  await author.close()
+  const tree = Buffer.from(files.read('tree')!)
+  // Hashes and sizes of half of the nodes of a subtree.
+  tree.fill(255, slotOf(8800), slotOf(12_000))
+  files.put('tree', tree)
+  const feed = await opened(files)
+  const { cpuUsage } = process
+  const before = cpuUsage()
+  const { valid, invalid, damage } = await feed.audit({})
+  const { user, system } = cpuUsage(before)
+  t.deepEqual([valid, invalid], [4104, 4096])
+  t.deepEqual(damage, [{ file: 'tree', problem: 'nodes do not hold', start: 4096, end: 8192 }])
+  t.ok(user + system < 3e6, `in ${user + system} µs, and not as often as there are blocks`)
+  await feed.close()
 })
