@@ -13,6 +13,7 @@ import type { Peer } from '../replication/peer.ts'
 import type { DataRun } from '../storage/storage.ts'
 import { storageError } from '../storage/storage-error.ts'
 import { encodeNodeInto, NO_NODE, NOT_LOADED } from '../storage/tree-file.ts'
+import { turnIsOver } from '../util/turn.ts'
 import type { Application } from './application.ts'
 import type { Core, Head, Stage } from './core.ts'
 import { type Belief, checkHistory, unlinkOf } from './growth.ts'
@@ -45,13 +46,15 @@ export interface StoredBlock {
 export interface PutOutcome {
   /** The first so many are stored. */
   readonly stored: number
-  /** Why the next one is not; undefined if all are stored. */
+  /** Why the next one is not; undefined if all are stored, or if the rest had better be stored in another turn. */
   readonly error: unknown
 }
 
 /**
  * Verifies blocks, or their hashes alone, in their order and stores them with the nodes that prove them (spec WIRE §10, FORMAT
  * §9): all up to the first one that does not hold. Nothing of that one, nor of those behind it, is written.
+ *
+ * When that takes so long that the event loop should have its turn, it ends early, without an error, with one block at least.
  *
  * Where the application is not to be asked, all are written in one commit. Otherwise it is asked, for the signature and
  * whether the block may be stored, one block after the other, while other operations go on; then the
@@ -85,6 +88,8 @@ export async function putBlocks(
         mended = stored
         error = undefined
       }
+      // Each block with a signature is a commit of its own.
+      if (stored > 0 && turnIsOver()) break
       const from = stored
       if (hooked || ownCrypto) {
         try {
@@ -153,6 +158,9 @@ async function putAsked(
   }
 }
 
+// Blocks that are verified between two looks at the clock.
+const BLOCKS_PER_LOOK = 8
+
 // More than this is stored in several commits: the blocks are in memory until then, and hashing holds up everything else.
 const MAX_BYTES = 1024 * 1024
 
@@ -179,10 +187,11 @@ class PutBatch {
 
   /**
    * Verifies blocks from `from` on and adds them, up to the first one with a head, and as long as the commit is not too
-   * large. Errors: why one does not hold; those before it are added.
+   * large, nor this turn of the event loop too long. Errors: why one does not hold; those before it are added.
    */
   async fill(claims: readonly Claim[], from: number, target: PutTarget): Promise<void> {
     for (let i = from; i < claims.length && this.head === null && this.bytes < MAX_BYTES; i++) {
+      if (i > from && (i - from) % BLOCKS_PER_LOOK === 0 && turnIsOver()) return
       const claim = claims[i]!
       checkClaim(claim)
       const verified = this.verifySync(claim) ?? (await this.verify(claim))

@@ -1,12 +1,15 @@
 import { DDatabaseError } from '../errors.ts'
 import type { Claim } from '../merkle/verify.ts'
-import { inNextTurn } from '../util/turn.ts'
+import { inNextTurn, nextTurn } from '../util/turn.ts'
 import type { Loan } from './loans.ts'
 import type { Peer } from './peer.ts'
 import type { InflightRequest } from './requests.ts'
 
 // About what a node takes in memory.
 const NODE_SIZE = 128
+
+// Handed to the store at a time. It stops sooner when the turn is over; this bounds what is looked at again then.
+const PIECE = 256
 
 /** A Data message that is to be verified and stored. */
 export interface Arrival {
@@ -82,12 +85,19 @@ export class Arrivals {
   }
 
   private async store(arrivals: readonly Arrival[]): Promise<void> {
-    const { check } = this.peer
+    const { peer } = this
     for (let at = 0; at < arrivals.length; ) {
-      const rest = at === 0 ? arrivals : arrivals.slice(at)
-      const { stored, error } = await check.put(rest.map(({ claim }) => claim))
-      if (stored > 0) this.finish(stored === rest.length ? rest : rest.slice(0, stored))
+      if (this.isPointless(arrivals[at]!)) {
+        this.drop(arrivals[at++]!)
+        continue
+      }
+      const piece = arrivals.slice(at, at + PIECE)
+      const { stored, error } = await peer.check.put(piece.map(({ claim }) => claim))
+      if (stored > 0) this.finish(stored === piece.length ? piece : piece.slice(0, stored))
       at += stored
+      // Without an error, what is left of the piece is left because it took long enough. A flood of claims is no reason to
+      // keep everybody else from their turns.
+      if (stored < piece.length && error === undefined) await nextTurn()
       if (error === undefined) continue
       const failed = arrivals[at++]!
       if (this.owner.lacking(failed, error)) {
@@ -95,12 +105,17 @@ export class Arrivals {
         continue
       }
       // What it proves may have to be compared first, which the others need not wait for.
-      if (check.growsUnproven(error)) void this.examine(failed, error)
+      if (peer.check.growsUnproven(error)) void this.examine(failed, error)
       else if (!(await this.examine(failed, error))) {
         for (const arrival of arrivals.slice(at)) this.drop(arrival)
         return
       }
     }
+  }
+
+  /** Whether its peer has left and nobody had asked for it: what was asked for, or is a whole block, is welcome all the same. */
+  private isPointless({ claim, pushed }: Arrival): boolean {
+    return this.peer.closed && pushed && claim.value === null
   }
 
   /** Finds out what it means that something was not stored. @returns whether the peer may go on */

@@ -245,10 +245,11 @@ export class Downloader implements ArrivalsOwner {
 
   /** @internal */
   dropped(arrival: Arrival): void {
+    const { claim, request } = arrival
     this.storeEnded(arrival)
-    // Before anything else is asked for: what is asked for now is not to be freed.
-    this.replicator.free(arrival.claim.block)
-    if (arrival.request !== undefined) this.settle(arrival.request)
+    // Before anything else is asked for: what is asked for now is not to be freed. A hash that nobody asked for reserved nothing.
+    if (claim.value !== null || request !== undefined) this.replicator.free(claim.block)
+    if (request !== undefined) this.settle(request)
   }
 
   /** @internal */

@@ -77,7 +77,8 @@ export interface ReplicatedContent {
   seek(bytes: number): Promise<number | null>
   /**
    * Verifies and stores blocks in this order, up to the first one that does not hold; `error` tells why that one does not, which
-   * may be {@link UnprovenHistory}.
+   * may be {@link UnprovenHistory}. Without an error, fewer than all are stored when the event loop should have its turn before
+   * the rest.
    * @param anyGrowth - also what makes the feed longer without showing that it continues what is here, if that is believed
    */
   put(

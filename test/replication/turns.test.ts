@@ -1,4 +1,7 @@
-/** What a remote asks for in a burst is answered in several turns of the event loop, and is as it is when it is its turn. */
+/**
+ * What a remote asks for, or claims, in a burst is dealt with in several turns of the event loop, and is as it is when it is its
+ * turn.
+ */
 import RAM from 'random-access-memory'
 import test, { type Test } from 'tape'
 import { Feed, ProtocolStream } from '../../src/index.ts'
@@ -116,5 +119,77 @@ test('turns: the stream ends, or the feed is closed, while requests wait for the
     t.ok(uploadedBlocks < COUNT, `${uploadedBlocks} blocks before the end of the ${end}`)
     t.equal(feed.stats!.totals.uploadedBlocks, uploadedBlocks, 'none after it')
   }
+  t.end()
+})
+
+/** A sparse copy in a directory, and a remote that sends it the hashes of all blocks at once, and was asked for none. */
+async function claims(t: Test) {
+  const author = new Feed(() => new RAM())
+  await author.append(Array.from({ length: COUNT }, (_, index) => Buffer.from(`block ${index}`)))
+  const proofs = await Promise.all(Array.from({ length: COUNT }, (_, i) => author.proof(i, { hash: true })))
+  const feed = new Feed(await temporaryFolder(t), author.key!, { sparse: true })
+  await feed.ready()
+  await feed.put(0, 'block 0', await author.proof(0))
+  const stream = feed.replicate(false, PLAIN)
+  const remote = new ProtocolStream(true, PLAIN)
+  remote.on('error', (error) => t.fail(error.message))
+  stream.on('error', (error) => t.fail(error.message))
+  const stored: number[] = []
+  const channel = remote.open(feed.key!, {
+    onhave: ({ start, ack }) => {
+      if (ack) stored.push(start)
+    }
+  })
+  remote.on('data', (chunk) => void stream.write(chunk as Uint8Array))
+  stream.on('data', (chunk) => void remote.write(chunk as Uint8Array))
+  await until(() => feed.peers[0]?.remoteOpened === true, 'the Open')
+  channel.options({ extensions: [], ack: true })
+  await until(() => feed.peers[0]!.remoteAck, 'the options')
+  const { now } = performance
+  t.teardown(async () => {
+    performance.now = now
+    stream.destroy()
+    remote.destroy()
+    await Promise.all([feed.close(), author.close()])
+  })
+  // A clock that stands still until most have come, and then goes on by a millisecond with each look.
+  const { arrivals } = (feed.peers[0] as unknown as { downloader: { arrivals: { count: number } } })
+    .downloader
+  let time = now.call(performance)
+  let come = false
+  performance.now = () => {
+    come ||= arrivals.count >= 256
+    return come ? ++time : time
+  }
+  for (let i = 1; i < COUNT; i++) {
+    channel.data({ index: i, value: null, nodes: proofs[i]!.nodes, signature: proofs[i]!.signature })
+  }
+  return { feed, stream, stored, arrivals }
+}
+
+test('turns: a burst of hashes that nobody asked for', async (t) => {
+  const { stored } = await claims(t)
+  const counts: number[] = []
+  for (let turns = 0; stored.length < COUNT - 1 && turns < 10_000; turns++) {
+    await turn()
+    counts.push(stored.length)
+  }
+  t.deepEqual(
+    stored,
+    Array.from({ length: COUNT - 1 }, (_, i) => i + 1),
+    'all are stored, in their order'
+  )
+  const most = Math.max(...counts.map((count, i) => count - (counts[i - 1] ?? 0)))
+  // Eight between two looks.
+  t.ok(most <= 250, `${most} in one turn`)
+  t.end()
+})
+
+test('turns: hashes that nobody asked for are not stored when their remote has left', async (t) => {
+  const { stream, stored, arrivals } = await claims(t)
+  await until(() => stored.length > 0, 'the first ones')
+  stream.destroy()
+  await until(() => arrivals.count === 0, 'the end of the others')
+  t.ok(stored.length < COUNT - 1, `${stored.length} were`)
   t.end()
 })
