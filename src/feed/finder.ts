@@ -124,7 +124,10 @@ export class Finder {
     const wish: Wish = { kind: 'seek', bytes, start, end, hash: options.hash !== false }
     const place = await this.find<SeekPosition>(wish, token, options, async (core, waiter) => {
       if (bytes === core.byteLength) return { index: core.length, offset: 0 }
+      const { wish: before } = waiter
+      waiter.wish = { ...before, looking: true } as Wish
       const found = await this.look(core, bytes)
+      waiter.wish = before
       if (typeof found === 'string') {
         // Nothing that may be asked for: waiting would be in vain.
         if (options.wait !== false && end > -1 && end <= start) throw new DDatabaseError('ERR_SEEK_NOT_FOUND')

@@ -14,6 +14,7 @@ import {
   URGENT_REQUESTS,
   USUAL_REQUESTS
 } from './requests.ts'
+import { SeekAnswers, type SeekQuestion } from './seek-answers.ts'
 import { Timer } from './timer.ts'
 
 // The bytes for which there may be more requests under way than `maxRequests`, and how many at most.
@@ -42,6 +43,8 @@ export class Downloader implements ArrivalsOwner {
   readonly wished = new BlockQueue()
   /** How long this peer takes to answer. */
   readonly answerTime = new AnswerTime()
+  /** How it answers seeks. */
+  readonly seeks = new SeekAnswers()
   /** When the last answer came, in milliseconds. */
   lastAnswer = 0
   /** Blocks of this peer are shown to the application, which may keep them. @internal */
@@ -99,10 +102,11 @@ export class Downloader implements ArrivalsOwner {
   }
 
   /** Asks for a block that is reserved for this peer. */
-  request(index: number, bytes: number, hash: boolean): void {
+  request(index: number, bytes: number, hash: boolean, question: SeekQuestion | null = null): void {
     const nodes = this.replicator.digest(this.peer, index)
     const sent = performance.now()
-    const request = { index, bytes, hash, nodes, sent, arrived: false, overdue: false, again: false }
+    const state = { arrived: false, overdue: false, again: false }
+    const request: InflightRequest = { index, bytes, question, hash, nodes, sent, ...state }
     this.inflight.push(request)
     this.meter.asked(request)
     if (bytes === 0) this.foreseen.asked(index, nodes)
@@ -124,11 +128,14 @@ export class Downloader implements ArrivalsOwner {
   /** A seek is answered: the requests for it are not needed any more. */
   foundBytes(bytes: number): void {
     let found = false
+    let late = false
     for (const request of [...this.inflight]) {
       if (request.bytes !== bytes) continue
+      if (request.overdue && !request.arrived) late = true
       this.giveUp(request)
       found = true
     }
+    this.seeks.found(bytes, late)
     if (found) this.peer.update()
   }
 
@@ -234,6 +241,9 @@ export class Downloader implements ArrivalsOwner {
     for (const { claim, request } of arrivals) {
       this.acknowledge(claim.block)
       if (request === undefined) continue
+      const { bytes, question } = request
+      const { length } = this.peer.source.content
+      if (question !== null) this.seeks.answered(bytes, question, claim.block, length)
       this.end(request)
       answered = true
     }
@@ -319,6 +329,8 @@ export class Downloader implements ArrivalsOwner {
     else this.inflight.splice(at, 1)
     this.meter.dropped(request)
     this.replicator.release(request)
+    // Somebody else may have been waiting for this one's answer.
+    if (request.bytes > 0) this.replicator.fillSoon()
     if (this.inflight.length === 0) this.stopTimer()
   }
 

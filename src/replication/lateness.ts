@@ -122,16 +122,40 @@ export class Lateness {
   hasBetter(peer: Peer, index: number): boolean {
     const { peers } = this.replicator
     if (peers.length === 1) return false
-    const { isSlow, answerTime } = peer.downloader
+    const { isSlow } = peer.downloader
     return peers.some((other) => {
       if (other === peer || other.downloader.isSlow) return false
-      const { mean } = other.downloader.answerTime
-      const better = isSlow || (mean >= 0 && answerTime.mean > 100 + 4 * mean)
       return (
-        better &&
+        (isSlow || isMuchFaster(other, peer)) &&
         other.mayAsk &&
         other.inflightRequests.length < other.maxRequests + URGENT_REQUESTS &&
         other.remoteBitfield.has(index)
+      )
+    })
+  }
+
+  /**
+   * The same for a seek. First come those who are not late with anything, of these those who were of use in the last seek, then
+   * those who have answered this one least often: so whoever answers without finding the place has to let others try.
+   */
+  hasBetterSeeker(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): boolean {
+    const { peers } = this.replicator
+    if (peers.length === 1) return false
+    const { isSlow, seeks } = peer.downloader
+    const count = seeks.count(wish.bytes)
+    return peers.some((other) => {
+      const { downloader } = other
+      if (other === peer || !other.mayAsk || downloader.isBusy) return false
+      let better: boolean
+      if (downloader.isSlow !== isSlow) better = isSlow
+      else if (downloader.seeks.poor !== seeks.poor) better = seeks.poor
+      else if (downloader.seeks.count(wish.bytes) !== count)
+        better = downloader.seeks.count(wish.bytes) < count
+      else better = isMuchFaster(other, peer)
+      return (
+        better &&
+        !downloader.isFull(other.maxRequests + URGENT_REQUESTS) &&
+        this.replicator.hasFor(other, wish)
       )
     })
   }
@@ -140,4 +164,9 @@ export class Lateness {
   isAskedAlready(peer: Peer, index: number): boolean {
     return this.blocks.has(index) && peer.inflightRequests.some((request) => request.index === index)
   }
+}
+
+function isMuchFaster({ downloader: { answerTime } }: Peer, than: Peer): boolean {
+  const { mean } = answerTime
+  return mean >= 0 && than.downloader.answerTime.mean > 100 + 4 * mean
 }

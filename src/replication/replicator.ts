@@ -3,6 +3,7 @@ import { foreignHandlers, isForeign } from './foreign-stream.ts'
 import { Lateness } from './lateness.ts'
 import { Peer, type PeerOptions } from './peer.ts'
 import { type InflightRequest, isFor, Reservations, URGENT_REQUESTS } from './requests.ts'
+import type { SeekQuestion } from './seek-answers.ts'
 import type { ReplicationSource, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
 
@@ -123,6 +124,7 @@ export class Replicator {
   }
 
   private canSeek(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): boolean {
+    if (wish.looking) return true
     const asked = wish.pair === undefined && peer.inflightRequests.some(({ bytes }) => bytes === wish.bytes)
     return asked || this.hasFor(peer, wish)
   }
@@ -132,7 +134,7 @@ export class Replicator {
     if (wish.kind === 'block') return peer.remoteBitfield.get(wish.index)
     if (wish.kind === 'update') return peer.remoteBitfield.next(wish.length - 1, peer.remoteLength) !== -1
     if (wish.pair !== undefined) return this.pairOf(wish).some((index) => peer.remoteBitfield.get(index))
-    return this.seekTarget(peer, wish, true) !== -1
+    return !this.wasInVain(peer, wish) && this.seekTarget(peer, wish, true) !== -1
   }
 
   /** What the answer to a request would do for: that block, and updates and seeks. */
@@ -184,7 +186,10 @@ export class Replicator {
     this.cancelling = true
     queueMicrotask(() => {
       this.cancelling = false
-      for (const peer of [...this.peers]) peer.downloader.cancel((request) => !this.isNeeded(request))
+      for (const { downloader } of [...this.peers]) {
+        downloader.cancel((request) => !this.isNeeded(request))
+        downloader.seeks.keep((bytes) => this.isSought(bytes))
+      }
       this.fillAll()
     })
   }
@@ -385,22 +390,41 @@ export class Replicator {
   }
 
   private fillSeek(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): void {
+    // In a moment it is known better what to ask for.
+    if (wish.looking) return
     if (wish.pair !== undefined) {
       const { bits } = this.source.content
       if (bits.get(wish.pair) || bits.get(wish.pair + 1)) return
+      if (this.lateness.hasBetterSeeker(peer, wish)) return
       const pair = this.pairOf(wish)
       if (this.isAsked(peer, (request) => !request.hash && pair.includes(request.index))) return
       const index = pair.find((block) => peer.remoteBitfield.get(block))
       if (index !== undefined && this.reserved.take(index)) peer.downloader.request(index, 0, false)
       return
     }
+    if (this.wasInVain(peer, wish) || this.lateness.hasBetterSeeker(peer, wish)) return
     // Like the published peers, a seek names several blocks of its range; whichever answer comes tells the place.
     for (let room = this.roomForSeek(peer, wish.bytes); room > 0; room--) {
       const index = this.seekTarget(peer, wish)
       if (index === -1 || !this.reserved.take(index)) return
       // Never for the block itself: published peers answer with one that may be another, and unasked ones are dropped.
-      peer.downloader.request(index, wish.bytes, true)
+      peer.downloader.request(index, wish.bytes, true, this.questionFor(peer, wish))
     }
+  }
+
+  private questionFor(peer: Peer, { start, end }: Extract<Wish, { kind: 'seek' }>): SeekQuestion {
+    return { start, end, length: this.source.content.length, remoteLength: peer.remoteLength }
+  }
+
+  /** Whether a peer was asked the same in a seek before, and its answer did not help. */
+  private wasInVain(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): boolean {
+    return peer.downloader.seeks.wasInVain(wish.bytes, this.questionFor(peer, wish))
+  }
+
+  private isSought(bytes: number): boolean {
+    for (const wish of this.source.otherWishes())
+      if (wish.kind === 'seek' && wish.bytes === bytes) return true
+    return false
   }
 
   /** The blocks of a seek's pair that may be asked for. */

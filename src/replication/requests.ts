@@ -1,4 +1,5 @@
 import type { Channel } from './channel.ts'
+import type { SeekQuestion } from './seek-answers.ts'
 import type { Wish } from './source.ts'
 
 /** Parallel requests to a peer, where nobody says otherwise. */
@@ -12,6 +13,8 @@ export interface InflightRequest {
   readonly index: number
   /** The byte offset sought, 0 for an ordinary request. */
   readonly bytes: number
+  /** What is asked in a seek; null for an ordinary request. */
+  readonly question: SeekQuestion | null
   readonly hash: boolean
   readonly nodes: number
   /** When it was sent, in milliseconds. */

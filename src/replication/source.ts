@@ -17,9 +17,18 @@ export type Wish =
   | { kind: 'update'; length: number; hash: boolean }
   /**
    * Enough nodes to tell in which block byte `bytes` lies; blocks `start` … `end` − 1 may be asked for (−1: open). With
-   * `pair`: block `pair` or the one after it, whose data tells where the border between the two is.
+   * `pair`: block `pair` or the one after it, whose data tells where the border between the two is. `looking`: what has just come is
+   * being looked at, and may have made the range smaller.
    */
-  | { kind: 'seek'; bytes: number; start: number; end: number; hash: boolean; pair?: number }
+  | {
+      kind: 'seek'
+      bytes: number
+      start: number
+      end: number
+      hash: boolean
+      pair?: number
+      looking?: boolean
+    }
 
 /** A download: a range or a list of blocks. */
 export interface Wanted {

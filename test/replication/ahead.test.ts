@@ -60,6 +60,7 @@ test('ahead: what is remembered is renewed from the requests under way', (t) => 
   inflight.push({
     index: 0,
     bytes: 0,
+    question: null,
     hash: false,
     nodes,
     sent: 0,
