@@ -13,7 +13,9 @@ export function claimBitfield(peer: Peer, start: number, bitfield: Uint8Array): 
   const end = start + 8 * bytes.byteLength
   checkLength(peer, end)
   peer.remoteBitfield.replace(start, bytes)
-  peer.remoteLength = Math.max(peer.remoteLength, start + lengthOf(bytes))
+  // A window without a block says nothing of the length.
+  const length = lengthOf(bytes)
+  if (length > 0) peer.remoteLength = Math.max(peer.remoteLength, start + length)
   offerWished(peer, start, end)
 }
 

@@ -4,6 +4,7 @@ import type { FeedFace } from '../../helpers/feed-face.ts'
 import { Bench, connect, texts, until } from '../../helpers/replication-feeds.ts'
 import { ending, join, unwatched } from '../../helpers/replication-pipes.ts'
 import { type AnyChannel, type AnyStream, OURS, replicating } from '../../helpers/replication-subjects.ts'
+import { rejection } from '../../helpers/watchdog.ts'
 
 const FAR = 2 ** 39
 
@@ -125,5 +126,18 @@ test('false claims: what nobody asked for does not put a timeout off', async (t)
   }, 100)
   t.equal((await end)?.code, 'ERR_REQUEST_TIMEOUT')
   clearInterval(pushing)
+  await bench.close()
+})
+
+test('false claims: an answer that tells of no blocks claims none', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(64))
+  const replica = await bench.sparse(writer)
+  const { cut } = connect(writer, replica, { live: true })
+  await replica.get(3)
+  // The window of this one is asked for.
+  await rejection(replica.get(2 ** 21, { ifAvailable: true }), 'the block')
+  t.equal(replicating(replica).remoteLength, 64)
+  await cut()
   await bench.close()
 })
