@@ -1,6 +1,7 @@
 import { offerLeaf } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
 import { type Arrival, Arrivals, type ArrivalsOwner } from './arrivals.ts'
+import { Doubt } from './doubt.ts'
 import { Foreseen } from './foreseen.ts'
 import type { DataMessage } from './messages.ts'
 import type { Peer } from './peer.ts'
@@ -47,6 +48,10 @@ export class Downloader implements ArrivalsOwner {
   readonly seeks = new SeekAnswers()
   /** When the last answer came, in milliseconds. */
   lastAnswer = 0
+  /** When what was answered last had been asked for: answers come in order, so what was asked for before was left out. */
+  lastAnswered = 0
+  /** Whether it is counted on. */
+  readonly doubt = new Doubt()
   /** Blocks of this peer are shown to the application, which may keep them. @internal */
   handedOut = false
   /** It sent a block without being asked that could not be verified: so it has to be asked. @internal */
@@ -105,7 +110,7 @@ export class Downloader implements ArrivalsOwner {
   request(index: number, bytes: number, hash: boolean, question: SeekQuestion | null = null): void {
     const nodes = this.replicator.digest(this.peer, index)
     const sent = performance.now()
-    const state = { arrived: false, overdue: false, again: false }
+    const state = { arrived: false, overdue: false, doubted: false, again: false }
     const request: InflightRequest = { index, bytes, question, hash, nodes, sent, ...state }
     this.inflight.push(request)
     this.meter.asked(request)
@@ -175,6 +180,7 @@ export class Downloader implements ArrivalsOwner {
       const now = performance.now()
       this.answerTime.took(now - request.sent)
       this.lastAnswer = now
+      this.lastAnswered = Math.max(this.lastAnswered, request.sent)
       // A copy that cannot connect the block to our parent proves it by an older head: the nodes foreseen do not come.
       if (request.nodes % 2 === 1 && message.signature !== null) this.foreseen.broke()
     }
@@ -241,6 +247,7 @@ export class Downloader implements ArrivalsOwner {
     for (const { claim, request } of arrivals) {
       this.acknowledge(claim.block)
       if (request === undefined) continue
+      this.doubt.shown(claim.block)
       const { bytes, question } = request
       const { length } = this.peer.source.content
       if (question !== null) this.seeks.answered(bytes, question, claim.block, length)

@@ -1,3 +1,4 @@
+import { DOUBT_AFTER } from './doubt.ts'
 import type { Peer } from './peer.ts'
 import type { Replicator } from './replicator.ts'
 import { type InflightRequest, isFor, SHORTEST, URGENT_REQUESTS } from './requests.ts'
@@ -58,6 +59,8 @@ export class Lateness {
     let waiting = false
     let overdue = false
     const late: InflightRequest[] = []
+    const doubted: InflightRequest[] = []
+    const { length } = replicator.source.content
     for (const peer of replicator.peers) {
       for (const request of peer.inflightRequests) {
         if (!request.overdue && !request.arrived && this.isLate(peer, request, now)) {
@@ -65,12 +68,18 @@ export class Lateness {
           this.blocks.add(request.index)
           late.push(request)
         }
+        if (!request.doubted && !request.arrived && this.isDoubtful(peer, request, now)) {
+          request.doubted = true
+          doubted.push(request)
+          peer.downloader.doubt.raise(request.index < length ? 0 : length)
+        }
         if (request.overdue) overdue = true
-        else waiting = true
+        if (!request.overdue || !request.doubted) waiting = true
       }
     }
     if (!overdue) this.blocks.clear()
     if (waiting) this.watch()
+    if (doubted.length > 0) replicator.source.lessAvailable()
     if (late.length === 0) return
     this.askOthers(late)
     replicator.endDownloads()
@@ -95,10 +104,9 @@ export class Lateness {
 
   private isLate(peer: Peer, request: InflightRequest, now: number): boolean {
     const { replicator } = this
-    const { storing, peers } = replicator
+    const { peers } = replicator
     const age = now - request.sent
-    // While it is us who do not keep up, only the time of all counts.
-    const silence = peer.isWaiting || storing > MANY ? 0 : Math.min(age, now - peer.downloader.lastAnswer)
+    const silence = this.silence(peer, request, now)
     if (silence < SHORTEST && age < LONGEST_QUEUE * SHORTEST) return false
     const wishes = replicator.wishesFor(request)
     const late = this.late(wishes)
@@ -107,6 +115,28 @@ export class Lateness {
       const expected = other.downloader.answerTime.expectedAfter(late)
       if (silence < expected && age < LONGEST_QUEUE * expected) return false
       return wishes.some((wish) => replicator.hasFor(other, wish)) || replicator.isKept(other, request)
+    })
+  }
+
+  /** How long a peer has not answered anything since a request. */
+  private silence(peer: Peer, request: InflightRequest, now: number): number {
+    // While it is us who do not keep up, only the time of all counts.
+    if (peer.isWaiting || this.replicator.storing > MANY) return 0
+    return Math.min(now - request.sent, now - peer.downloader.lastAnswer)
+  }
+
+  /**
+   * Whether a peer is not to be counted on for what it was asked for: for this it is given more time than for somebody else to be asked,
+   * as nothing is gained where nobody else has it. As long as it is the only one, the time of its stream counts.
+   */
+  private isDoubtful(peer: Peer, request: InflightRequest, now: number): boolean {
+    if (this.silence(peer, request, now) < DOUBT_AFTER) {
+      const left = request.bytes === 0 && request.sent < peer.downloader.lastAnswered
+      if (!left || now - request.sent < LONGEST_QUEUE * DOUBT_AFTER) return false
+    }
+    return this.replicator.peers.some((other) => {
+      if (other === peer || !other.mayAsk || other.mayTell) return false
+      return !other.downloader.isSlow && !other.downloader.doubt.isRaised
     })
   }
 

@@ -91,10 +91,15 @@ export class Replicator {
     for (const peer of [...this.peers]) peer.close()
   }
 
-  /** The largest length that a peer claims. */
+  /** The largest length that a peer claims; of one that did not show what it claims, as far as it is known to be true. */
   get remoteLength(): number {
     let length = 0
-    for (const peer of this.peers) length = Math.max(length, peer.remoteLength)
+    for (const { remoteLength, downloader } of this.peers) {
+      const counted = downloader.doubt.isRaised
+        ? Math.min(remoteLength, this.source.content.length)
+        : remoteLength
+      length = Math.max(length, counted)
+    }
     return length
   }
 
@@ -104,13 +109,21 @@ export class Replicator {
     const { length } = this.source.content
     return (
       this.peers.some((peer) => {
-        if (!peer.mayAsk) return false
+        if (!peer.mayAsk || peer.downloader.doubt.covers(this.firstOf(wish))) return false
         if (wish.kind === 'update') return this.canUpdate(peer, wish)
         if (wish.kind === 'block') return peer.remoteBitfield.get(wish.index)
         return this.canSeek(peer, wish)
       }) ||
       (wish.kind === 'update' && length >= wish.length)
     )
+  }
+
+  /** The first block that may be what is wished for. */
+  private firstOf(wish: Wish): number {
+    if (wish.kind === 'block') return wish.index
+    if (wish.kind === 'update') return wish.length - 1
+    // Without an end the place lies beyond what is here.
+    return wish.end === -1 ? Math.max(wish.start, this.source.content.length) : wish.start
   }
 
   /** Whether a peer claims enough blocks, and has not taken back all that would prove it. */

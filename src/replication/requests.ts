@@ -23,6 +23,8 @@ export interface InflightRequest {
   arrived: boolean
   /** It took so long that somebody else may be asked, too. */
   overdue: boolean
+  /** It took so long that its peer is not counted on, see `Doubt`. */
+  doubted: boolean
   /** Asked for once more, after an answer that could not be verified. */
   again: boolean
 }

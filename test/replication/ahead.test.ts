@@ -66,6 +66,7 @@ test('ahead: what is remembered is renewed from the requests under way', (t) => 
     sent: 0,
     arrived: false,
     overdue: false,
+    doubted: false,
     again: false
   })
   foreseen.asked(0, nodes)
