@@ -130,9 +130,12 @@ export class Lateness {
    * as nothing is gained where nobody else has it. As long as it is the only one, the time of its stream counts.
    */
   private isDoubtful(peer: Peer, request: InflightRequest, now: number): boolean {
-    if (this.silence(peer, request, now) < DOUBT_AFTER) {
+    const silence = this.silence(peer, request, now)
+    const longest = LONGEST_QUEUE * DOUBT_AFTER
+    // A large block takes its time.
+    if (silence < (peer.isSending ? longest : DOUBT_AFTER)) {
       const left = request.bytes === 0 && request.sent < peer.downloader.lastAnswered
-      if (!left || now - request.sent < LONGEST_QUEUE * DOUBT_AFTER) return false
+      if (!left || now - request.sent < longest) return false
     }
     return this.replicator.peers.some((other) => {
       if (other === peer || !other.mayAsk || other.mayTell) return false

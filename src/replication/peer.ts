@@ -218,6 +218,12 @@ export class Peer implements ChannelHandlers {
     return this.protocol.state.busy === true
   }
 
+  /** Whether a message of its stream has come in part: what it was asked for may be on its way. */
+  get isSending(): boolean {
+    // Streams of other makes do not tell.
+    return this.protocol.state.midMessage === true
+  }
+
   private get protocol(): ProtocolStream {
     return this.stream.stream
   }

@@ -28,7 +28,9 @@ export class SeekAnswers {
   /** An answer was stored. `block`: what it was about; `length`: of the feed now. */
   answered(bytes: number, question: SeekQuestion, block: number, length: number): void {
     const { start, end } = question
-    this.poor = end === -1 ? length <= question.length : block < start || block >= end
+    // Beyond the end an answer may be that there is nothing: no merit, and no fault.
+    if (end !== -1) this.poor = block < start || block >= end
+    else if (length > question.length) this.poor = false
     const count = 1 + this.count(bytes)
     this.places.delete(bytes)
     this.places.set(bytes, { count, question })

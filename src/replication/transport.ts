@@ -173,6 +173,11 @@ export class Transport {
     return this.authenticated && !this.remoteEnded && (this.inputOver || this.state === 'destroyed')
   }
 
+  /** Whether a message has come in part. */
+  get midMessage(): boolean {
+    return this.input.midMessage
+  }
+
   /** Whether input waits for the next turn of the event loop. */
   get busy(): boolean {
     return this.pumpingSoon

@@ -15,7 +15,7 @@ function claiming(
   index: number
 ): { channel: AnyChannel; stream: AnyStream; requests: number[] } {
   const requests: number[] = []
-  const remote = unwatched(new OURS.Protocol(true, { live: true, timeout: 0 }))
+  const remote = unwatched(new OURS.Protocol(true, { live: true, timeout: 0, encrypted: false }))
   const channel: AnyChannel = remote.open(feed.key!, {
     onwant: ({ start, length }: { start: number; length: number }) => {
       channel.have({ start, length, bitfield: Buffer.alloc(0) })
@@ -23,7 +23,7 @@ function claiming(
     },
     onrequest: ({ index }: { index: number }) => requests.push(index)
   })
-  const stream = unwatched(replicating(feed).replicate(false, { live: true, timeout: 0 }))
+  const stream = unwatched(replicating(feed).replicate(false, { live: true, timeout: 0, encrypted: false }))
   join(remote, stream)
   return { channel, stream, requests }
 }
@@ -73,6 +73,21 @@ test('doubted claims: the only peer is waited for', async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 2600))
   t.notOk(over)
   t.equal(replicating(replica).remoteLength, FAR + 1)
+  await end()
+})
+
+test('doubted claims: one whose answer is on its way is waited for', async (t) => {
+  const { replica, liar, end } = await stage(t, FAR)
+  let over = false
+  const done = () => {
+    over = true
+  }
+  replica.call('update', { ifAvailable: true }).then(done, done)
+  await until(() => liar.requests.includes(FAR), 'the request')
+  // The first bytes of a Data of a thousand.
+  liar.stream.write(Buffer.from([0xe8, 0x07, 0x09, 0x08]))
+  await new Promise((resolve) => setTimeout(resolve, 2600))
+  t.notOk(over)
   await end()
 })
 

@@ -159,6 +159,9 @@ test('useless seeks: what counts as useful', (t) => {
 
   const beyond = { start: 0, end: -1, length: 64, remoteLength: 65 }
   answers.answered(7, beyond, 9, 64)
+  t.notOk(answers.poor, 'there is nothing yet')
+  answers.answered(100, question, 20, 64)
+  answers.answered(7, beyond, 9, 64)
   t.ok(answers.poor, 'the feed is as long as before')
   answers.answered(7, beyond, 64, 65)
   t.notOk(answers.poor, 'it has grown')
