@@ -1,5 +1,6 @@
 import { offerLeaf } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
+import { checkClaim } from '../merkle/verify.ts'
 import { type Arrival, Arrivals, type ArrivalsOwner } from './arrivals.ts'
 import { Doubt } from './doubt.ts'
 import { Foreseen } from './foreseen.ts'
@@ -169,7 +170,7 @@ export class Downloader implements ArrivalsOwner {
     this.stopTimer()
   }
 
-  /** A block, or a hash, has come. Errors: `ERR_LIMIT`. */
+  /** A block, or a hash, has come. Errors: `ERR_LIMIT`, `ERR_PROOF_MALFORMED`. */
   data(message: DataMessage): void {
     const { index, value } = message
     const { reserved } = this.replicator
@@ -196,8 +197,11 @@ export class Downloader implements ArrivalsOwner {
       // It may have been sent instead of being announced.
       if (this.peer.hasFollowed) this.peer.showed(index)
       this.peer.update()
-    } else if (value === null) this.store(message, request, !asked)
-    else if (source.content.bits.get(index) || !reserved.store(index)) {
+    } else if (value === null) {
+      // A hash that nobody asked for proves nothing that is needed: it is not worth more than a look.
+      if (asked || source.allowPush || this.peer.asPublished) this.store(message, request, !asked)
+      else checkClaim({ block: index, value, nodes: message.nodes, signature: message.signature })
+    } else if (source.content.bits.get(index) || !reserved.store(index)) {
       // Somebody else was faster. If that turns out to be wrong, it is asked for again.
       if (request !== undefined) this.settle(request)
       else if (!asked) this.acknowledge(index)

@@ -117,13 +117,11 @@ export class HeadCheck {
   }
 
   /**
-   * Whether this remote is compared. Who wants the frames of the published packages and no others, to repeat a recorded
-   * session or because there is not even a handshake, gets those, unless something would be stored that may be of another history.
+   * Whether this remote is compared. Who wants to behave as the published packages do gets that, unless something would be stored that
+   * may be of another history.
    */
   private get enabled(): boolean {
-    const { noise, handlers } = this.peer.stream.stream
-    const plain = !noise || handlers?.authenticated === false || handlers?.recorded !== undefined
-    return !plain && this.peer.source.content.live
+    return !this.peer.asPublished && this.peer.source.content.live
   }
 
   private get mayAsk(): boolean {

@@ -403,6 +403,15 @@ export class Peer implements ChannelHandlers {
     this.update()
   }
 
+  /**
+   * Whether this side sends what the published packages send, and takes what they take: to repeat a recorded session, or because there
+   * is not even a handshake. @internal
+   */
+  get asPublished(): boolean {
+    const { noise, handlers } = this.stream.stream
+    return !noise || handlers?.authenticated === false || handlers?.recorded !== undefined
+  }
+
   /** A block came that was not asked for, and that the remote therefore has. @internal */
   showed(index: number): void {
     const before = this.remoteLength

@@ -1,3 +1,4 @@
+import { BitPages } from '../util/bit-pages.ts'
 import type { Wanted, Wish } from './source.ts'
 
 /** Blocks of one window (spec WIRE §11.2). */
@@ -15,7 +16,7 @@ export class Wants {
   unanswered = 0
   /** A window could not be asked for because too many are unanswered. */
   blocked = false
-  private asked = new Set<number>()
+  private asked = new BitPages()
   private everything = false
   private readonly ask: (start: number) => void
 
@@ -42,10 +43,10 @@ export class Wants {
   range(start: number, end: number, remoteLength: number): void {
     // However long the remote says it is.
     if (this.everything) return
-    const limit = end === -1 ? remoteLength : Math.min(end, remoteLength)
-    for (let at = start - (start % WINDOW); at < limit; at += WINDOW) {
-      if (this.blocked || this.block(at)) return
-    }
+    const limit = Math.ceil((end === -1 ? remoteLength : Math.min(end, remoteLength)) / WINDOW)
+    const first = Math.floor(start / WINDOW)
+    const next = first < limit ? this.asked.firstMissing(first, limit) : -1
+    if (next !== -1 && !this.blocked) this.block(next * WINDOW)
   }
 
   /** The windows of a wish. */
@@ -86,7 +87,7 @@ export class Wants {
   /** Forgets what was asked: the remote stopped and may resume. @returns how many were unanswered */
   reset(): number {
     const unanswered = this.subscribed()
-    this.asked = new Set()
+    this.asked = new BitPages()
     this.everything = false
     return unanswered
   }

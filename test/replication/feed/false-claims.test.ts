@@ -141,3 +141,22 @@ test('false claims: an answer that tells of no blocks claims none', async (t) =>
   await cut()
   await bench.close()
 })
+
+test('false claims: hashes that nobody asked for are not stored, however true', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(64))
+  for (const allowPush of [false, true]) {
+    const replica = await bench.sparse(writer, { allowPush })
+    const { channel, stream } = claiming(replica, { start: 0, length: 64 })
+    await until(() => replicating(replica).remoteLength === 64, 'the claim')
+    channel.data({ index: 9, value: null, ...(await writer.proof(9, { hash: true })) })
+    const block = replica.get(3)
+    channel.data({ index: 3, value: Buffer.from('block 3'), ...(await writer.proof(3)) })
+    t.equal(Buffer.from((await block) as Uint8Array).toString(), 'block 3')
+    const { tree } = replica.feed as unknown as { tree: { get(index: number): boolean } }
+    t.equal(tree.get(18), allowPush, allowPush ? 'unless all that is pushed is' : 'what was asked for is')
+    t.notOk(stream.destroying)
+    stream.destroy()
+  }
+  await bench.close()
+})
