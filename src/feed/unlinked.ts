@@ -48,7 +48,7 @@ export class Unlinked {
     this.#more = more
   }
 
-  /** Reads what is remembered, up to what is linked now, or was never that long. */
+  /** Reads what is remembered, but for what is linked now, or not here any more. */
   async load(core: Core): Promise<void> {
     if (this.#file === null) return
     const lines = await this.#file.load()
@@ -56,7 +56,8 @@ export class Unlinked {
     const last = lines.map(readLine).findLast((one) => one !== null)
     const kept: Unlink[] = []
     for (const one of last ?? []) {
-      if (one.length < core.length && !(await isLinked(core, one.length).catch(ignore))) kept.push(one)
+      // What cannot be read now may be linked later.
+      if (!(await isSettled(core, one.length).catch(() => false))) kept.push(one)
     }
     this.list = kept
   }
@@ -119,6 +120,10 @@ export async function headOf(core: Core, length: number): Promise<Omit<SignedHea
 /** The root of the feed that the last block of the first `length` lies below. */
 export function rootAbove(core: Core, length: number): TreeNode | undefined {
   return core.roots.find(({ index }) => flat.rightSpan(index) >= 2 * (length - 1))
+}
+
+async function isSettled(core: Core, length: number): Promise<boolean> {
+  return length >= core.length || (await headOf(core, length)) === null || isLinked(core, length)
 }
 
 /** Whether the nodes that are here lead from the roots of `length` blocks to those of the feed. */
