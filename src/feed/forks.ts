@@ -18,7 +18,7 @@ import { ignore } from '../util/callback.ts'
 import type { Application } from './application.ts'
 import type { Core } from './core.ts'
 import { signatureHolds } from './proofs.ts'
-import { headOf, rootAbove } from './unlinked.ts'
+import { headOf, leadsUp, rootAbove } from './unlinked.ts'
 
 /** Forks that are kept: a dishonest author could make any number of them. */
 const MOST = 16
@@ -48,6 +48,12 @@ interface Shown {
   /** The nodes that came from the remote, or follow from what did: those that may differ from ours. */
   theirs: TreeNode[]
   head: Omit<SignedHead, 'nodes'>
+}
+
+/** Proofs that the remote's history is another one than that of the feed, and than those of signed lengths which are not linked. */
+interface Met {
+  feed: ForkProof | null
+  readonly heads: Map<number, ForkProof>
 }
 
 /**
@@ -95,28 +101,76 @@ export class Forks {
       (await this.#signed(await showWith(core, claim, remoteLength)))
     if (shown === null) return 0
     const different = await differences(core, shown)
-    for (const node of different) {
-      const unlinked = await unlinkedHead(core, node.index)
-      const own = unlinked?.head ?? (await ourHead(core, node.index))
-      const proof: ForkProof | null = own && { heads: [own, theirHead(shown, node)] }
-      if (proof === null || !(await this.#holds(proof))) continue
-      const mixed = unlinked !== null && (await isHere(core, shown, node.index))
-      if (mixed && !unlinked.first) {
-        // It is the remote's history that was here first.
-        const [other, kept] = proof.heads
-        const roots = differing(core, other, shown, different)
-        const failure: unknown = await this.#host.forget(other.length, roots).then(ignore, errorOf)
-        await this.#found({ heads: [kept, other] }, shownNodes(other))
-        if (failure !== undefined) throw failure
-        return this.examine(core, claim, remoteLength)
-      }
-      const failure: unknown = mixed ? await this.#host.cutTo(own!.length).then(ignore, errorOf) : undefined
-      await this.#found(proof, [...shownNodes(proof.heads[1]), ...shown.tops, ...shown.siblings])
+    const met = await this.#compare(core, shown, different)
+    if (met.feed === null && met.heads.size === 0) {
+      if (different.length === 0) await link(core, shown, different)
+      // What is different and cannot be proven is damaged here, perhaps: peers are what mends it.
+      return different.length > 0 ? 0 : shown.head.length
+    }
+    let failure: unknown
+    let kept: ForkProof | null = null
+    try {
+      kept = await this.#separate(core, shown, different, met)
+    } catch (error) {
+      failure = error
+      kept = met.feed
+    }
+    if (kept !== null) {
+      await this.#found(kept, [...shownNodes(kept.heads[1]), ...shown.tops, ...shown.siblings])
       throw new DDatabaseError('ERR_FORK', failure === undefined ? {} : { cause: failure })
     }
-    if (different.length === 0) await link(core, shown)
-    // What is different and cannot be proven is damaged here, perhaps: peers are what mends it.
-    return different.length > 0 ? 0 : shown.head.length
+    // What differs from the remote's history is not here any more.
+    const [gone, theirs] = (met.feed ?? [...met.heads.values()][0]!).heads
+    await this.#found({ heads: [theirs, gone] }, shownNodes(gone))
+    if (failure !== undefined) throw failure
+    return this.examine(core, claim, remoteLength)
+  }
+
+  /** Which of what is here is shown to be of another history than what the remote sent. */
+  async #compare(core: Core, shown: Shown, different: readonly TreeNode[]): Promise<Met> {
+    const met: Met = { feed: null, heads: new Map() }
+    const lengths = new Set(core.unlinked.list.map(({ length }) => length))
+    for (const node of different) {
+      if (met.feed !== null && met.heads.size === lengths.size) break
+      const own = await ourHead(core, node.index)
+      for (const head of [own, ...(await unlinkedHeads(core, node.index))]) {
+        if (head === null) continue
+        const known = lengths.has(head.length) ? met.heads.has(head.length) : met.feed !== null
+        const proof: ForkProof = { heads: [head, theirHead(shown, node)] }
+        if (known || !(await this.#holds(proof))) continue
+        if (lengths.has(head.length)) met.heads.set(head.length, proof)
+        else met.feed = proof
+      }
+    }
+    return met
+  }
+
+  /**
+   * Two histories are known now, so nothing may stay of which it is not known that it belongs together: what the remote has
+   * shown to be its own, or has not shown to be different, beside what is different, and the other way round. What was here first stays.
+   * @returns proof that what stays and the remote's history differ; null if that is not known
+   * Errors: those of the storage.
+   */
+  async #separate(
+    core: Core,
+    shown: Shown,
+    different: readonly TreeNode[],
+    { feed, heads }: Met
+  ): Promise<ForkProof | null> {
+    let kept = feed
+    if (kept === null) await link(core, shown, different)
+    const longestFirst = [...core.unlinked.list].sort((a, b) => b.length - a.length)
+    for (const { length, first } of longestFirst) {
+      const proof = heads.get(length) ?? null
+      if (!first || !isUnlinked(core, length) || (kept !== null && proof !== null)) continue
+      await this.#host.cutTo(length)
+      kept = proof
+    }
+    for (const { length } of core.unlinked.list) {
+      if (!isUnlinked(core, length) || (kept !== null && heads.has(length))) continue
+      await this.#host.forget(length, await besides(core, length))
+    }
+    return kept
   }
 
   /** @param nodes - all that is known of the other history */
@@ -250,41 +304,33 @@ async function ourHead(core: Core, index: number): Promise<SignedHead | null> {
   return { length, roots, signature: b4a.from(signature), nodes }
 }
 
-/** Our side, if the node is a root of a head that is not linked; else null. */
-async function unlinkedHead(core: Core, index: number): Promise<{ head: SignedHead; first: boolean } | null> {
-  for (const { length, first } of core.unlinked.list) {
+/** Our side: the heads that are not linked and have the node as a root. */
+async function unlinkedHeads(core: Core, index: number): Promise<SignedHead[]> {
+  const heads: SignedHead[] = []
+  for (const { length } of core.unlinked.list) {
     const head = await headOf(core, length)
     const node = head?.roots.find((root) => root.index === index)
-    if (head && node !== undefined) return { head: { ...head, nodes: [node] }, first }
+    if (head && node !== undefined) heads.push({ ...head, nodes: [node] })
   }
-  return null
+  return heads
 }
 
-/** Roots of a shorter head that are neither roots of the feed, nor shown by the remote to be part of it. */
-function differing(
-  core: Core,
-  { roots }: SignedHead,
-  { tops, siblings }: Shown,
-  different: readonly TreeNode[]
-): number[] {
-  const proven = new Set([...core.roots, ...tops, ...siblings].map(({ index }) => index))
-  for (const { index } of different) proven.delete(index)
-  return roots.map(({ index }) => index).filter((index) => !proven.has(index))
+/** Whether that is still so: somebody else may be compared at the same time. */
+function isUnlinked(core: Core, length: number): boolean {
+  return core.unlinked.list.some((one) => one.length === length)
 }
 
-/** Whether what is here above a node is what the remote shows above it: then what is there is of the remote's history. */
-async function isHere(core: Core, { tops }: Shown, index: number): Promise<boolean> {
-  for (const top of tops) {
-    if (top.index === index || flat.leftSpan(top.index) > index || flat.rightSpan(top.index) < index) continue
-    const own = await ours(core, top.index)
-    if (own !== null && b4a.equals(own.hash, top.hash)) return true
-  }
-  return false
+/** Roots of a shorter head that nothing here leads from to a root of the feed. */
+async function besides(core: Core, length: number): Promise<number[]> {
+  const roots: number[] = []
+  for (const index of flat.fullRoots(2 * length)) if (!(await leadsUp(core, index))) roots.push(index)
+  return roots
 }
 
-/** The remote has shown nothing that is different: where it leads from an earlier length up to a root of ours, the two are one history. */
-async function link(core: Core, { tops, siblings }: Shown): Promise<void> {
+/** Where the remote, who shows nothing there that is different, leads from an earlier length up to a root of ours, the two are one history. */
+async function link(core: Core, { tops, siblings }: Shown, different: readonly TreeNode[]): Promise<void> {
   const shown = new Set([...tops, ...siblings].map(({ index }) => index))
+  for (const { index } of different) shown.delete(index)
   for (const { length } of core.unlinked.list) {
     const root = rootAbove(core, length)
     const above = tops.find(({ index }) => index === root?.index)
@@ -318,8 +364,4 @@ function take(nodes: TreeNode[], index: number): TreeNode | undefined {
 
 function includes(nodes: readonly TreeNode[], wanted: TreeNode): boolean {
   return nodes.some(({ index, hash }) => index === wanted.index && b4a.equals(hash, wanted.hash))
-}
-
-function errorOf(error: unknown): unknown {
-  return error
 }

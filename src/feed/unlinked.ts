@@ -127,12 +127,18 @@ async function isSettled(core: Core, length: number): Promise<boolean> {
 }
 
 /** Whether the nodes that are here lead from the roots of `length` blocks to those of the feed. */
-async function isLinked(core: Core, length: number): Promise<boolean> {
-  const root = rootAbove(core, length)
-  const last = flat.fullRoots(2 * length).pop()!
-  const [start] = (await nodesAt(core, [last])) ?? []
-  if (root === undefined || start === undefined) return false
+function isLinked(core: Core, length: number): Promise<boolean> {
   // Every other root of that length is one of the feed as well, or the sibling of a node on this way.
+  return leadsUp(core, flat.fullRoots(2 * length).pop()!)
+}
+
+/** Whether the nodes that are here lead from one of them to a root of the feed. */
+export async function leadsUp(core: Core, index: number): Promise<boolean> {
+  const root = core.roots.find(
+    (one) => flat.leftSpan(one.index) <= index && index <= flat.rightSpan(one.index)
+  )
+  const [start] = (await nodesAt(core, [index])) ?? []
+  if (root === undefined || start === undefined) return false
   let top = start
   while (top.index !== root.index) {
     const [sibling] = (await nodesAt(core, [flat.sibling(top.index)])) ?? []

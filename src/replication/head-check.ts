@@ -181,11 +181,11 @@ export class HeadCheck {
     if (index !== -1) {
       this.looked = true
       this.lookedAt = this.claimed
-      this.begin(this.compare(index))
+      this.begin(this.compare(index, this.linkTargets()))
       return
     }
-    const linking = this.linkTarget()
-    if (linking !== -1) this.begin(this.examine(linking))
+    const linking = this.linkTargets()
+    if (linking.length > 0) this.begin(this.examine(linking))
   }
 
   private begin(question: Promise<unknown>): void {
@@ -198,8 +198,8 @@ export class HeadCheck {
         this.looking = false
         if (this.peer.closed) return
         // A remote that finds another history here does not stay.
-        const linking = this.mayAsk ? this.linkTarget() : -1
-        if (linking !== -1) {
+        const linking = this.mayAsk ? this.linkTargets() : []
+        if (linking.length > 0) {
           this.begin(this.examine(linking))
           return
         }
@@ -231,36 +231,46 @@ export class HeadCheck {
   }
 
   /**
-   * A block of the remote's whose way up leads through all roots of a length that nobody has linked yet, or, if it has none, −1. Each
+   * Blocks of the remote's whose ways up lead through all roots of the lengths that nobody has linked yet, as far as it has some. Each
    * length is asked for once.
    */
-  private linkTarget(): number {
+  private linkTargets(): number[] {
     const { remoteBitfield, source } = this.peer
+    const targets: number[] = []
     for (const { length } of source.content.unlinked) {
       if (this.linked.has(length)) continue
       const span = lastSpan(length)
       const index = remoteBitfield.next(length - span, Math.min(length + span, this.claimed))
       if (index === -1) continue
       this.linked.add(length)
-      return index
+      targets.push(index)
     }
-    return -1
+    return targets
   }
 
-  /** Compares what the remote says of a block. @returns the length of its history; 0 if it does not show that, or does not answer */
-  private async examine(index: number): Promise<number> {
-    const message = await this.ask(index)
+  /** Compares what the remote says of some blocks, one after the other. */
+  private async examine(targets: readonly number[]): Promise<void> {
+    for (const message of targets.map((index) => this.ask(index))) await this.examineAnswer(await message)
+  }
+
+  /** @returns the length of the remote's history; 0 if the answer does not show that, or there is none */
+  private async examineAnswer(message: DataMessage | null): Promise<number> {
     if (message === null || this.peer.closed) return 0
     return this.peer.source.content.examine(claimOf(message), this.claimed)
   }
 
-  private async compare(index: number): Promise<void> {
+  /** @param linking - what is compared before: who has two histories here has to know which one is the remote's */
+  private async compare(index: number, linking: readonly number[]): Promise<void> {
     const { content } = this.peer.source
+    const linked = this.examine(linking)
+    const answer = this.ask(index)
+    await linked
+    const message = await answer
+    if (message === null) return
     const common = Math.min(content.length, this.claimed)
-    const message = await this.ask(index)
-    if (message === null || this.peer.closed) return
     const { length: before } = content
-    const length = await content.examine(claimOf(message), this.claimed)
+    const length = await this.examineAnswer(message)
+    if (this.peer.closed) return
     this.compared = Math.max(this.compared, common)
     // What was appended meanwhile was not compared: the next look does.
     if (length > content.length && content.length === before) await this.peer.source.longerSeen(length)

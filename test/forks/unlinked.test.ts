@@ -170,6 +170,77 @@ for (const { name, ours, holder } of PAIRS) {
   })
 }
 
+test('unlinked: several lengths of one other history are given up together', async (t) => {
+  const author = new Author(t, OURS)
+  const long = await author.device(COMMON, A)
+  const copy = await author.replica({ sparse: true })
+  await fetchFrom(copy, long, 2)
+  const forks = forksOf(copy)
+  for (const length of [6, 7]) {
+    const short = await author.stubbornDevice(COMMON, branch('b', 4, length - 4))
+    const one = await author.replica({ sparse: true })
+    await fetchFrom(one, short, length - 1)
+    await fetchFrom(copy, one, length - 1)
+  }
+  t.deepEqual(unlinked(copy), [6, 7])
+  const { cut } = connect(copy, long, { live: true })
+  await until(() => unlinked(copy).length === 0, 'the end of what was not linked')
+  await cut()
+  t.ok(forks.length > 0)
+  t.deepEqual([copy.has(2), copy.has(5), copy.has(6), copy.length], [true, false, false, 10])
+  await fetchFrom(copy, long, 5, 6, 7)
+  t.deepEqual([text(await copy.get(5)), text(await copy.get(6))], ['a 5', 'a 6'])
+  await author.close()
+})
+
+test('unlinked: when a fork is told, nothing is left of which it is not known that it belongs together', async (t) => {
+  const author = new Author(t, OURS)
+  const COMMON_1 = branch('both', 0, 1)
+  const a9 = await author.deviceWith({ downloading: false }, COMMON_1, branch('a', 1, 8))
+  const a21 = await author.deviceWith({ downloading: false }, COMMON_1, branch('a', 1, 8), branch('a', 9, 12))
+  const b39 = await author.deviceWith({ downloading: false }, COMMON_1, branch('b', 1, 38))
+  const sparseOf = async (device: FeedFace, block: number) => {
+    const copy = await author.replica({ sparse: true })
+    await fetchFrom(copy, device, block)
+    return copy
+  }
+  // What came first, what it grew by, and who shows that the latter is of another history than its own.
+  for (const [first, then, shows] of [
+    [await sparseOf(a9, 3), await sparseOf(b39, 25), a21],
+    [await sparseOf(a9, 3), await sparseOf(b39, 25), await sparseOf(a21, 20)]
+  ] as const) {
+    const forks = forksOf(first)
+    await fetchFrom(first, then, 25)
+    t.deepEqual([first.length, unlinked(first)], [39, [9]])
+    let heldOnEvent: boolean | null = null
+    first.feed.once('fork', () => {
+      heldOnEvent = first.has(25)
+    })
+    const { cut } = connect(first, shows, { live: true })
+    await until(() => forks.length > 0, 'the fork')
+    await cut()
+    t.equal(heldOnEvent, false, 'it is gone before the fork is told')
+    t.deepEqual([first.length, first.has(3), first.has(25), unlinked(first)], [9, true, false, []])
+    await fetchFrom(first, a21, 18)
+    t.equal(text(await first.get(18)), 'a 18', 'what came first goes on')
+  }
+  // A beginning of another history, and a third copy that contradicts only that.
+  const copy = await sparseOf(a21, 18)
+  await fetchFrom(
+    copy,
+    await sparseOf(await author.deviceWith({ downloading: false }, COMMON_1, branch('b', 1, 8)), 5),
+    5
+  )
+  t.deepEqual(unlinked(copy), [9])
+  const forks = forksOf(copy)
+  const { cut } = connect(copy, await sparseOf(a9, 3), { live: true })
+  await until(() => forks.length > 0, 'the fork')
+  await cut()
+  t.deepEqual([copy.length, copy.has(18), copy.has(5), unlinked(copy)], [21, true, false, []])
+  t.deepEqual({ ...(await copy.audit()) }, { valid: 1, invalid: 0 })
+  await author.close()
+})
+
 test('unlinked growth: is remembered from one opening to the next, and forgotten when it is linked', async (t) => {
   const author = new Author(t, OURS)
   const short = await author.device(COMMON, A)
