@@ -58,6 +58,8 @@ export class HeadCheck {
   private lookedAt = 0
   // Lengths that it was asked to link with the rest of what is here.
   private readonly linked = new Set<number>()
+  // What was claimed here and there when something of the remote's was not believed.
+  private disbelief: { claimed: number; length: number; growth: boolean } | null = null
   private looked = false
   private looking = false
   private extended = false
@@ -152,6 +154,7 @@ export class HeadCheck {
   heard(): void {
     this.claimed = Math.max(this.claimed, this.peer.remoteLength)
     this.look()
+    this.reconsider()
     this.endIfIdle()
   }
 
@@ -167,6 +170,7 @@ export class HeadCheck {
   grew(proven: boolean): void {
     if (proven) this.compared = Math.max(this.compared, this.peer.source.content.length)
     else this.look()
+    this.reconsider()
   }
 
   /** The feed has `length` blocks left. */
@@ -340,7 +344,7 @@ export class HeadCheck {
           await this.putNow(claim, true)
           return true
         }
-        return this.disbelieved(length, this.claimed)
+        return this.disbelieved(length, this.claimed, true)
       }
       this.growing ??= this.askToContinue(index)
         .catch((error) => {
@@ -368,9 +372,22 @@ export class HeadCheck {
   }
 
   /** What the remote has cannot be shown to belong to the history that is here: as good as not there. */
-  private disbelieved(start: number, end = start + 1): false {
+  private disbelieved(start: number, end = start + 1, growth = false): false {
+    this.disbelief = { claimed: this.claimed, length: this.peer.source.content.length, growth }
     this.peer.lacks(start, end)
     return false
+  }
+
+  /** If what was not believed could be shown now, the remote is asked once more what it has. */
+  private reconsider(): void {
+    const { disbelief } = this
+    if (disbelief === null || this.isRefused) return
+    const { claimed, length, growth } = disbelief
+    const { content } = this.peer.source
+    const longer = content.length > length && content.length >= claimed
+    if (!longer && this.claimed <= claimed && (!growth || this.continuation() === -1)) return
+    this.disbelief = null
+    this.peer.wantAgain()
   }
 
   private async askToContinue(index: number): Promise<void> {

@@ -166,6 +166,12 @@ export class Peer implements ChannelHandlers {
     return this.downloader.inflight
   }
 
+  /** Has the remote tell once more what it has, as far as that is wanted. @internal */
+  wantAgain(): void {
+    this.wants.forget()
+    this.sendWants()
+  }
+
   /** Windows asked for and not answered. */
   get inflightWants(): number {
     return this.wants.unanswered

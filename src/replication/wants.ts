@@ -84,10 +84,15 @@ export class Wants {
     return unanswered
   }
 
+  /** Everything may be asked for once more. */
+  forget(): void {
+    this.asked = new BitPages()
+  }
+
   /** Forgets what was asked: the remote stopped and may resume. @returns how many were unanswered */
   reset(): number {
     const unanswered = this.subscribed()
-    this.asked = new BitPages()
+    this.forget()
     this.everything = false
     return unanswered
   }

@@ -7,7 +7,7 @@ import type { FeedFace } from '../helpers/feed-face.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
 import { blocksOf, connect, until } from '../helpers/replication-feeds.ts'
 import { OURS } from '../helpers/replication-subjects.ts'
-import { within } from '../helpers/watchdog.ts'
+import { settle, within } from '../helpers/watchdog.ts'
 import { Author, branch, checkProof, forksOf, PAIRS } from './branches.ts'
 
 const COMMON = branch('both', 0, 4)
@@ -169,6 +169,34 @@ for (const { name, ours, holder } of PAIRS) {
     await author.close()
   })
 }
+
+test('unlinked growth: what was not believed is asked for again when it can be shown', async (t) => {
+  const author = new Author(t, OURS)
+  const short = await author.deviceWith({ downloading: false }, COMMON, A)
+  const long = await author.deviceWith({ downloading: false }, COMMON, A, branch('a', 10, 30))
+  const other = await author.deviceWith({ downloading: false }, COMMON, branch('b', 4, 8))
+  for (const [what, show] of [
+    ['the peer gets the nodes', (_: FeedFace, late: FeedFace) => fetchFrom(late, long, 10)],
+    ['the copy has grown', (copy: FeedFace) => fetchFrom(copy, long, 20)]
+  ] as const) {
+    const copy = await author.replica({ sparse: true })
+    await fetchFrom(copy, short, 9)
+    const forks = forksOf(copy)
+    const met = connect(copy, other, { live: true })
+    await until(() => forks.length > 0, 'the fork')
+    await met.cut()
+    const late = await author.replica({ sparse: true })
+    await fetchFrom(late, long, 35)
+    const { cut } = connect(copy, late, { live: true })
+    const block = copy.get(35)
+    t.equal(await Promise.race([block, settle(200)]), undefined, 'nothing shows it')
+    t.equal(copy.length, 10)
+    await show(copy, late)
+    t.equal(text(await within(block, what)), 'a 35', what)
+    await cut()
+  }
+  await author.close()
+})
 
 test('unlinked: several lengths of one other history are given up together', async (t) => {
   const author = new Author(t, OURS)
