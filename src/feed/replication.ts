@@ -341,8 +341,8 @@ function onHandshake(stream: ProtocolStream, fn: () => void): void {
 
 function contentOf(core: Core, host: ReplicationHost): ReplicatedContent {
   const { tree } = core.storage
-  // Two histories are known, or blocks are appended here, which would sign them both.
-  const believes = (): boolean => core.forks.length === 0 && !host.writable
+  // Two histories are known, or blocks are appended here, which would sign them both, or it could not be remembered.
+  const believes = (): boolean => core.forks.length === 0 && !host.writable && !core.unlinked.isFull
   return {
     get length() {
       return core.length

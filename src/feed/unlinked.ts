@@ -48,6 +48,11 @@ export class Unlinked {
     this.#more = more
   }
 
+  /** Whether no more can be remembered, so that nobody may be believed any more before some are linked. */
+  get isFull(): boolean {
+    return this.list.length >= MOST
+  }
+
   /** Reads what is remembered, but for what is linked now, or not here any more. */
   async load(core: Core): Promise<void> {
     if (this.#file === null) return
@@ -65,7 +70,7 @@ export class Unlinked {
   /** What makes this one is about to be stored. It is not an error if it cannot be remembered. @returns whether it is a new one */
   async add(unlink: Unlink): Promise<boolean> {
     const { length } = unlink
-    if (this.list.length >= MOST || this.list.some((one) => one.length === length)) return false
+    if (this.isFull || this.list.some((one) => one.length === length)) return false
     await this.#become([...this.list, unlink])
     return true
   }

@@ -198,6 +198,39 @@ test('unlinked growth: what was not believed is asked for again when it can be s
   await author.close()
 })
 
+test('unlinked: no more is believed than is remembered', async (t) => {
+  const author = new Author(t, OURS)
+  const blocks = branch('a', 0, 256)
+  const long = await author.deviceWith({ downloading: false }, ...blocks.map((block) => [block]))
+  const copy = await author.replica({ sparse: true })
+  await fetchFrom(copy, long, 255)
+  const short = await author.device()
+  for (let length = 1; length <= 64; length++) {
+    await short.append(blocks[length - 1])
+    const proof = (await short.call('proof', length - 1)) as object
+    await copy.call('put', length - 1, Buffer.from(blocks[length - 1]!), proof)
+  }
+  t.ok(unlinked(copy).length > 1)
+  for (let length = 65; length < 129; length++) {
+    await short.append(blocks[length - 1])
+    const one = await author.replica({ sparse: true })
+    await fetchFrom(one, short, length - 1)
+    await fetchFrom(copy, one, length - 1).catch(() => {})
+    if (unlinked(copy).length === 64) break
+  }
+  t.equal(unlinked(copy).length, 64)
+  const other = await author.replica({ sparse: true })
+  await fetchFrom(other, await author.stubbornDevice(blocks.slice(0, 128), branch('b', 128, 72)), 170)
+  const { cut } = connect(copy, other, { live: true })
+  await copy.get(170, { timeout: 300 }).catch(() => {})
+  await cut()
+  const meeting = connect(copy, long, { live: true })
+  await until(() => unlinked(copy).length === 0, 'the links')
+  t.equal(text(await copy.get(170)), 'a 170')
+  await meeting.cut()
+  await author.close()
+})
+
 test('unlinked: several lengths of one other history are given up together', async (t) => {
   const author = new Author(t, OURS)
   const long = await author.device(COMMON, A)
