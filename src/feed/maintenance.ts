@@ -1,6 +1,6 @@
 import b4a from 'b4a'
 import flat from 'flat-tree'
-import { treeHash } from '../crypto/hash.ts'
+import { signable, treeHash } from '../crypto/hash.ts'
 import { DDatabaseError } from '../errors.ts'
 import type { TreeNode } from '../merkle/node.ts'
 import { storageError } from '../storage/storage-error.ts'
@@ -136,7 +136,7 @@ async function truncate(
   const roots = await rootsOf(core, length)
   let signature: Uint8Array | null = null
   if (signs && length > 0 && core.live) {
-    const unsigned = (await core.storage.signatures.get(length - 1).catch(fail)) === null
+    const unsigned = !(await isSigned(core, roots, length))
     if (unsigned && (signed === null || !b4a.equals(treeHash(signed.roots), treeHash(roots)))) return roots
     if (unsigned) signature = signed!.signature
   }
@@ -167,6 +167,13 @@ async function truncate(
   core.verified?.forget(length, Number.POSITIVE_INFINITY)
   await core.unlinked.cut(length)
   return oldLength
+}
+
+/** Whether a length has its signature. In the middle of a batch there may be one of another history, which the batch was written over. */
+async function isSigned(core: Core, roots: readonly TreeNode[], length: number): Promise<boolean> {
+  const stored = await core.storage.signatures.get(length - 1).catch(fail)
+  if (stored === null) return false
+  return core.signatureHolds === null || core.signatureHolds(signable(treeHash(roots), length), stored)
 }
 
 /**

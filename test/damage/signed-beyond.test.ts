@@ -132,6 +132,25 @@ test('what published packages leave when they truncate or overwrite is gone on w
   t.pass('all of them')
 })
 
+test('truncated within a batch that was written over what another feed has left', async (t) => {
+  const files = new MemoryFiles()
+  let feed = published(files.factory())
+  for (const block of BLOCKS) await feed.append(block)
+  await feed.close()
+  const { secretKey } = OTHER
+  feed = published(files.factory(), Buffer.from(OTHER.publicKey), { secretKey, overwrite: true })
+  await feed.append(BLOCKS.slice(0, 9))
+  await feed.close()
+  const ours = ddatabase(files.factory() as never as Storage)
+  await ours.clear(5, 6)
+  await ours.truncate(6)
+  await ours.close()
+  const again = ddatabase(files.factory() as never as Storage)
+  await again.ready()
+  t.deepEqual([again.length, again.recovery], [6, null], 'it is signed')
+  await again.close()
+})
+
 /** Truncated by a published package to a length that was never signed, of which the last block was cleared. */
 async function unsignedAndCleared(): Promise<MemoryFiles> {
   const files = new MemoryFiles()
