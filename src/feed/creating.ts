@@ -106,11 +106,14 @@ export class FileWriter {
 /** Writes what recovering a feed has come to. On media that cannot be written it holds for this opening. */
 export async function writeRepairs(
   core: Core,
-  { nodes, signature, report, length }: Recovered
+  { leftSignatures, length, nodes, report, signature }: Recovered
 ): Promise<void> {
-  if (report === null) return
+  if (report === null && !leftSignatures) return
   try {
     await core.storage.changing()
+    const { signatures } = core.storage
+    if (leftSignatures) await signatures.remove(length, signatures.slots)
+    if (report === null) return
     for (const node of nodes) await core.storage.tree.write(node.index, encodeNode(node))
     if (signature !== null) await core.storage.signatures.write(length - 1, signature)
     const stage = core.stage().pages

@@ -47,6 +47,11 @@ export interface Recovered {
   claimed: boolean
   /** Whether a signature, or the key of a static feed, says that this is its length. */
   proven: boolean
+  /**
+   * Whether there are signatures beyond the end that tell of nothing lost: somebody who knows no checkpoints has overwritten a feed, and
+   * left them. They are to be removed before a checkpoint is made, beside which they would tell of a longer history.
+   */
+  leftSignatures: boolean
 }
 
 // How many signatures below the end are tried where there is no checkpoint.
@@ -152,6 +157,7 @@ interface Found {
   check: TreeCheck | null
   behind: number
   proven: boolean
+  leftSignatures?: boolean
 }
 
 /** What is trusted. */
@@ -434,7 +440,8 @@ class Recovering {
               damage
             },
       claimed: false,
-      proven: found.proven
+      proven: found.proven,
+      leftSignatures: found.leftSignatures === true
     }
   }
 
@@ -487,7 +494,12 @@ class Recovering {
     const { length } = found.head
     if (doubtful.length > 0 && this.#claimedBeyond(Math.max(length, base.unfinished)))
       unproven.push(...doubtful)
-    return { ...found, behind: Math.max(0, ...unproven.filter((seen) => seen > length)) }
+    const behind = Math.max(0, ...unproven.filter((seen) => seen > length))
+    return {
+      ...found,
+      behind,
+      leftSignatures: this.#source.sign !== null && behind === 0 && doubtful.some((seen) => seen > length)
+    }
   }
 
   /**
@@ -664,5 +676,6 @@ const NOTHING_TO_DO = {
   nodes: [],
   signature: null,
   behind: 0,
-  report: null
+  report: null,
+  leftSignatures: false
 } as const satisfies Partial<Recovered>

@@ -132,6 +132,28 @@ test('what published packages leave when they truncate or overwrite is gone on w
   t.pass('all of them')
 })
 
+test('what published packages leave when they overwrite is no longer history once a checkpoint was made', async (t) => {
+  for (const length of [1, 2, 5, 12]) {
+    const files = new MemoryFiles()
+    let feed = published(files.factory())
+    for (const block of BLOCKS) await feed.append(block)
+    await feed.close()
+    const { secretKey } = OTHER
+    feed = published(files.factory(), Buffer.from(OTHER.publicKey), { secretKey, overwrite: true })
+    for (const block of BLOCKS.slice(0, length)) await feed.append(block)
+    await feed.close()
+    let left = files
+    for (let opening = 0; opening < 3; opening++) {
+      const disk = new SimulatedDisk({ extraFiles: true }, left)
+      const ours = ddatabase(disk.factory() as never as Storage)
+      const seq = await ours.append(NEXT).catch((error) => error.code)
+      t.equal(seq, length + opening, `${length} blocks, opening ${opening}`)
+      await ours.close()
+      left = disk.files
+    }
+  }
+})
+
 test('truncated within a batch that was written over what another feed has left', async (t) => {
   const files = new MemoryFiles()
   let feed = published(files.factory())
