@@ -480,6 +480,7 @@ class Recovering {
     }
     // With little left of a signature it could be another one, unless everything that it would sign is here.
     if (cut !== null) found = (await this.#complete(base, cut, found?.head.length ?? base.length)) ?? found
+    found = (await this.#truncatedEnd(base, found?.head.length ?? base.length)) ?? found
     found ??= await this.#unsignedEnd(base)
     found ??= {
       head: { length: base.length, roots: base.roots, signature: base.signature },
@@ -554,6 +555,24 @@ class Recovering {
   async #complete(base: Base, head: Candidate, signed: number): Promise<Found | null> {
     const checked = await this.#check(base, head.roots, signed)
     return checked.check.complete ? { head, ...checked, behind: 0, proven: head.signature !== null } : null
+  }
+
+  /**
+   * The end that the bits tell where a published package has truncated the author's feed within a batch: that length is not signed, and the
+   * file of the signatures is cut right behind its empty slot, which no append that was interrupted does. What such a package appends
+   * when it has opened that is not signed either.
+   */
+  async #truncatedEnd(base: Base, signed: number): Promise<Found | null> {
+    const { sign, verify } = this.#source
+    const { signatures } = this.#core.storage
+    const length = this.#core.tree.blocks()
+    if (!base.firm || sign === null || verify === null) return null
+    const cut = signatures.wholeSlots
+    if (!(cut > signed && cut <= length) || (await signatures.get(cut - 1)) !== null) return null
+    const roots = await this.#heads.rootsOf(length)
+    if (roots === null || !(await this.#heads.agree(roots))) return null
+    const head = { length, roots, signature: null }
+    return { head, ...(await this.#check(base, roots)), behind: 0, proven: false }
   }
 
   /**

@@ -41,6 +41,11 @@ export class SignaturesFile {
     return this.end === null ? 0 : Math.max(0, Math.floor((this.end - signaturePosition(0)) / SIGNATURE_SIZE))
   }
 
+  /** As {@link slots} if the file ends right behind the last one, else NaN. */
+  get wholeSlots(): number {
+    return this.end !== null && this.end === signaturePosition(this.slots) ? this.slots : Number.NaN
+  }
+
   /** Looks at the size of the file anew: somebody may have changed it. Rejects with the storage's error. */
   async refresh(): Promise<void> {
     this.end = (await this.file.size()) ?? this.end
