@@ -158,6 +158,8 @@ export class StoredHeads {
     if (sibling === null || parent === null || other < index) return false
     // The parent knows the sum of the sizes only, and the block of the sibling which part of it is that one's.
     if (!b4a.equals(parentHash(leaf, sibling), parent.hash)) return false
+    // Both were cleared: nothing is left to tell, and a folder of which nothing is missing is not refused.
+    if (!this.#core.bits.get(other / 2)) return true
     return same(await check.leafOf(other, offset + size, sibling.size), sibling)
   }
 

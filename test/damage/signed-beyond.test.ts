@@ -173,6 +173,40 @@ test('truncated within a batch that was written over what another feed has left'
   await again.close()
 })
 
+test('truncated by a published package within a batch, beside a checkpoint', async (t) => {
+  for (const made of [2, 5]) {
+    for (const cleared of [null, 5, 10]) {
+      for (const more of [0, 2]) {
+        const what = `checkpoint of ${made} blocks, ${cleared} cleared, ${more} more`
+        let files = new MemoryFiles()
+        const disk = new SimulatedDisk({ extraFiles: true }, files)
+        const first = ddatabase(disk.factory() as never as Storage)
+        for (const block of BLOCKS.slice(0, made)) await first.append(block)
+        await first.close()
+        files = disk.files
+        let feed = published(files.factory())
+        await feed.append(BLOCKS.slice(made, 15))
+        if (cleared !== null) await feed.clear(cleared, cleared + 1)
+        await feed.truncate(11)
+        await feed.close()
+        // It does not sign what it appends to a feed without a signature of its end.
+        feed = published(files.factory())
+        for (let i = 0; i < more; i++) await feed.append(NEXT)
+        await feed.close()
+        const history = [...BLOCKS.slice(0, 11), ...Array<Buffer>(more).fill(NEXT)]
+        const ours = on(files)
+        t.equal(await ours.append(NEXT).catch((error) => error.code), history.length, what)
+        for (const [i, block] of history.entries()) {
+          if (i !== cleared && !block.equals((await ours.get(i)) as Buffer)) t.fail(`${what}: block ${i}`)
+        }
+        const { signature } = await ours.signature(history.length)
+        t.ok(naiveVerify([...history, NEXT], history.length + 1, signature, ours.key!), what)
+        await ours.close()
+      }
+    }
+  }
+})
+
 /** Truncated by a published package to a length that was never signed, of which the last block was cleared. */
 async function unsignedAndCleared(): Promise<MemoryFiles> {
   const files = new MemoryFiles()
@@ -189,6 +223,22 @@ async function unsignedAndCleared(): Promise<MemoryFiles> {
   })
   return files
 }
+
+test('an end that is not signed, of a pair that was cleared', async (t) => {
+  const files = new MemoryFiles()
+  const feed = published(files.factory())
+  await feed.append(BLOCKS)
+  await feed.clear(10, 12)
+  await feed.truncate(11)
+  await feed.close()
+  for (const file of [null, 'tree']) {
+    const ours = on(files)
+    if (file === null) t.equal(await ours.append(NEXT), 11, 'their parent tells that it is right')
+    else t.equal((await failure(ours.ready())).code, 'ERR_FEED_DAMAGED', 'or not')
+    await ours.close().catch(() => {})
+    change(files, 'tree', (tree) => tree.writeUInt8(tree.readUInt8(slotOf(20)) ^ 1, slotOf(20)))
+  }
+})
 
 test('an end that is not signed, of a leaf whose block is not here', async (t) => {
   const base = await unsignedAndCleared()
