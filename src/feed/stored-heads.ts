@@ -10,6 +10,7 @@ import type { TouchedPages } from '../storage/touched-pages.ts'
 import { bitsOf } from './bit-difference.ts'
 import type { Core } from './core.ts'
 import { MAX_BLOCK_SIZE } from './encoding.ts'
+import { byteOffset } from './places.ts'
 import { type CheckSource, TreeCheck } from './tree-check.ts'
 
 /** What {@link recover} knows of a feed. */
@@ -46,6 +47,9 @@ export interface RecoverySource {
 
 // How many signatures are tried for nodes that a longer feed left behind.
 const DISCONNECTED_TRIES = 8
+
+// How many blocks may be damaged below a root that is not signed.
+const BLOCK_TRIES = 8
 
 // Signature slots read at a time.
 const SLOTS_AT_A_TIME = 1024
@@ -140,11 +144,31 @@ export class StoredHeads {
     for (const root of roots) {
       const { index, size } = root
       const held =
-        index % 2 === 1 ? same(await check.below(index), root) : await this.#leafAgrees(check, root, offset)
+        index % 2 === 1
+          ? same(await check.below(index), root) && (await this.#blocksAgree(check, root))
+          : await this.#leafAgrees(check, root, offset)
       if (!held) return false
       offset += size
     }
     return true
+  }
+
+  /** Whether any block below a root is that of its leaf, if any is here: the nodes of another feed agree with each other, too. */
+  async #blocksAgree(check: TreeCheck, { index }: TreeNode): Promise<boolean> {
+    const { tree } = this.#core.storage
+    const end = flat.rightSpan(index) / 2 + 1
+    let agrees = true
+    let block = flat.leftSpan(index) / 2
+    for (let tries = BLOCK_TRIES; this.#source.readsData && tries > 0; tries--) {
+      block = this.#core.bits.firstPresent(block, end)
+      if (block === -1) break
+      const leaf = await tree.get(2 * block)
+      const offset = await byteOffset(tree, block).catch(() => null)
+      agrees = leaf !== null && offset !== null && same(await check.leafOf(2 * block, offset, leaf.size), leaf)
+      if (agrees) break
+      block++
+    }
+    return agrees
   }
 
   /** Whether a leaf is that of its block, or, where that was cleared, of the pair that whoever truncated has left. */

@@ -79,6 +79,29 @@ test('an end that is not signed, and damaged: it is given up when repair is aske
   await feed.close()
 })
 
+test('an end that is not signed, of the nodes of another feed', async (t) => {
+  const [files, other] = [new MemoryFiles(), new MemoryFiles()]
+  for (const [place, blocks] of [
+    [files, BLOCKS.slice(1)],
+    [other, BLOCKS.slice(1).reverse()]
+  ] as const) {
+    const feed = published(place.factory())
+    await feed.append(blocks)
+    await feed.call('close')
+  }
+  const tree = files.read('tree')
+  files.put('tree', other.read('tree'))
+  files.put('signatures', null)
+  const { code, damage } = await failure(on(files.clone()).ready())
+  t.deepEqual([code, damage?.[0]?.file], ['ERR_FEED_DAMAGED', 'tree'])
+  // A few blocks that are damaged are no other feed.
+  files.put('tree', tree)
+  for (let i = 0; i < 3; i++) flip(files, 'data', 1 + 7 * i)
+  const feed = on(files)
+  t.equal(await feed.append(NEXT), 12)
+  await feed.close()
+})
+
 test('an end that is not signed, above nodes that are not here: it is not believed', async (t) => {
   const files = new MemoryFiles()
   const author = published(files.factory())
