@@ -237,9 +237,18 @@ class Recovering {
     }
     const recovered = await this.#from(base, end)
     if (recovered === null && this.#source.sign !== null && !this.#source.repair) {
+      if (await this.#isAnother(length)) return null
       throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: [endDamage(length)] })
     }
     return recovered
+  }
+
+  /** Whether the nodes that are stored are signed, and those of the checkpoint were only worked out from bytes that were left in `data`. */
+  async #isAnother(length: number): Promise<boolean> {
+    this.#heads.healed.clear()
+    const roots = await this.#heads.rootsOf(length)
+    const signature = await this.#core.storage.signatures.get(length - 1)
+    return roots !== null && signature !== null && this.#heads.holds(roots, length, signature)
   }
 
   /** What there is if the files have the bits of the checkpoint for certain; null if anything else differs. */
@@ -568,7 +577,8 @@ class Recovering {
     const length = this.#core.tree.blocks()
     if (!base.firm || sign === null || verify === null) return null
     const cut = signatures.wholeSlots
-    if (!(cut > signed && cut <= length) || (await signatures.get(cut - 1)) !== null) return null
+    if (length <= signed || !(cut >= signed && cut <= length)) return null
+    if (cut === 0 || (await signatures.get(cut - 1)) !== null) return null
     const roots = await this.#heads.rootsOf(length)
     if (roots === null || !(await this.#heads.agree(roots))) return null
     const head = { length, roots, signature: null }

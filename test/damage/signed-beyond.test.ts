@@ -173,6 +173,41 @@ test('truncated within a batch that was written over what another feed has left'
   await again.close()
 })
 
+test('emptied by a published package, beside a checkpoint, and begun with a block that leaves the bytes of before', async (t) => {
+  const disk = new SimulatedDisk({ extraFiles: true })
+  const first = ddatabase(disk.factory() as never as Storage)
+  await first.append(BLOCKS[0]!)
+  await first.close()
+  const { files } = disk
+  const feed = published(files.factory())
+  await feed.truncate(0)
+  await feed.append(Buffer.alloc(0))
+  await feed.close()
+  const ours = on(files)
+  t.equal(await ours.append(NEXT), 1)
+  t.equal(((await ours.get(0)) as Buffer).byteLength, 0)
+  await ours.close()
+})
+
+test('appended to by a published package at an end that is not signed, beside a checkpoint of it', async (t) => {
+  const files = new MemoryFiles()
+  let feed = published(files.factory())
+  await feed.append(BLOCKS.slice(0, 2))
+  await feed.append(BLOCKS.slice(2, 8))
+  await feed.truncate(5)
+  await feed.close()
+  const disk = new SimulatedDisk({ extraFiles: true }, files)
+  const first = ddatabase(disk.factory() as never as Storage)
+  await first.clear(0, 1)
+  await first.close()
+  feed = published(disk.files.factory())
+  for (let i = 0; i < 3; i++) await feed.append(NEXT)
+  await feed.close()
+  const ours = on(disk.files)
+  t.equal(await ours.append(NEXT), 8)
+  await ours.close()
+})
+
 test('truncated by a published package within a batch, beside a checkpoint', async (t) => {
   for (const made of [2, 5]) {
     for (const cleared of [null, 5, 10]) {
