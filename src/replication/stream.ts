@@ -82,7 +82,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   /** The way out of the stream that is piped into this one, if it wants its chunks back. @internal */
   source: Outlet | null = null
 
-  declare private readonly _readableState: ReadableInternals
+  private declare readonly _readableState: ReadableInternals
   private readonly outlet = new Outlet(isReturningConsumer)
   private announcedExtensions = 0
   private mustBeAuthenticated = false
