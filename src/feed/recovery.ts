@@ -616,7 +616,7 @@ class Recovering {
   async #check(
     base: Base,
     roots: readonly TreeNode[],
-    completeFrom = base.length
+    completeFrom = Number.POSITIVE_INFINITY
   ): Promise<{ stage: Stage; check: TreeCheck }> {
     const { core, dataSize, readsData } = this.#source
     const stage = core.stage()

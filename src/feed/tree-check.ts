@@ -23,7 +23,7 @@ export interface CheckSource {
   proven: Bits
   /** From this block on everything is looked at, whether a bit claims it or not. */
   from: number
-  /** From this block on it is of interest whether all of it holds. */
+  /** From this block on it is of interest whether all of it holds, whatever the bits say: those of an append that was interrupted. */
   completeFrom: number
   /** Blocks before `from` to look at: ascending ranges, their ends exclusive. */
   suspects: readonly (readonly [number, number])[]
@@ -270,12 +270,9 @@ export class TreeCheck {
     const claimed = found.bits.get(block)
     if (claimed && block < from && proven.bits.get(block)) return
     // The bits of a block and of its leaf are written together: where the leaf is known, the block was cleared.
-    const wasCleared = !claimed && found.treeBits.get(leaf.index)
+    const wasCleared = !claimed && found.treeBits.get(leaf.index) && block < this.#source.completeFrom
     const lookedFor = block >= from || lostPages.has(Math.floor(block / PAGE_BLOCKS))
-    if (wasCleared || !(claimed || lookedFor)) {
-      if (block >= this.#source.completeFrom) this.complete = false
-      return
-    }
+    if (wasCleared || !(claimed || lookedFor)) return
     if (!this.#source.readsData) return
     const bytes = await this.#read(offset, leaf.size)
     const holds = bytes !== null && b4a.equals(leafHash(bytes), leaf.hash)

@@ -18,7 +18,16 @@ const [folder, seed, durability, subject, long] = process.argv.slice(2) as [
 ]
 
 function say(line: Line): void {
-  writeSync(1, `${JSON.stringify(line)}\n`)
+  for (;;) {
+    try {
+      writeSync(1, `${JSON.stringify(line)}\n`)
+      return
+    } catch (error) {
+      // Whoever reads has not got its turn yet. Lines as short as these are written whole or not at all.
+      if ((error as { code?: unknown }).code !== 'EAGAIN') throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    }
+  }
 }
 
 async function work(): Promise<void> {

@@ -158,6 +158,46 @@ test('recovery: a batch whose bits were cut at the border of two pages is comple
   await feed.close()
 })
 
+test('recovery: an append whose signature and bits of blocks were cut short is completed', async (t) => {
+  const folder = await stored(t)
+  const feed = ddatabase(folder)
+  await feed.append(['one', 'two', 'three'])
+  await feed.flush()
+  const files = new MemoryFiles()
+  for (const name of [
+    'key',
+    'secret_key',
+    'tree',
+    'data',
+    'signatures',
+    'bitfield',
+    'checkpoint.0',
+    'checkpoint.1'
+  ]) {
+    const content = await readFile(path.join(folder, name)).catch(() => null)
+    if (content !== null) files.put(name, content)
+  }
+  await feed.close()
+  // Of the signature there are four bytes; the bits of the tree were written, and those of the blocks were not.
+  const end = 32 + 64 * (BLOCKS.length + 2)
+  const signatures = Buffer.from(files.read('signatures')!)
+  files.put('signatures', signatures.fill(0, end, end + 60))
+  const bitfield = Buffer.from(files.read('bitfield')!)
+  bitfield[32 + BLOCKS.length / 8] = 0
+  files.put('bitfield', bitfield)
+  const storage = Object.assign(files.factory(), { extraFiles: true }) as unknown as Storage
+  const again = ddatabase(storage, { valueEncoding: 'utf-8' })
+  await again.ready()
+  t.deepEqual(
+    [again.length, again.recovery?.foundBlocks, again.recovery?.signed],
+    [BLOCKS.length + 3, 3, true]
+  )
+  t.equal(await again.get(BLOCKS.length + 2), 'three')
+  t.equal(await again.append('four'), BLOCKS.length + 3)
+  t.deepEqual({ ...(await again.audit()) }, { valid: BLOCKS.length + 4, invalid: 0 })
+  await again.close()
+})
+
 test('behind: a signature beyond the end is seen, and nothing is appended below it', async (t) => {
   const folder = await stored(t)
   // A signature without its tree, as a power failure leaves it.
