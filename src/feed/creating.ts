@@ -103,24 +103,51 @@ export class FileWriter {
   }
 }
 
-/** Writes what recovering a feed has come to. On media that cannot be written it holds for this opening. */
+/**
+ * Writes what recovering a feed has come to. On media that cannot be written it holds for this opening.
+ * @returns false if that waits for the first change: whoever only reads leaves signatures that tell of nothing where they are
+ */
 export async function writeRepairs(
   core: Core,
   { leftSignatures, length, nodes, report, signature }: Recovered
-): Promise<void> {
-  if (report === null && !leftSignatures) return
+): Promise<boolean> {
+  // The bits that are mended, if any, are written with those of the change.
+  if (leftSignatures && nodes.length === 0 && signature === null) {
+    removeBeforeChange(core, length)
+    return false
+  }
+  if (report === null) return true
   try {
     await core.storage.changing()
     const { signatures } = core.storage
     if (leftSignatures) await signatures.remove(length, signatures.slots)
-    if (report === null) return
     for (const node of nodes) await core.storage.tree.write(node.index, encodeNode(node))
-    if (signature !== null) await core.storage.signatures.write(length - 1, signature)
+    if (signature !== null) await signatures.write(length - 1, signature)
     const stage = core.stage().pages
     await core.storage.bitfield.write(stage)
     core.storage.bitfield.adopt(stage)
   } catch (error) {
     if (!isReadOnly(error)) throw error
+  }
+  return true
+}
+
+/** Removes the signatures from `length` on before anything else makes content count. */
+function removeBeforeChange(core: Core, length: number): void {
+  const { storage } = core
+  const { announce, signatures } = storage
+  let removing: Promise<void> | null = null
+  storage.announce = (pages) => {
+    removing ??= signatures
+      .remove(length, signatures.slots)
+      .then(async () => {
+        storage.announce = announce
+        await announce?.(pages)
+      })
+      .finally(() => {
+        removing = null
+      })
+    return removing
   }
 }
 

@@ -182,10 +182,11 @@ class Opening {
     core.checkpoints = durability.offered
       ? new Checkpoints(core, this.create, files, { readsData, claimed })
       : null
-    if (recovered !== null) await writeRepairs(core, recovered)
+    const settled = recovered === null || (await writeRepairs(core, recovered))
     if (durability.mode === 'disk' && !claimed) await durability.all()
     const recovery = recovered?.report ?? null
-    if (recovery !== null || (checkpoint !== null && recovered?.claimed === false)) core.checkpoints?.soon()
+    const isNews = recovery !== null || (checkpoint !== null && recovered?.claimed === false)
+    if (settled && isNews) core.checkpoints?.soon()
     if (writable) core.checkpoints?.expectChanges()
     return { core, files: this.files as FeedFiles, key, secretKey, writable, recovery }
   }

@@ -343,11 +343,11 @@ class Recovering {
   }
 
   /**
-   * The end that the bits tell, if its signature holds, or, of an author, is missing (older versions truncate that way); else
-   * the next one below that was signed. Null if there is none nearby.
+   * The end that the bits tell, if its signature holds, or, of an author, is missing (older versions truncate that way) or another one,
+   * and what lies below its roots agrees with them; else the next one below that was signed. Null if there is none nearby.
    */
   async #signedEnd(length: number, roots: TreeNode[]): Promise<Candidate | null> {
-    const { copy, repair } = this.#source
+    const { copy, repair, sign } = this.#source
     const end = await this.#endOf(length, roots)
     const unsigned = end !== null && (await this.#isUnsigned(end))
     if (end !== null && !unsigned) return end
@@ -360,10 +360,12 @@ class Recovering {
       lower = { length: index + 1, roots: tried, signature: null }
       break
     }
-    if (end === null || copy) return lower
+    if (copy || sign === null) return lower
     // What an author appends next would sign these roots as well.
-    if ((lower !== null || !seen) && (await this.#heads.agree(end.roots))) return end
-    if (repair) return lower
+    const agreed = (lower !== null || (!seen && end !== null)) && (await this.#heads.agree(roots))
+    // What lies there instead of a signature is damage, or was left by a feed that has been overwritten.
+    if (agreed) return end ?? { length, roots, signature: sign(signable(treeHash(roots), length)) }
+    if (end === null || repair) return lower
     throw new DDatabaseError('ERR_FEED_DAMAGED', { damage: [rootsDamage(0, length)] })
   }
 

@@ -2,6 +2,8 @@
  * Signatures beyond the end that an opening comes to: of a history that was lost, or left by somebody who truncated or overwrote. An author
  * appends nothing below the first kind.
  */
+import { readFile } from 'node:fs/promises'
+import path from 'node:path'
 import flat from 'flat-tree'
 import test from 'tape'
 import { keyPair } from '../../src/crypto/keys.ts'
@@ -9,6 +11,7 @@ import ddatabase, { type Feed, type FeedOptions, type Storage } from '../../src/
 import { CHECKPOINT_NAMES } from '../../src/storage/checkpoint-files.ts'
 import { SimulatedDisk } from '../crash/disk.ts'
 import { failure } from '../feed/feeds.ts'
+import { copyStorageVector, temporaryFolder } from '../helpers/folders.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { naiveVerify } from '../helpers/models.ts'
 import { published } from '../helpers/published.ts'
@@ -151,6 +154,33 @@ test('what published packages leave when they overwrite is no longer history onc
       await ours.close()
       left = disk.files
     }
+  }
+})
+
+test('a block that a published package has not finished is given up, and its place is free, however often that is looked at', async (t) => {
+  const folder = await temporaryFolder(t)
+  await copyStorageVector('recover-tree-short', folder)
+  const before = await readFile(path.join(folder, 'signatures'))
+  for (let opening = 0; opening < 2; opening++) {
+    const feed = ddatabase(folder)
+    await feed.ready()
+    t.deepEqual([feed.length, feed.recovery?.formerLength], [4, 5])
+    await feed.close()
+    t.ok(before.equals(await readFile(path.join(folder, 'signatures'))), 'who only looks changes nothing')
+  }
+  let feed = ddatabase(folder)
+  await feed.clear(0)
+  t.equal(
+    (await readFile(path.join(folder, 'signatures'))).byteLength,
+    32 + 4 * 64,
+    'its signature goes with the first change'
+  )
+  await feed.close()
+  for (let length = 4; length < 6; length++) {
+    feed = ddatabase(folder)
+    t.equal(await feed.append(NEXT), length)
+    t.deepEqual({ ...(await feed.audit()) }, { valid: length, invalid: 0 })
+    await feed.close()
   }
 })
 
