@@ -39,7 +39,7 @@ export type {
 export type { DownloadProgress } from './feed/progress.ts'
 export type { ProofOptions } from './feed/proofs.ts'
 export type { GetOptions, HeadOptions, SeekCallback } from './feed/reading.ts'
-export type { Recovery } from './feed/recovery.ts'
+export type { Recovery } from './feed/recovered.ts'
 export type { ReplicateOptions } from './feed/replication.ts'
 export type { DownloadRange, Selection } from './feed/selections.ts'
 export type { ReadStreamOptions } from './feed/sequence.ts'

@@ -10,7 +10,7 @@ import { encodeNode } from '../storage/tree-file.ts'
 import { ignore } from '../util/callback.ts'
 import type { Core } from './core.ts'
 import type { FeedOptions } from './options.ts'
-import type { Recovered } from './recovery.ts'
+import type { Recovered } from './recovered.ts'
 import type { FeedFiles, Found, StoredFiles } from './stored-files.ts'
 
 /** Writes to the files of a feed that is being opened. */

@@ -3,7 +3,7 @@ import type { ForkProof } from '../merkle/fork.ts'
 import type { HaveMessage } from '../replication/messages.ts'
 import type { Peer } from '../replication/peer.ts'
 import type { ProtocolStream } from '../replication/stream.ts'
-import type { Recovery } from './recovery.ts'
+import type { Recovery } from './recovered.ts'
 
 /** The events of a feed, and what listeners are called with (spec API §4). */
 export interface FeedEvents {

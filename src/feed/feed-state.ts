@@ -38,7 +38,7 @@ import {
 } from './options.ts'
 import type { PutOutcome, StoredBlock } from './putting.ts'
 import { RawStorage } from './raw-storage.ts'
-import type { Recovery } from './recovery.ts'
+import type { Recovery } from './recovered.ts'
 import { FeedReplication } from './replication.ts'
 import { Selections } from './selections.ts'
 import type { FeedFiles } from './stored-files.ts'

@@ -1,7 +1,7 @@
 /** What must hold of a feed that is opened after a crash. */
 import assert from 'node:assert/strict'
 import sodium from 'sodium-native'
-import type { Recovery } from '../../src/feed/recovery.ts'
+import type { Recovery } from '../../src/feed/recovered.ts'
 import type { FeedFace } from '../helpers/feed-face.ts'
 import type { MemoryFiles } from '../helpers/memory-files.ts'
 import { naiveRoots, naiveTreeHash } from '../helpers/models.ts'

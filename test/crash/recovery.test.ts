@@ -2,7 +2,7 @@
 import { readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test, { type Test } from 'tape'
-import type { Recovery } from '../../src/feed/recovery.ts'
+import type { Recovery } from '../../src/feed/recovered.ts'
 import ddatabase, { type Feed, type Storage } from '../../src/index.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'

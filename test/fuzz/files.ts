@@ -10,7 +10,7 @@
 import flat from 'flat-tree'
 import { PAGE_SIZE, Pages } from '../../src/bitfield/pages.ts'
 import { TreeBits } from '../../src/bitfield/tree-bits.ts'
-import type { Recovery } from '../../src/feed/recovery.ts'
+import type { Recovery } from '../../src/feed/recovered.ts'
 import { CHECKPOINT_NAMES } from '../../src/storage/checkpoint-files.ts'
 import { decodeFrames } from '../../src/storage/checkpoint-frames.ts'
 import { type DiskOptions, SimulatedDisk } from '../crash/disk.ts'
