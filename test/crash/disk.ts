@@ -32,6 +32,8 @@ export interface DiskOptions {
    * clean have to be taken back in time.
    */
   stamps?: boolean
+  /** Nothing can be synchronised. */
+  withoutSync?: boolean
 }
 
 /** A disk in memory. */
@@ -112,17 +114,19 @@ export class SimulatedDisk {
         }),
       write: (offset: number, data: Uint8Array, answer: Answer) => later(change(offset, data, 0), answer),
       del: (offset: number, size: number, answer: Answer) => later(change(offset, null, size), answer),
-      sync: (answer: Answer) => {
-        const mine = this.#changes.filter(
-          (made) => made.file === name && made.answered < Infinity && made.safe === Infinity
-        )
-        setImmediate(() => {
-          for (const made of mine) made.safe = this.now
-          this.now++
-          answer(null)
-        })
-      },
       close: (answer: Answer) => setImmediate(answer, null),
+      ...(this.options.withoutSync !== true && {
+        sync: (answer: Answer) => {
+          const mine = this.#changes.filter(
+            (made) => made.file === name && made.answered < Infinity && made.safe === Infinity
+          )
+          setImmediate(() => {
+            for (const made of mine) made.safe = this.now
+            this.now++
+            answer(null)
+          })
+        }
+      }),
       ...(this.options.immediate === true && {
         readSync: (offset: number, size: number, target?: Uint8Array) => {
           const bytes = read(offset, size)

@@ -10,6 +10,21 @@ export interface Outcome {
   problems: string[]
 }
 
+/** Outcomes that test little: how many of all runs may come to each code. */
+export type Rarities = Readonly<Record<string, number>>
+
+// Of fewer runs some may come to the same by chance.
+const ENOUGH = 200
+
+/** The codes that more runs came to than may. */
+export function tooOften(counts: ReadonlyMap<string, number>, rare: Rarities = {}): string[] {
+  const runs = [...counts.values()].reduce((sum, count) => sum + count, 0)
+  if (runs < ENOUGH) return []
+  return Object.entries(rare)
+    .filter(([code, share]) => (counts.get(code) ?? 0) > share * runs)
+    .map(([code]) => `${counts.get(code)} of ${runs} runs came to '${code}'`)
+}
+
 /** Runs a seed: what escapes from it, to the process or to the caller, is a problem as well. */
 export async function guarded(seed: number, run: (problems: string[]) => Promise<string>): Promise<Outcome> {
   const problems: string[] = []
