@@ -9,7 +9,6 @@ fuzzTest({
   // a lost history that an overwritten feed had left. Then: an end within a batch that was truncated to was lost. Then: such an end was refused
   // where its blocks were cleared. Then: what was appended to an end that is not signed was lost if a checkpoint was made of that end.
   found: [104, 130, 707, 842, 246, 1245, 706, 1632, 2229, 2571, 1391],
-  open: [6, 28],
   rare: RARE,
   runs: 300
 })
