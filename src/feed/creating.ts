@@ -1,5 +1,6 @@
 /** Writing the files of a feed that is being opened: headers and keys, what empties an old feed, and what repairs it. */
 import b4a from 'b4a'
+import { signable, treeHash } from '../crypto/hash.ts'
 import { KEY_SIZE, SECRET_KEY_SIZE, SIGNATURE_SIZE } from '../crypto/keys.ts'
 import { DDatabaseError } from '../errors.ts'
 import { NODE_SIZE } from '../merkle/node.ts'
@@ -105,21 +106,29 @@ export class FileWriter {
 
 /**
  * Writes what recovering a feed has come to. On media that cannot be written it holds for this opening.
+ * @param sign - null if nothing is signed here
  * @returns false if that waits for the first change: whoever only reads leaves signatures that tell of nothing where they are
  */
 export async function writeRepairs(
   core: Core,
-  { leftSignatures, length, nodes, report, signature }: Recovered
+  { leftSignatures, length, nodes, report, roots, signature }: Recovered,
+  sign: ((message: Uint8Array) => Uint8Array) | null
 ): Promise<boolean> {
+  const { signatures } = core.storage
   // The bits that are mended, if any, are written with those of the change.
-  if (leftSignatures && nodes.length === 0 && signature === null) {
-    removeBeforeChange(core, length)
-    return false
+  const waits = leftSignatures && nodes.length === 0 && signature === null
+  // A published package has truncated within a batch. What is here vouches for that end now, and may not do so after the change.
+  const mayLack = sign !== null && core.live && core.behind === 0 && length > 0 && signature === null
+  const isUnsigned = mayLack && (await signatures.get(length - 1)) === null
+  if (waits || isUnsigned) {
+    beforeChange(core, async () => {
+      if (waits) await signatures.remove(length, signatures.slots)
+      if (isUnsigned) await signatures.write(length - 1, sign(signable(treeHash(roots), length)))
+    })
   }
-  if (report === null) return true
+  if (waits || report === null) return !waits
   try {
     await core.storage.changing()
-    const { signatures } = core.storage
     if (leftSignatures) await signatures.remove(length, signatures.slots)
     for (const node of nodes) await core.storage.tree.write(node.index, encodeNode(node))
     if (signature !== null) await signatures.write(length - 1, signature)
@@ -132,22 +141,21 @@ export async function writeRepairs(
   return true
 }
 
-/** Removes the signatures from `length` on before anything else makes content count. */
-function removeBeforeChange(core: Core, length: number): void {
+/** Does something once, before anything else makes content count. If it fails, so does the change, and the next one tries again. */
+function beforeChange(core: Core, prepare: () => Promise<void>): void {
   const { storage } = core
-  const { announce, signatures } = storage
-  let removing: Promise<void> | null = null
+  const { announce } = storage
+  let preparing: Promise<void> | null = null
   storage.announce = (pages) => {
-    removing ??= signatures
-      .remove(length, signatures.slots)
+    preparing ??= prepare()
       .then(async () => {
         storage.announce = announce
         await announce?.(pages)
       })
       .finally(() => {
-        removing = null
+        preparing = null
       })
-    return removing
+    return preparing
   }
 }
 

@@ -147,6 +147,8 @@ async function truncate(
   const { signatures } = core.storage
   const from = Math.max(length, oldLength - RESTORABLE_SLOTS)
   const copied = await signatures.copy(from, oldLength).catch(fail)
+  // With what an append that was interrupted has left, so that the file ends there; but not what tells of a history that was lost.
+  const end = core.behind > 0 ? oldLength : Math.max(oldLength, signatures.slots + 1)
   const head = { length, byteLength: roots.reduce((sum, root) => sum + root.size, 0), roots }
   await core.checkpoints?.truncated(head)
   await core.commit(
@@ -156,7 +158,7 @@ async function truncate(
       signature: signature === null ? null : { block: length - 1, signature },
       // After the bits: a crash in between leaves signatures beyond the end, and the next opening the feed as it was.
       last: {
-        run: () => signatures.remove(length, oldLength),
+        run: () => signatures.remove(length, end),
         undo: () => signatures.restore(from, copied)
       }
     },

@@ -183,13 +183,19 @@ class Opening {
     core.checkpoints = durability.offered
       ? new Checkpoints(core, this.create, files, { readsData, claimed })
       : null
-    const settled = recovered === null || (await writeRepairs(core, recovered))
+    const settled = recovered === null || (await writeRepairs(core, recovered, this.signerOf(secretKey)))
     if (durability.mode === 'disk' && !claimed) await durability.all()
     const recovery = recovered?.report ?? null
     const isNews = recovery !== null || (checkpoint !== null && recovered?.claimed === false)
     if (settled && isNews) core.checkpoints?.soon()
     if (writable) core.checkpoints?.expectChanges()
     return { core, files: this.files as FeedFiles, key, secretKey, writable, recovery }
+  }
+
+  /** Signs what is here again; null without the secret key, and where functions of the application's own do that. */
+  private signerOf(secretKey: Uint8Array | null): ((message: Uint8Array) => Uint8Array) | null {
+    if (secretKey === null || (this.args.options.crypto ?? DEFAULT_CRYPTO) !== DEFAULT_CRYPTO) return null
+    return (message) => sign(message, secretKey)
   }
 
   /** The keys that the options, what is stored, or chance give. */
@@ -323,7 +329,7 @@ class Opening {
       readsData: options.indexing !== true,
       key,
       verify: key === null || !asks ? null : holds,
-      sign: secretKey === null || crypto !== DEFAULT_CRYPTO ? null : (message) => sign(message, secretKey),
+      sign: this.signerOf(secretKey),
       copy: key !== null && secretKey === null,
       repair: options.repair === true,
       bitsLost: found.bitsLost,

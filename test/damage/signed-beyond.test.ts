@@ -226,6 +226,56 @@ test('truncated by a published package within a batch that was written over what
   }
 })
 
+test('an end within a batch that a published package has truncated to is signed with the first change', async (t) => {
+  for (const place of ['directory', 'synchronised', 'plain']) {
+    const files = new MemoryFiles()
+    let feed = published(files.factory())
+    await feed.append(BLOCKS.slice(0, 4))
+    await feed.close()
+    feed = published(files.factory())
+    await feed.truncate(3)
+    await feed.close()
+    const disk = new SimulatedDisk(
+      { extraFiles: place === 'directory', withoutSync: place === 'plain' },
+      files
+    )
+    const open = () => ddatabase(disk.factory() as never as Storage)
+    let ours = open()
+    await ours.ready()
+    await ours.close()
+    const before = disk.files.read('signatures')
+    t.ok(
+      before === null || before.subarray(32).every((byte) => byte === 0),
+      'whoever only reads signs nothing'
+    )
+    ours = open()
+    await ours.clear(2, 3)
+    await ours.close()
+    ours = open()
+    await ours.ready()
+    t.deepEqual([ours.length, ours.recovery, ours.has(0), ours.has(2)], [3, null, true, false], place)
+    const { index, signature } = await ours.signature()
+    t.ok(index === 2 && naiveVerify(BLOCKS.slice(0, 3), 3, signature, ours.key!))
+    t.equal(await ours.append(NEXT), 3)
+    await ours.close()
+  }
+})
+
+test('a truncation leaves nothing behind the signatures of what is left', async (t) => {
+  const disk = new SimulatedDisk({ extraFiles: true })
+  const open = () => ddatabase(disk.factory() as never as Storage)
+  let feed = open()
+  for (const block of BLOCKS) await feed.append(block)
+  await feed.close()
+  // As an append leaves it that was interrupted.
+  const { files } = disk
+  files.put('signatures', Buffer.concat([files.read('signatures')!, Buffer.alloc(7)]))
+  feed = open()
+  await feed.truncate(5)
+  t.equal(files.read('signatures')!.byteLength, 32 + 5 * 64)
+  await feed.close()
+})
+
 test('emptied by a published package, beside a checkpoint, and begun with a block that leaves the bytes of before', async (t) => {
   const disk = new SimulatedDisk({ extraFiles: true })
   const first = ddatabase(disk.factory() as never as Storage)
