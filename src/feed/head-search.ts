@@ -81,15 +81,18 @@ export class HeadSearch {
     const unproven = [base.claimed]
     // Signatures that do not hold over the nodes that are there.
     const doubtful: number[] = []
-    let cut: Candidate | null = null
+    let cut: { end: Candidate; healed: ReadonlyMap<number, TreeNode> } | null = null
     let found: Found | null = null
+    let passed = false
     let tries = HEALED_TRIES
+    const known = this.#heads.healed.size
     for await (const { index, signature } of this.#heads.slotsDown(
       slots,
       base.length,
       Number.POSITIVE_INFINITY
     )) {
       const length = index + 1
+      const before = new Map(this.#heads.healed)
       const roots = (await this.#heads.rootsOf(length)) ?? (await this.#repaired(length, signature))
       found = roots === null ? null : await this.#accept(base, { length, roots, signature }, unproven)
       // One root may be damaged, and the nodes below it not.
@@ -104,12 +107,23 @@ export class HeadSearch {
       const surely = base.firm || this.#source.known || (roots === null && length !== base.unfinished)
       if (surely) unproven.push(length)
       else doubtful.push(length)
-      if (cut === null && roots !== null) cut = this.#cutSignature({ length, roots, signature }, 1)
+      if (cut === null && roots !== null) {
+        const end = this.#cutSignature({ length, roots, signature }, 1)
+        if (end !== null) cut = { end, healed: new Map(this.#heads.healed) }
+      }
+      passed ||= roots !== null
+      this.#heads.restore(before)
     }
+    // A node that was worked out for a shorter length may be what a longer one lacked.
+    if (found !== null && passed && this.#heads.healed.size > known) return this.find(base)
     // With little left of a signature it could be another one, unless everything that it would sign is here.
-    if (cut !== null) found = (await this.#complete(base, cut, found?.head.length ?? base.length)) ?? found
-    found = (await this.#truncatedEnd(base, found?.head.length ?? base.length)) ?? found
-    found ??= await this.#unsignedEnd(base)
+    if (cut !== null) {
+      const { end, healed } = cut
+      const signed = found?.head.length ?? base.length
+      found = (await this.#tried(() => this.#complete(base, end, signed), healed)) ?? found
+    }
+    found = (await this.#tried(() => this.#truncatedEnd(base, found?.head.length ?? base.length))) ?? found
+    found ??= await this.#tried(() => this.#unsignedEnd(base))
     found ??= {
       head: { length: base.length, roots: base.roots, signature: base.signature },
       stage: null,
@@ -129,6 +143,18 @@ export class HeadSearch {
       behind,
       leftSignatures: this.#source.sign !== null && behind === 0 && doubtful.some((seen) => seen > length)
     }
+  }
+
+  /** What is looked at with some nodes that were worked out; if it is not the end, these, and those that it works out, are forgotten. */
+  async #tried(
+    look: () => Promise<Found | null>,
+    healed: ReadonlyMap<number, TreeNode> = new Map()
+  ): Promise<Found | null> {
+    const before = new Map(this.#heads.healed)
+    this.#heads.restore(new Map([...before, ...healed]))
+    const found = await look()
+    if (found === null) this.#heads.restore(before)
+    return found
   }
 
   /**

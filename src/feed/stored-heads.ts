@@ -66,6 +66,12 @@ export class StoredHeads {
     this.#core = source.core
   }
 
+  /** Forgets what was worked out for a length that is not the one. @param healed - what {@link healed} was before */
+  restore(healed: ReadonlyMap<number, TreeNode>): void {
+    this.healed.clear()
+    for (const [index, node] of healed) this.healed.set(index, node)
+  }
+
   /** The roots of the greatest length in (start, end) whose signature holds, as far as they lie there. */
   async signedRoots(start: number, end: number): Promise<TreeNode[]> {
     if (this.#source.verify === null) return []
@@ -231,7 +237,9 @@ export class StoredHeads {
       signedRoots: async () => [],
       readsData
     }
-    return new TreeCheck(source, core.stage())
+    const check = new TreeCheck(source, core.stage())
+    for (const [index, node] of this.healed) check.healed.set(index, node)
+    return check
   }
 
   /** Slots `to` … `from` − 1 that are not blank, the last one first; at most `limit` of them. */

@@ -7,6 +7,7 @@ import ddatabase, { type Feed, type Storage } from '../../src/index.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { rejection, within } from '../helpers/watchdog.ts'
+import { SimulatedDisk } from './disk.ts'
 
 const BLOCKS = Array.from({ length: 40 }, (_, i) => Buffer.from(`block ${i}${'.'.repeat(i % 7)}`))
 
@@ -155,6 +156,27 @@ test('recovery: a batch whose bits were cut at the border of two pages is comple
   t.equal(await feed.get(8199), '8199')
   t.deepEqual({ ...(await feed.audit()) }, { valid: 8200, invalid: 0 })
   t.equal(await feed.append('8200'), 8200)
+  await feed.close()
+})
+
+test('recovery: a root is worked out from a node that is torn, which an earlier signature tells', async (t) => {
+  const disk = new SimulatedDisk({})
+  const open = () => ddatabase(disk.factory() as unknown as Storage)
+  let feed = open()
+  await feed.append(BLOCKS.slice(0, 4))
+  await feed.append(BLOCKS.slice(4, 11))
+  await feed.close()
+  const tree = Buffer.from(disk.files.read('tree')!)
+  const slot = (index: number) => 32 + 40 * index
+  disk.files.put('tree', tree.fill(0, slot(3), slot(3) + 5).fill(0, slot(7), slot(8)))
+  feed = open()
+  await feed.ready()
+  t.deepEqual([feed.length, feed.recovery?.healedNodes], [11, 2])
+  t.deepEqual({ ...(await feed.audit()) }, { valid: 11, invalid: 0 })
+  await feed.close()
+  feed = open()
+  await feed.ready()
+  t.deepEqual([feed.length, feed.recovery], [11, null])
   await feed.close()
 })
 
