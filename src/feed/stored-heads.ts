@@ -141,10 +141,11 @@ export class StoredHeads {
   }
 
   /**
-   * Whether each root is what lies below it: nodes, or its block. Who appends writes all nodes, and who clears or truncates leaves them:
-   * roots above nodes that are missing may be anything.
+   * Whether each root is stored, and what lies below it: nodes, or its block. Who appends writes all nodes, and who clears or truncates
+   * leaves them: roots above nodes that are missing may be anything, and one that was worked out from those below says nothing of them.
    */
   async agree(roots: readonly TreeNode[]): Promise<boolean> {
+    const { tree } = this.#core.storage
     const check = this.#check()
     let offset = 0
     for (const root of roots) {
@@ -153,7 +154,7 @@ export class StoredHeads {
         index % 2 === 1
           ? same(await check.below(index), root) && (await this.#blocksAgree(check, root))
           : await this.#leafAgrees(check, root, offset)
-      if (!held) return false
+      if (!held || !same(await tree.get(index), root)) return false
       offset += size
     }
     return true
