@@ -6,7 +6,6 @@ import { fileURLToPath } from 'node:url'
 import { type Command, parseCommand, usage } from './harness/command.ts'
 import { compileBenchmark } from './harness/compile.ts'
 import { makeRunFolder, removeFolder } from './harness/folder.ts'
-import { writeFormatted } from './harness/formatted.ts'
 import { describeMachine } from './harness/machine.ts'
 import { toMarkdown } from './harness/report.ts'
 import type { Results } from './harness/results.ts'
@@ -65,7 +64,7 @@ async function main(): Promise<void> {
   console.log(markdown)
   if (command.json !== undefined) writeFileSync(command.json, json)
   if (command.complete && command.profile.name !== 'smoke') {
-    writeFormatted(join(here, 'RESULTS.md'), markdown)
+    writeFileSync(join(here, 'RESULTS.md'), markdown)
     writeFileSync(join(here, 'results.json'), json)
   }
 

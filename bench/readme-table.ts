@@ -2,9 +2,9 @@
  * Puts the figures of the last complete run (`npm run bench -- --full`, bench/results.json) into the table of
  * README.md: `node --import tsx bench/readme-table.ts`.
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { writeFormatted } from './harness/formatted.ts'
+import { markdownTable } from 'markdown-table'
 import type { Results } from './harness/results.ts'
 import { baseline, ours } from './harness/subjects.ts'
 
@@ -38,13 +38,13 @@ const lines = Object.entries(WORK).map(([name, work]) => {
   const figures = row?.subjects.find(({ subject }) => subject === ours)?.figures
   const ratio = figures?.rateOver[baseline]
   if (ratio === undefined) throw new Error(`There is no figure for ${name}`)
-  return `| ${work} | ${times(ratio.median)} |`
+  return [work, times(ratio.median)]
 })
-const table = [`| work | speed of \`ddatabase\` 10.0.4 |`, '| --- | ---: |', ...lines].join('\n')
+const table = markdownTable([['work', 'speed of `ddatabase` 10.0.4'], ...lines], { align: ['', 'r'] })
 
 const readme = read('../README.md')
 const begin = readme.indexOf(BEGIN)
 const end = readme.indexOf(END)
 if (begin === -1 || end < begin) throw new Error('README.md has no place for the table')
 const changed = `${readme.slice(0, begin + BEGIN.length)}\n\n${table}\n\n${readme.slice(end)}`
-writeFormatted(fileURLToPath(new URL('../README.md', import.meta.url)), changed)
+writeFileSync(fileURLToPath(new URL('../README.md', import.meta.url)), changed)

@@ -1,3 +1,4 @@
+import { markdownTable } from 'markdown-table'
 import type { Figures, Results, RowResult } from './results.ts'
 import type { Spread } from './statistics.ts'
 import { baseline, ours, subjectNamed } from './subjects.ts'
@@ -125,9 +126,7 @@ function figuresOf(row: RowResult, name: string): Figures | undefined {
 }
 
 function table(titles: readonly string[], lines: readonly string[][]): string[] {
-  return [titles, titles.map((_, column) => (column === 0 ? '---' : '---:')), ...lines].map(
-    (cells) => `| ${cells.join(' | ')} |`
-  )
+  return [markdownTable([titles, ...lines], { align: titles.map((_, column) => (column === 0 ? '' : 'r')) })]
 }
 
 /** Three digits: 3.14, 31.4, 314, 3140, 31.4k, 314k, 3.14M. */
