@@ -42,29 +42,43 @@ const LOSSES: Record<string, (folder: string) => Promise<void>> = {
 
 for (const [who, make] of Object.entries(AUTHORS)) {
   for (const [how, lose] of Object.entries(LOSSES)) {
-    for (const damaged of [[7, 3], Array.from({ length: 15 }, (_, i) => i)]) {
-      test(`bitfield ${how}: an author of ${who} with ${damaged.length} damaged nodes signs nothing twice`, async (t) => {
-        const folder = await temporaryFolder(t)
-        await make(folder)
-        await lose(folder)
-        await flip(folder, 'tree', ...nodes(...damaged))
-        const signatures = await readFile(path.join(folder, 'signatures'))
-        const feed = ddatabase(folder)
-        feed.on('error', () => {})
-        const opened = await within(
-          feed.ready().then(
-            () => null,
-            (error) => error
-          ),
-          'ready'
-        )
-        if (opened !== null) t.equal(opened.code, 'ERR_FEED_DAMAGED', 'refused')
-        else t.equal((await rejection(feed.append('other'), 'append')).code, 'ERR_BEHIND', 'no append')
-        t.equal(opened !== null, who === 'this package', 'where a checkpoint knows the length, opening fails')
-        await feed.close().catch(() => {})
-        t.deepEqual(await readFile(path.join(folder, 'signatures')), signatures)
-      })
-    }
+    test(`bitfield ${how}: an author of ${who} with a damaged root and the node below it goes on where it was`, async (t) => {
+      const folder = await temporaryFolder(t)
+      await make(folder)
+      await lose(folder)
+      await flip(folder, 'tree', ...nodes(7, 3))
+      const signatures = await readFile(path.join(folder, 'signatures'))
+      const feed = ddatabase(folder)
+      await within(feed.ready(), 'ready')
+      t.deepEqual([feed.length, feed.recovery?.healedNodes], [LENGTH, 2], 'both are worked out')
+      t.equal(await feed.append('other'), LENGTH)
+      t.deepEqual({ ...(await feed.audit()) }, { valid: LENGTH + 1, invalid: 0 })
+      await feed.close()
+      const after = await readFile(path.join(folder, 'signatures'))
+      t.ok(after.subarray(0, signatures.byteLength).equals(signatures), 'and nothing is signed twice')
+    })
+
+    test(`bitfield ${how}: an author of ${who} with all nodes damaged signs nothing twice`, async (t) => {
+      const folder = await temporaryFolder(t)
+      await make(folder)
+      await lose(folder)
+      await flip(folder, 'tree', ...nodes(...Array.from({ length: 15 }, (_, i) => i)))
+      const signatures = await readFile(path.join(folder, 'signatures'))
+      const feed = ddatabase(folder)
+      feed.on('error', () => {})
+      const opened = await within(
+        feed.ready().then(
+          () => null,
+          (error) => error
+        ),
+        'ready'
+      )
+      if (opened !== null) t.equal(opened.code, 'ERR_FEED_DAMAGED', 'refused')
+      else t.equal((await rejection(feed.append('other'), 'append')).code, 'ERR_BEHIND', 'no append')
+      t.equal(opened !== null, who === 'this package', 'where a checkpoint knows the length, opening fails')
+      await feed.close().catch(() => {})
+      t.deepEqual(await readFile(path.join(folder, 'signatures')), signatures)
+    })
   }
 }
 
