@@ -15,8 +15,10 @@
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
+import type { IHasher } from 'hash-wasm'
 import { hashOffers } from './hash-worker.ts'
 import type { Offer } from './offer.ts'
+import { wasmBlake2bPath } from './wasm-blake2b.ts'
 
 const SLOTS = 16
 const STATES = 2
@@ -46,13 +48,19 @@ const { SLOT_SIZE, RESULT_SIZE, CHANGES, ASLEEP, FREE, READY, TAKEN, DONE } = la
 type Binding = typeof import('sodium-native/binding.js').default
 
 /** What the thread works with. All memory is shared; the system gives pages only to what of it is used. */
-export interface HashMemory {
+export interface HashWork {
   readonly layout: typeof layout
   readonly control: Int32Array
   readonly results: Uint8Array
   readonly inputs: Uint8Array
-  readonly hash: Binding['crypto_generichash']
+  /** libsodium's. */
+  readonly native: Binding['crypto_generichash']
+  /** If that is faster. */
+  readonly wasm: Pick<IHasher, 'init' | 'update' | 'digest'> | null
 }
+
+/** Which BLAKE2b is faster here. */
+export type Implementation = 'native' | 'wasm'
 
 // To hand over and to take back costs some microseconds, as much as hashing 4 KB.
 const SMALLEST = 8 * 1024
@@ -90,20 +98,25 @@ class HashThread {
   private readonly offers: (Offer | null)[] = new Array(SLOTS).fill(null)
   private next = 0
   private readonly worker: Worker
+  readonly implementation: Implementation
 
-  constructor(ended: () => void) {
+  constructor(implementation: Implementation, ended: () => void) {
+    this.implementation = implementation
     this.control = new Int32Array(new SharedArrayBuffer(4 * CONTROL_SIZE))
     this.results = new Uint8Array(new SharedArrayBuffer(RESULT_SIZE * SLOTS))
     this.inputs = new Uint8Array(new SharedArrayBuffer(SLOT_SIZE * SLOTS))
     const { control, results, inputs } = this
     const program =
-      "const { memory, binding } = require('node:worker_threads').workerData;" +
-      `(${hashOffers})({ ...memory, hash: require(binding).crypto_generichash })`
+      "const { memory, binding, path } = require('node:worker_threads').workerData;" +
+      'const native = require(binding).crypto_generichash;' +
+      `const begin = (wasm) => (${hashOffers})({ ...memory, native, wasm });` +
+      'path === null ? begin(null) : require(path).createBLAKE2b(256).then(begin)'
     this.worker = new Worker(program, {
       eval: true,
       workerData: {
         memory: { layout, control, results, inputs },
-        binding: createRequire(import.meta.url).resolve('sodium-native/binding.js')
+        binding: createRequire(import.meta.url).resolve('sodium-native/binding.js'),
+        path: implementation === 'wasm' ? wasmBlake2bPath() : null
       },
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 1 }
@@ -183,24 +196,30 @@ let timer: ReturnType<typeof setInterval> | null = null
 
 /**
  * Offers the hash of `prefix` ‖ `input` to another thread. Both are copied.
+ * @param implementation - what the thread is to hash with; null if that is not known yet: then none is started
  * @returns null if this thread had better do it
  */
-export function offer(prefix: Uint8Array, input: Uint8Array): Offer | null {
+export function offerToThread(
+  prefix: Uint8Array,
+  input: Uint8Array,
+  implementation: Implementation | null
+): Offer | null {
   const size = prefix.byteLength + input.byteLength
   if (size < SMALLEST || size > SLOT_SIZE || !allowed) return null
+  if (thread !== null && implementation !== null && thread.implementation !== implementation) stop()
   if (thread === null) {
     offered += size
-    if (offered < WORTH_IT) return null
-    start()
+    if (offered < WORTH_IT || implementation === null) return null
+    start(implementation)
   }
   used = true
   return thread === null ? null : thread.offer(prefix, input)
 }
 
-function start(): void {
+function start(implementation: Implementation): void {
   offered = 0
   try {
-    thread = new HashThread(() => {
+    thread = new HashThread(implementation, () => {
       allowed = false
       stop()
     })

@@ -1,14 +1,14 @@
-import type { HashMemory } from './hash-thread.ts'
+import type { HashWork } from './hash-thread.ts'
 
 /**
  * What the thread of `hash-thread.ts` does, as long as it lives. It is handed over as text, because a file of its own would be
  * lost where programs are bundled, and could not be loaded where they are run from TypeScript: so it may use nothing but its
  * argument, and has no functions within.
  */
-export function hashOffers({ layout, control, results, inputs, hash }: HashMemory): never {
+export function hashOffers({ layout, control, results, inputs, native, wasm }: HashWork): never {
   const { CHANGES, ASLEEP, STATES, STARTS, SIZES, SLOTS, SLOT_SIZE, WORD, RESULT_SIZE, READY, TAKEN, DONE } =
     layout
-  // libsodium does not take shared memory.
+  // libsodium does not take shared memory, and WebAssembly would copy it byte by byte.
   const input = new Uint8Array(SLOT_SIZE + WORD)
   const result = new Uint8Array(RESULT_SIZE)
   const noKey = new ArrayBuffer(0)
@@ -27,8 +27,14 @@ export function hashOffers({ layout, control, results, inputs, hash }: HashMemor
       // Copied at the same place of a word, as there.
       const offset = start % WORD
       input.set(inputs.subarray(start, start + size), offset)
-      hash(result.buffer, 0, RESULT_SIZE, input.buffer, offset, size, noKey, 0, 0)
-      results.set(result, slot * RESULT_SIZE)
+      if (wasm === null) {
+        native(result.buffer, 0, RESULT_SIZE, input.buffer, offset, size, noKey, 0, 0)
+        results.set(result, slot * RESULT_SIZE)
+      } else {
+        wasm.init()
+        wasm.update(input.subarray(offset, offset + size))
+        results.set(wasm.digest('binary'), slot * RESULT_SIZE)
+      }
       Atomics.store(control, STATES + slot, DONE)
       next = slot + 1
       continue

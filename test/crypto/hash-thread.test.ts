@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import test, { type Test } from 'tape'
 import { blake2bBatch } from '../../src/crypto/backend.ts'
 import { leafHash, leafHashesInto, leafHashInto, offerLeaf } from '../../src/crypto/hash.ts'
-import { offer } from '../../src/crypto/hash-thread.ts'
+import { type Implementation, offerToThread } from '../../src/crypto/hash-thread.ts'
 import type { Offer } from '../../src/crypto/offer.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 import { within } from '../helpers/watchdog.ts'
@@ -29,12 +29,16 @@ function expected(input: Uint8Array): string {
 }
 
 /** Offers an input until the thread has hashed it; `change` is called after each offer. */
-async function hashedByThread(input: Uint8Array, change: () => void = () => {}): Promise<[Offer, string]> {
+async function hashedByThread(
+  input: Uint8Array,
+  change: () => void = () => {},
+  implementation: Implementation = 'native'
+): Promise<[Offer, string]> {
   const looking = (async (): Promise<[Offer, string]> => {
     const original = Uint8Array.from(input)
     for (let refused = 0; ; ) {
       input.set(original)
-      const made = offer(prefix, input)
+      const made = offerToThread(prefix, input, implementation)
       change()
       // Before there is a thread it takes some megabytes of offers; a thread that gets no processor just now takes none.
       if (made === null && ++refused % 1000 !== 0) continue
@@ -53,8 +57,8 @@ function resultOf(made: Offer | null): string | null {
 }
 
 test('hash thread: nobody gets one for little', (t) => {
-  t.equal(offer(prefix, bytes(100)), null, 'small inputs are not worth it')
-  t.equal(offer(prefix, bytes(64 * 1024)), null, 'nor are few of them')
+  t.equal(offerToThread(prefix, bytes(100), 'native'), null, 'small inputs are not worth it')
+  t.equal(offerToThread(prefix, bytes(64 * 1024), 'native'), null, 'nor are few of them')
   const target = Buffer.alloc(64)
   leafHashesInto(target, 0, 32, [bytes(100), bytes(20_000)])
   t.notOk(target.equals(Buffer.alloc(64)), 'they are hashed all the same')
@@ -64,11 +68,12 @@ test('hash thread: nobody gets one for little', (t) => {
 const hasThread = availableParallelism() > 1
 
 test('hash thread: there is one only where there is another processor', (t) => {
-  const offers = Array.from({ length: 64 }, () => offer(prefix, bytes(MIB)))
-  t.equal(
-    offers.some((made) => made !== null),
-    hasThread
-  )
+  const offers = (implementation: Implementation | null): boolean =>
+    Array.from({ length: 64 }, () => offerToThread(prefix, bytes(MIB), implementation)).some(
+      (made) => made !== null
+    )
+  t.notOk(offers(null), 'and none before it is known what it should hash with')
+  t.equal(offers('native'), hasThread)
   t.end()
 })
 
@@ -77,23 +82,28 @@ function testThread(name: string, run: (t: Test) => Promise<void>): void {
   if (hasThread) test(name, run)
 }
 
-testThread('hash thread: its hashes are the same, whatever the size and place of the input', async (t) => {
-  for (const size of [8 * 1024, 8 * 1024 + 1, 10_007, 65_536, 65_543, 300_001, MIB - 1, MIB]) {
-    for (let i = 0; i < 5; i++) {
-      const input = bytes(size)
-      const [, result] = await hashedByThread(input)
-      if (result !== expected(input)) t.fail(`wrong hash of ${size} bytes at ${input.byteOffset}`)
+for (const implementation of ['wasm', 'native'] as const) {
+  testThread(
+    `hash thread, ${implementation}: its hashes are the same, whatever the size and place of the input`,
+    async (t) => {
+      for (const size of [8 * 1024, 8 * 1024 + 1, 10_007, 65_536, 65_543, 300_001, MIB - 1, MIB]) {
+        for (let i = 0; i < 5; i++) {
+          const input = bytes(size)
+          const [, result] = await hashedByThread(input, () => {}, implementation)
+          if (result !== expected(input)) t.fail(`wrong hash of ${size} bytes at ${input.byteOffset}`)
+        }
+        t.pass(`${size} bytes`)
+      }
     }
-    t.pass(`${size} bytes`)
-  }
-})
+  )
+}
 
 testThread('hash thread: many at a time, taken at any time', async (t) => {
   await hashedByThread(bytes(10_000))
   let byThread = 0
   for (let i = 0; i < 50 || (byThread === 0 && i < 5000); i++) {
     const inputs = Array.from({ length: 20 }, () => bytes(8 * 1024 + random.below(60_000)))
-    const offers = inputs.map((input) => offer(prefix, input))
+    const offers = inputs.map((input) => offerToThread(prefix, input, 'native'))
     if (i % 2 === 0) await new Promise((resolve) => setTimeout(resolve, random.below(4)))
     for (const [at, made] of offers.entries()) {
       const result = resultOf(made)
@@ -120,7 +130,7 @@ testThread('hash thread: the input may change after it was offered', async (t) =
 
 testThread('hash thread: what nobody asks for any more takes no place', async (t) => {
   for (let i = 0; i < 10; i++) {
-    for (let j = 0; j < 20; j++) offer(prefix, bytes(9_000))
+    for (let j = 0; j < 20; j++) offerToThread(prefix, bytes(9_000), 'native')
     const input = bytes(9_000)
     const [, result] = await hashedByThread(input)
     if (result !== expected(input)) t.fail('wrong hash')
