@@ -3,6 +3,7 @@ import { leafHashesInto, offerLeaf } from '../crypto/hash.ts'
 import type { Offer } from '../crypto/offer.ts'
 import { DDatabaseError } from '../errors.ts'
 import { HASH_SIZE } from '../merkle/node.ts'
+import type { UnverifiedRun } from '../replication/source.ts'
 import { storageError } from '../storage/storage-error.ts'
 import type { Core } from './core.ts'
 import { healBlock } from './healing.ts'
@@ -165,17 +166,11 @@ async function allMatch(core: Core, start: number, blocks: readonly Uint8Array[]
 }
 
 /**
- * As many of blocks `start` … `end` − 1, which all are here, as `target` has room for, usually as views of `target`; the answer
- * verifies them as the feed's option says when it is called. Large ones are hashed by another thread until then, if there is one.
- * Null if there is not even room for one, or if it would need waiting; the answer's null, if something does not hold or the feed
- * has changed meanwhile: then {@link readBlocks} finds out.
+ * As many of blocks `start` … `end` − 1, which all are here, as `target` has room for, usually as views of `target`. Large ones are
+ * hashed by another thread, if there is one, until they are verified. Null if there is not even room for one, or if it would need
+ * waiting; where verifying fails, {@link readBlocks} finds out why.
  */
-export function readInto(
-  core: Core,
-  start: number,
-  end: number,
-  target: Uint8Array
-): (() => Uint8Array[] | null) | null {
+export function readInto(core: Core, start: number, end: number, target: Uint8Array): UnverifiedRun | null {
   const { storage, verified, removals } = core
   // A cache keeps what it is given.
   if (storage.blocks !== null) return null
@@ -202,13 +197,16 @@ export function readInto(
       blocks.push(bytes)
       at += size
     }
-    return () => {
-      const holds = (bytes: Uint8Array, i: number): boolean =>
-        verified === null || verified.blockHoldsSync(core, start + i, bytes, offers[i]) === true
-      try {
-        return core.removals === removals && blocks.every(holds) ? blocks : null
-      } catch {
-        return null
+    const holds = (bytes: Uint8Array, i: number): boolean =>
+      verified === null || verified.blockHoldsSync(core, start + i, bytes, offers[i]) === true
+    return {
+      offered: offers.some((offer) => offer !== null),
+      verified() {
+        try {
+          return core.removals === removals && blocks.every(holds) ? blocks : null
+        } catch {
+          return null
+        }
       }
     }
   } catch {

@@ -9,6 +9,14 @@ import type { Guard } from './guard.ts'
 import type { Peer } from './peer.ts'
 import type { RateLimit } from './rate-limit.ts'
 
+/** Blocks that were read and not verified yet. */
+export interface UnverifiedRun {
+  /** Whether another thread has been asked to hash some of them: until it has, one had better do something else. */
+  readonly offered: boolean
+  /** The blocks, verified as the feed's option says; null if something does not hold, or the feed has changed meanwhile. */
+  verified(): Uint8Array[] | null
+}
+
 /** What a call is waiting for. */
 export type Wish =
   /** Block `index` to be here. */
@@ -76,10 +84,10 @@ export interface ReplicatedContent {
    */
   run(start: number, end: number, bytes: number): Promise<Uint8Array[] | null>
   /**
-   * The same without waiting, as many as `target` has room for, as views of it; they are verified when the answer is called, and
-   * large ones are being hashed until then. Null (of either) if not even one has room, or if that is not possible now.
+   * The same without waiting, as many as `target` has room for, as views of it. Null if not even one has room, or if that is not
+   * possible now.
    */
-  runInto(start: number, end: number, target: Uint8Array): (() => Uint8Array[] | null) | null
+  runInto(start: number, end: number, target: Uint8Array): UnverifiedRun | null
   /** Whether nothing of what was put is referred to when it is stored. */
   readonly keepsNothing: boolean
   /** The block that contains byte `bytes`, null if that cannot be told. */

@@ -7,6 +7,7 @@ import type { RequestMessage } from './messages.ts'
 import { NodesBefore } from './nodes-before.ts'
 import type { Peer } from './peer.ts'
 import { answerSize, UploadMeter } from './rate-limit.ts'
+import type { UnverifiedRun } from './source.ts'
 
 // Most blocks, and about most bytes, that are read together.
 const RUN_BLOCKS = 256
@@ -25,8 +26,7 @@ const MOST_PUSHED = 64 * 1024
 interface RunRead {
   readonly start: number
   readonly target: Uint8Array
-  /** The blocks, if they can be sent. */
-  readonly verified: () => Uint8Array[] | null
+  readonly blocks: UnverifiedRun
   /** Somebody who may keep the blocks has seen one: listeners can come at any time. */
   shown: boolean
 }
@@ -173,13 +173,17 @@ export class Uploader {
     const start = run[0]!.index
     const end = start + run.length
     let read = this.ahead
-    if (read?.start === start) this.ahead = null
+    const foreseen = read?.start === start
+    if (foreseen) this.ahead = null
     else {
       this.leaveAhead()
       read = this.readNow(start, end)
     }
     try {
-      const values = read?.verified() ?? (run.length > 1 ? await content.run(start, end, RUN_BYTES) : null)
+      // Nothing was read ahead: another thread hashes while others have this turn.
+      if (!foreseen && read?.blocks.offered) await nextTurn()
+      const values =
+        read?.blocks.verified() ?? (run.length > 1 ? await content.run(start, end, RUN_BYTES) : null)
       if (values === null) return queue.length === 0
       if (read !== null && values[0]!.byteLength >= LARGE_BLOCK) this.readAhead(values.length)
       return await this.sendRun(run, values, read)
@@ -227,8 +231,8 @@ export class Uploader {
     const { source, stream } = this.peer
     if (source.listens('upload') || isForeign(stream.stream)) return null
     const target = spare.pop() ?? b4a.allocUnsafeSlow(RUN_BYTES)
-    const verified = source.content.runInto(start, end, target)
-    if (verified !== null) return { start, target, verified, shown: false }
+    const blocks = source.content.runInto(start, end, target)
+    if (blocks !== null) return { start, target, blocks, shown: false }
     keep(target)
     return null
   }

@@ -25,13 +25,13 @@ test('read into: as many as there is room for, as views of it', async (t) => {
   const folder = await temporaryFolder(t)
   const feed = await reopened(folder)
   const target = Buffer.alloc(65_000)
-  const blocks = readInto(coreOf(feed), 1, 4, target)!()!
+  const blocks = readInto(coreOf(feed), 1, 4, target)!.verified()!
   t.deepEqual(
     blocks.map(String),
     ['b', 'c', 'd'].map((fill) => block(fill).toString())
   )
   t.ok(blocks.every(({ buffer }) => buffer === target.buffer))
-  t.equal(readInto(coreOf(feed), 0, 4, target)!()!.length, 3)
+  t.equal(readInto(coreOf(feed), 0, 4, target)!.verified()!.length, 3)
   t.equal(readInto(coreOf(feed), 0, 4, Buffer.alloc(19_999)), null, 'no room for one')
   await feed.close()
 })
@@ -43,9 +43,9 @@ test('read into: what was replaced meanwhile is not given out', async (t) => {
   const old = readInto(coreOf(feed), 2, 4, target)!
   await feed.truncate(2)
   await feed.append(['C', 'D'].map(block))
-  t.equal(old(), null)
+  t.equal(old.verified(), null)
   t.deepEqual(
-    readInto(coreOf(feed), 2, 4, target)!()!.map(String),
+    readInto(coreOf(feed), 2, 4, target)!.verified()!.map(String),
     ['C', 'D'].map((fill) => block(fill).toString())
   )
   await feed.close()
@@ -58,7 +58,7 @@ test('read into: nor is what does not hold', async (t) => {
   await data.write('x', 20_001)
   await data.close()
   const target = Buffer.alloc(65_000)
-  t.equal(readInto(coreOf(feed), 0, 3, target)!(), null)
-  t.equal(readInto(coreOf(feed), 0, 1, target)!()!.length, 1, 'what is before it is')
+  t.equal(readInto(coreOf(feed), 0, 3, target)!.verified(), null)
+  t.equal(readInto(coreOf(feed), 0, 1, target)!.verified()!.length, 1, 'what is before it is')
   await feed.close()
 })
