@@ -16,6 +16,7 @@ import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { IHasher } from 'hash-wasm'
+import { Crowding } from './crowding.ts'
 import { hashOffers } from './hash-worker.ts'
 import type { Offer } from './offer.ts'
 import { wasmBlake2bPath } from './wasm-blake2b.ts'
@@ -188,6 +189,7 @@ class HashThread {
 }
 
 let thread: HashThread | null = null
+const crowding = new Crowding(() => process.resourceUsage())
 let allowed = availableParallelism() > 1
 // Bytes that were offered since there is no thread.
 let offered = 0
@@ -212,8 +214,9 @@ export function offerToThread(
     if (offered < WORTH_IT || implementation === null) return null
     start(implementation)
   }
+  if (thread === null || crowding.crowded) return null
   used = true
-  return thread === null ? null : thread.offer(prefix, input)
+  return thread.offer(prefix, input)
 }
 
 function start(implementation: Implementation): void {

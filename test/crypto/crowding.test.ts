@@ -1,0 +1,78 @@
+/** When a second thread is left alone because the processors are wanted by others. */
+import test from 'tape'
+import { Crowding } from '../../src/crypto/crowding.ts'
+
+/** A process whose threads are pushed off their processors as often as the test says. */
+class Machine {
+  time = 1_000
+  private pushed = 0
+  private left = 0
+  readonly crowding = new Crowding(
+    () => ({ involuntaryContextSwitches: this.pushed, voluntaryContextSwitches: this.left }),
+    () => this.time
+  )
+
+  /** So much time passes; answers whether it was crowded, asked every millisecond. */
+  pass(ms: number, share: number, switchesInMs = 4): boolean[] {
+    return Array.from({ length: ms }, () => {
+      this.time++
+      this.pushed += share * switchesInMs
+      this.left += (1 - share) * switchesInMs
+      return this.crowding.crowded
+    })
+  }
+}
+
+const never = (answers: boolean[]): boolean => !answers.includes(true)
+
+test('crowding: none where the threads of the process have the processors for themselves', (t) => {
+  const machine = new Machine()
+  t.ok(never(machine.pass(5_000, 0.1)))
+  t.end()
+})
+
+test('crowding: seen within some 200 ms, and tried again after pauses that grow to 4 s', (t) => {
+  const machine = new Machine()
+  machine.pass(1_000, 0.1)
+  const answers = machine.pass(20_000, 0.5)
+  t.ok(answers.indexOf(true) < 200)
+  const pauses: number[] = []
+  for (const [at, crowded] of answers.entries()) {
+    if (crowded && !answers[at - 1]) pauses.push(0)
+    if (crowded) pauses[pauses.length - 1]!++
+  }
+  t.deepEqual(pauses.slice(0, 5), [500, 1_000, 2_000, 4_000, 4_000])
+  t.end()
+})
+
+test('crowding: ends when others leave the processors', (t) => {
+  const machine = new Machine()
+  machine.pass(20_000, 0.5)
+  t.ok(never(machine.pass(10_000, 0.1).slice(4_000)))
+  machine.pass(1_000, 0.1)
+  const again = machine.pass(700, 0.5)
+  t.equal(again.filter(Boolean).length, 500, 'the next pause is a short one')
+  t.end()
+})
+
+test('crowding: one moment says nothing, nor do few switches, or none as on Windows', (t) => {
+  const machine = new Machine()
+  machine.pass(1_000, 0.1)
+  for (let i = 0; i < 20; i++) {
+    t.ok(never(machine.pass(30, 0.9)), 'a moment')
+    t.ok(never(machine.pass(120, 0.02)))
+  }
+  t.ok(never(machine.pass(5_000, 0.9, 0.5)), 'few')
+  t.ok(never(machine.pass(5_000, 0, 0)), 'none')
+  t.end()
+})
+
+test('crowding: what happened while nobody asked says nothing', (t) => {
+  const machine = new Machine()
+  machine.pass(200, 0.1)
+  for (let i = 0; i < 20; i++) {
+    machine.time += 1_000
+    t.ok(never(machine.pass(40, 0.9)))
+  }
+  t.end()
+})
