@@ -1,3 +1,4 @@
+import b4a from 'b4a'
 import type { Proof } from '../merkle/verify.ts'
 import type { Channel, ChannelHandlers } from './channel.ts'
 import { claimBitfield, claimRange } from './claims.ts'
@@ -583,6 +584,24 @@ export class Peer implements ChannelHandlers {
     this.replicator.fillSoon()
     this.source.lessAvailable()
     this.replicator.endDownloads()
+  }
+
+  /** Short summary for `util.inspect`, which would go on to the feed and its secret key otherwise. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    const key = this.remotePublicKey
+    return (
+      'Peer(\n' +
+      `  remotePublicKey: ${key && `${b4a.toString(key, 'hex').slice(0, 8)}…`}\n` +
+      `  remoteLength: ${this.remoteLength}\n` +
+      `  remoteOpened: ${this.remoteOpened}\n` +
+      `  remoteUploading: ${this.remoteUploading}\n` +
+      `  remoteDownloading: ${this.remoteDownloading}\n` +
+      `  uploading: ${this.uploading}\n` +
+      `  downloading: ${this.downloading}\n` +
+      `  live: ${this.live}\n` +
+      `  closed: ${this.closed}\n` +
+      ')'
+    )
   }
 
   private leave(): void {

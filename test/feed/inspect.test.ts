@@ -48,3 +48,34 @@ for (const [name, create, original] of [
     await theirs.close()
   })
 }
+
+test('inspect: a peer shows no secret key, not even with getters', async (t) => {
+  const noise = ddatabase.Protocol.keyPair(Buffer.alloc(32, 9))
+  const source = ddatabase(memory(), PAIR.publicKey, { secretKey: PAIR.secretKey })
+  const copy = ddatabase(memory(), PAIR.publicKey)
+  const from = source.replicate(false, { live: true, keyPair: noise })
+  const to = copy.replicate(true, { live: true })
+  from.pipe(to).pipe(from)
+  await source.append('a')
+  await copy.get(0)
+  const [peer] = source.peers
+  for (const options of [
+    {},
+    { getters: true },
+    { getters: true, showHidden: true, depth: 20 }
+  ] as InspectOptions[]) {
+    for (const shown of [inspect(peer, options), inspect({ peer }, options), inspect(from, options)]) {
+      t.ok(/remoteUploading: true|ProtocolStream/.test(shown))
+      for (const { secretKey } of [PAIR, noise]) {
+        const bytes = secretKey.subarray(0, 8)
+        const texts = [
+          bytes.join(', '),
+          [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(' ')
+        ]
+        t.notOk(texts.some((text) => shown.includes(text)))
+      }
+    }
+  }
+  await source.close()
+  await copy.close()
+})
