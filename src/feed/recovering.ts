@@ -320,8 +320,13 @@ export class Recovering {
     const { dataSize } = this.#source
     const { length, dataBytes } = checkpoint
     const cut = dataSize !== null && dataBytes !== null && dataSize < dataBytes
-    if (!cut || !this.#core.bits.get(length - 1)) return
+    if (!cut) return
+    // Empty blocks at the end take no bytes, and what was cleared before them none any more.
     let start = length
+    const isEmpty = async (block: number): Promise<boolean> =>
+      this.#core.bits.get(block) && (await placeOf(this.#core, block).catch(() => null))?.size === 0
+    while (start > 0 && (await isEmpty(start - 1))) start--
+    if (start === 0 || !this.#core.bits.get(start - 1)) return
     for (; start > 0; start--) {
       const { offset, size } = await placeOf(this.#core, start - 1).catch(() => ({ offset: 0, size: 0 }))
       if (offset + size <= dataSize) break
