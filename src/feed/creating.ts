@@ -55,8 +55,7 @@ export class FileWriter {
       await blankPages(this.file('bitfield'), found.pages.pageSize)
     }
     // A signature that is found beyond the end speaks of a history that was lost.
-    const slots = Math.floor(((sizes.signatures ?? 0) - HEADER_SIZE) / SIGNATURE_SIZE)
-    if (slots > 0) await core.storage.signatures.remove(0, slots + 1)
+    await core.storage.signatures.removeBeyond(0)
     const keepsNone = secretKey === null || this.options.storeSecretKey === false
     if (keepsNone && (await this.file('secret_key').readIfPresent(0, 1).catch(ignore)) !== null) {
       await this.erase('secret_key', SECRET_KEY_SIZE)
@@ -111,25 +110,26 @@ export class FileWriter {
  */
 export async function writeRepairs(
   core: Core,
-  { leftSignatures, length, nodes, report, roots, signature }: Recovered,
+  { beyond, length, nodes, report, roots, signature }: Recovered,
   sign: ((message: Uint8Array) => Uint8Array) | null
 ): Promise<boolean> {
   const { signatures } = core.storage
   // The bits that are mended, if any, are written with those of the change.
-  const waits = leftSignatures && nodes.length === 0 && signature === null
+  const waits = beyond === 'signatures' && nodes.length === 0 && signature === null
+  const cutsLater = waits || (beyond === 'scraps' && report === null)
   // A published package has truncated within a batch. What is here vouches for that end now, and may not do so after the change.
   const mayLack = sign !== null && core.live && core.behind === 0 && length > 0 && signature === null
   const isUnsigned = mayLack && (await signatures.get(length - 1)) === null
-  if (waits || isUnsigned) {
+  if (cutsLater || isUnsigned) {
     beforeChange(core, async () => {
-      if (waits) await signatures.remove(length, signatures.slots)
+      if (cutsLater) await signatures.removeBeyond(length)
       if (isUnsigned) await signatures.write(length - 1, sign(signable(treeHash(roots), length)))
     })
   }
   if (waits || report === null) return !waits
   try {
     await core.storage.changing()
-    if (leftSignatures) await signatures.remove(length, signatures.slots)
+    if (beyond !== 'nothing') await signatures.removeBeyond(length)
     for (const node of nodes) await core.storage.tree.write(node.index, encodeNode(node))
     if (signature !== null) await signatures.write(length - 1, signature)
     const stage = core.stage().pages

@@ -4,6 +4,7 @@ import type { TreeNode } from '../merkle/node.ts'
 import type { Checkpoint } from '../storage/checkpoint.ts'
 import { type Bits, bitsOf } from './bit-difference.ts'
 import type { Core, Stage } from './core.ts'
+import type { BeyondEnd } from './recovered.ts'
 import { isRestOf, type RecoverySource, type StoredHeads } from './stored-heads.ts'
 import { type CheckSource, TreeCheck } from './tree-check.ts'
 
@@ -28,7 +29,7 @@ export interface Found {
   check: TreeCheck | null
   behind: number
   proven: boolean
-  leftSignatures?: boolean
+  beyond?: BeyondEnd
 }
 
 /** What is trusted. */
@@ -138,11 +139,17 @@ export class HeadSearch {
     if (doubtful.length > 0 && this.#claimedBeyond(Math.max(length, base.unfinished)))
       unproven.push(...doubtful)
     const behind = Math.max(0, ...unproven.filter((seen) => seen > length))
-    return {
-      ...found,
-      behind,
-      leftSignatures: this.#source.sign !== null && behind === 0 && doubtful.some((seen) => seen > length)
-    }
+    const left = doubtful.some((seen) => seen > length)
+    return { ...found, behind, beyond: behind > 0 ? 'nothing' : this.#beyond(found.head, left) }
+  }
+
+  /** @param left - whether there are signatures that tell of nothing lost */
+  #beyond({ length, roots }: Candidate, left: boolean): BeyondEnd {
+    const { sign, verify } = this.#source
+    // Only of what the author signs here it is known what may be there.
+    if (sign === null || verify === null || this.#heads.isStatic(roots)) return 'nothing'
+    if (left) return 'signatures'
+    return this.#core.storage.signatures.goesBeyond(length) ? 'scraps' : 'nothing'
   }
 
   /** What is looked at with some nodes that were worked out; if it is not the end, these, and those that it works out, are forgotten. */

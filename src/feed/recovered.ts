@@ -38,9 +38,14 @@ export interface Recovered {
   claimed: boolean
   /** Whether a signature, or the key of a static feed, says that this is its length. */
   proven: boolean
-  /**
-   * Whether there are signatures beyond the end that tell of nothing lost: somebody who knows no checkpoints has overwritten a feed, and
-   * left them. They are to be removed before a checkpoint is made, beside which they would tell of a longer history.
-   */
-  leftSignatures: boolean
+  /** What the signatures file has beyond the end, where that tells of nothing lost and is to be removed. */
+  beyond: BeyondEnd
 }
+
+/**
+ * - `'signatures'`: somebody who knows no checkpoints has overwritten a feed, and left them. They go before a checkpoint is made, beside
+ *   which they would tell of a longer history.
+ * - `'scraps'`: slots that are empty or cut short, which an append has left that was interrupted. Behind them a later one that is
+ *   interrupted would make a part of a signature look like that of a longer history, and an empty slot like a truncation.
+ */
+export type BeyondEnd = 'nothing' | 'scraps' | 'signatures'

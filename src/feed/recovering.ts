@@ -104,8 +104,8 @@ export class Recovering {
     // What a checkpoint says was true once; that the feed is what its key has signed is for the signature to say.
     const end = await this.#endOf(length, roots)
     const held = end !== null && end.signature === null && this.#heads.healed.size === 0
-    // A signature beyond the end is looked at each time: it may be all that is left of a longer history.
-    const sameSlots = signatures.slots === signatureSlots && signatures.slots <= length
+    // What is beyond the end is looked at each time: a signature there may be all that is left of a longer history.
+    const sameSlots = signatures.slots === signatureSlots && !signatures.goesBeyond(length)
     return { roots, end, holds: held && whole && sameSlots }
   }
 
@@ -280,7 +280,7 @@ export class Recovering {
             },
       claimed: false,
       proven: found.proven,
-      leftSignatures: found.leftSignatures === true
+      beyond: found.beyond ?? 'nothing'
     }
   }
 
@@ -356,5 +356,5 @@ const NOTHING_TO_DO = {
   signature: null,
   behind: 0,
   report: null,
-  leftSignatures: false
+  beyond: 'nothing'
 } as const satisfies Partial<Recovered>

@@ -46,6 +46,11 @@ export class SignaturesFile {
     return this.end !== null && this.end === signaturePosition(this.slots) ? this.slots : Number.NaN
   }
 
+  /** Whether the file has anything, be it part of a slot, beyond the slot of the last one of `length` blocks; false if that is unknown. */
+  goesBeyond(length: number): boolean {
+    return this.end !== null && this.end > signaturePosition(length)
+  }
+
   /** Looks at the size of the file anew: somebody may have changed it. Rejects with the storage's error. */
   async refresh(): Promise<void> {
     this.end = (await this.file.size()) ?? this.end
@@ -122,6 +127,11 @@ export class SignaturesFile {
     this.certain = true
     if (!this.file.deletes) return
     if (this.end !== null && this.end <= to) this.end = Math.min(this.end, from)
+  }
+
+  /** Removes all slots beyond those of `length` blocks, with one that was cut short. */
+  async removeBeyond(length: number): Promise<void> {
+    if (this.goesBeyond(length)) await this.remove(length, this.slots + 1)
   }
 
   // Where nothing can be deleted, zeros say that there is no signature: one that stayed would still hold.

@@ -397,3 +397,40 @@ test('an end that is not signed, of a leaf whose block is not here', async (t) =
     t.deepEqual([code, damage?.[0]?.file], ['ERR_FEED_DAMAGED', 'tree'], what)
   }
 })
+
+test('slots beyond the end that are empty or cut short go with the first change', async (t) => {
+  const base = await stored()
+  const end = 32 + 64 * BLOCKS.length
+  for (const left of [1, 63, 64, 65, 3 * 64, 3 * 64 + 10]) {
+    for (const closed of [true, false]) {
+      const files = base.clone()
+      // Bytes of a signature, or, before a whole slot that is empty, part of one.
+      const scraps = Buffer.alloc(left)
+      scraps.fill(7, left - (left % 64))
+      files.put('signatures', Buffer.concat([files.read('signatures')!, scraps]))
+      const what = `${left} bytes, ${closed ? 'with' : 'without'} a checkpoint`
+      if (!closed) for (const name of CHECKPOINT_NAMES) files.put(name, null)
+      const disk = new SimulatedDisk({ extraFiles: true }, files)
+      for (const appends of [false, true]) {
+        const feed = ddatabase(disk.factory() as never as Storage)
+        await feed.ready()
+        t.equal(feed.length, BLOCKS.length, `${what}: the feed is what it was`)
+        if (!appends) {
+          await feed.close()
+          const size = disk.files.read('signatures')!.byteLength
+          t.equal(size, end + left, `${what}: whoever only reads leaves them`)
+          continue
+        }
+        // Two at once: the slot of the first stays empty.
+        await feed.append([NEXT, NEXT])
+        await feed.close()
+        const slots = disk.files.read('signatures')!
+        t.equal(slots.byteLength, end + 2 * 64, `${what}: they are gone`)
+        t.ok(
+          slots.subarray(end, end + 64).every((byte) => byte === 0),
+          `${what}: the slot within the batch is empty`
+        )
+      }
+    }
+  }
+})

@@ -10,9 +10,11 @@ fuzzTest({
   // where its blocks were cleared. Then: what was appended to an end that is not signed was lost if a checkpoint was made of that end. Then:
   // an end that is not signed, and of which our package had cleared a block, was not opened again. Then: a truncation left part of a slot
   // behind the signatures, so that one by a published package was not seen. Then: an empty block at the end, behind blocks that a published
-  // package had cleared, was taken for one whose bytes are missing.
+  // package had cleared, was taken for one whose bytes are missing. Then: behind slots that an interrupted append had left, the part of a
+  // later signature looked like one of a longer history, and an empty slot like a truncation.
   found: [
-    1736069068, 1877275647, 104, 130, 707, 842, 246, 1245, 706, 1632, 2229, 2571, 1391, 1280192064, 420053749
+    1736069068, 1877275647, 104, 130, 707, 842, 246, 1245, 706, 1632, 2229, 2571, 1391, 1280192064, 420053749,
+    1280194481, 1280183070
   ],
   rare: RARE,
   runs: 300
