@@ -14,6 +14,7 @@ import { ProtocolStream } from '../replication/stream.ts'
 import { LineFile } from '../storage/line-file.ts'
 import { directoryStorage } from '../storage/named.ts'
 import { type StorageFactory, toFactory } from '../storage/random-access.ts'
+import { inspectSymbol, summary } from '../util/inspect.ts'
 import { Lifecycle } from '../util/lifecycle.ts'
 import { Appender } from './appender.ts'
 import { Application } from './application.ts'
@@ -24,7 +25,6 @@ import type { FeedEvents } from './events.ts'
 import { Finder, type WaitOptions } from './finder.ts'
 import { FORKS_NAME, Forks } from './forks.ts'
 import type { Belief } from './growth.ts'
-import { inspectFeed } from './inspect.ts'
 import { openFeed } from './open.ts'
 import {
   type AvailabilityTimeouts,
@@ -253,8 +253,10 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   }
 
   /** @internal */
-  [Symbol.for('nodejs.util.inspect.custom')](_depth: number, options: object): string {
-    return inspectFeed(this.dialect.inspectName, this, options)
+  [inspectSymbol](_depth: number, options: object): string {
+    const { key, discoveryKey, opened, sparse, writable, length, byteLength, peers } = this
+    const fields = { key, discoveryKey, opened, sparse, writable, length, byteLength, peers: peers.length }
+    return summary(this.dialect.inspectName, fields, options)
   }
 
   /** Closes the feed at the end of an `await using` block. */

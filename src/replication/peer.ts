@@ -1,5 +1,5 @@
-import b4a from 'b4a'
 import type { Proof } from '../merkle/verify.ts'
+import { inspectSymbol, summary } from '../util/inspect.ts'
 import type { Channel, ChannelHandlers } from './channel.ts'
 import { claimBitfield, claimRange } from './claims.ts'
 import { Downloader } from './downloader.ts'
@@ -587,21 +587,11 @@ export class Peer implements ChannelHandlers {
   }
 
   /** Short summary for `util.inspect`, which would go on to the feed and its secret key otherwise. */
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
-    const key = this.remotePublicKey
-    return (
-      'Peer(\n' +
-      `  remotePublicKey: ${key && `${b4a.toString(key, 'hex').slice(0, 8)}…`}\n` +
-      `  remoteLength: ${this.remoteLength}\n` +
-      `  remoteOpened: ${this.remoteOpened}\n` +
-      `  remoteUploading: ${this.remoteUploading}\n` +
-      `  remoteDownloading: ${this.remoteDownloading}\n` +
-      `  uploading: ${this.uploading}\n` +
-      `  downloading: ${this.downloading}\n` +
-      `  live: ${this.live}\n` +
-      `  closed: ${this.closed}\n` +
-      ')'
-    )
+  [inspectSymbol](_depth: number, options: object): string {
+    const { remotePublicKey, remoteLength, remoteOpened, remoteUploading, remoteDownloading } = this
+    const { uploading, downloading, live, closed } = this
+    const remote = { remotePublicKey, remoteLength, remoteOpened, remoteUploading, remoteDownloading }
+    return summary('Peer', { ...remote, uploading, downloading, live, closed }, options)
   }
 
   private leave(): void {

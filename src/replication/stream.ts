@@ -2,11 +2,11 @@
  * The protocol stream (spec API §8.2): a duplex stream over which two sides replicate any number of feeds. What is
  * written to it came from the remote, what is read from it is for the remote.
  */
-import b4a from 'b4a'
 import { Duplex } from 'streamx'
 import { discoveryKey, KEY_SIZE, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
 import { DDATABASE, type Dialect, HYPERCORE } from '../dialect.ts'
 import { argumentTypeError, DDatabaseError, isArgumentError } from '../errors.ts'
+import { inspectSymbol, summary } from '../util/inspect.ts'
 import type { Channel, ChannelHandlers } from './channel.ts'
 import { ChannelTable } from './channel-table.ts'
 import {
@@ -390,23 +390,13 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   }
 
   /** Short summary for `util.inspect`. */
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
-    const hex = (key: Uint8Array | null) => (key === null ? null : `${b4a.toString(key, 'hex').slice(0, 8)}…`)
-    return (
-      `${this.dialect.inspectName}ProtocolStream(\n` +
-      `  publicKey: ${hex(this.publicKey)}\n` +
-      `  remotePublicKey: ${hex(this.remotePublicKey)}\n` +
-      `  remoteAddress: ${this.remoteAddress}\n` +
-      `  remoteType: ${this.remoteType}\n` +
-      `  live: ${this.live}\n` +
-      `  initiator: ${this.initiator}\n` +
-      `  channelCount: ${this.channelCount}\n` +
-      `  destroyed: ${this.destroyed}\n` +
-      `  prefinalized: ${!this.prefinalize.waiting}\n` +
-      `  bytesSent: ${this.bytesSent}\n` +
-      `  bytesReceived: ${this.bytesReceived}\n` +
-      ')'
-    )
+  [inspectSymbol](_depth: number, options: object): string {
+    const { publicKey, remotePublicKey, remoteAddress, remoteType, live, initiator, channelCount } = this
+    const { destroyed, bytesSent, bytesReceived } = this
+    const ends = { publicKey, remotePublicKey, remoteAddress, remoteType }
+    const prefinalized = !this.prefinalize.waiting
+    const state = { live, initiator, channelCount, destroyed, prefinalized, bytesSent, bytesReceived }
+    return summary(`${this.dialect.inspectName}ProtocolStream`, { ...ends, ...state }, options)
   }
 
   /** As of any stream. @internal */
