@@ -14,6 +14,9 @@ const SEEK_REQUESTS = 4
 // what is under way (`Foreseen`); else each of the neighbours would bring the same nodes, four times as many in all.
 const RUN = 256
 
+// Blocks of one download asked for before it is the turn of the next, for the same reason.
+const ROW = 16
+
 /**
  * The peers of one feed, and who is asked for what (spec WIRE §11.4). A block is reserved while it is asked for, so
  * that two peers are not asked for the same one; unless an answer takes long and another peer could be faster. Then
@@ -489,9 +492,12 @@ export class Replicator {
     while (!peer.downloader.isFull(window)) {
       const before = peer.inflightRequests.length
       for (const wanted of this.source.downloads()) {
-        if (peer.downloader.isFull(window)) return
-        const index = wanted.blocks === null ? this.nextInRange(peer, wanted) : this.nextInList(peer, wanted)
-        if (index !== -1 && this.reserved.take(index)) peer.downloader.request(index, 0, wanted.hash)
+        for (let left = peer.authenticated ? ROW : 1; left > 0; left--) {
+          if (peer.downloader.isFull(window)) return
+          const index = wanted.blocks === null ? this.nextInRange(peer, wanted) : this.nextInList(peer, wanted)
+          if (index === -1) break
+          if (this.reserved.take(index)) peer.downloader.request(index, 0, wanted.hash)
+        }
       }
       if (peer.inflightRequests.length === before) return
     }
