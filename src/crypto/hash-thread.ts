@@ -146,7 +146,8 @@ class HashThread {
     this.offers[slot] = made
     Atomics.store(control, STATES + slot, READY)
     Atomics.add(control, CHANGES, 1)
-    if (Atomics.load(control, ASLEEP) === 1) Atomics.notify(control, CHANGES)
+    // Once: until it has woken up it would seem to be asleep.
+    if (Atomics.compareExchange(control, ASLEEP, 1, 0) === 1) Atomics.notify(control, CHANGES)
     return made
   }
 
