@@ -390,6 +390,8 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       if (grew) this.notify('append')
       if (value === null) hashes = true
       else core.damaged.delete(block)
+      // What a cache keeps is for it to give.
+      if (value !== null && core.storage.blocks === null) this.waiters.give(block, value)
       if (value === null || !isNew) continue
       for (const stats of [this.transfers, peer?.stats ?? null]) {
         if (stats === null) continue

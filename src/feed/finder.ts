@@ -192,10 +192,12 @@ export class Finder {
         asked = true
         waiter.asks = true
         this.source.wished(waiter.wish)
-        await waiter.answer.promise
+        const given = await waiter.answer.promise
         this.conditional.delete(waiter)
         // An abort in between has found the wait over, but not the call.
         if (waiter.failure !== null) throw waiter.failure
+        // Only who waits for a block is given one.
+        if (given !== null) return given as object as V
         waiter = waiters.add(waiter.wish, token, waiter.ifAvailable)
         waiter.asks = true
       }

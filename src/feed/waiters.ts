@@ -1,3 +1,4 @@
+import b4a from 'b4a'
 import { DDatabaseError } from '../errors.ts'
 import type { Wish } from '../replication/source.ts'
 import { type Deferred, deferred } from '../util/callback.ts'
@@ -8,8 +9,8 @@ export interface Waiter {
   wish: Wish
   /** Why the call was ended. */
   failure: Error | null
-  /** Resolved when the wish may have come true. */
-  readonly answer: Deferred<void>
+  /** Resolved when the wish may have come true: with the block, if that was at hand. */
+  readonly answer: Deferred<Uint8Array | null>
   /** Also told of a failure: what the call is doing beside waiting. */
   interrupt: ((error: Error) => void) | null
   /** Whether peers may be asked: not before it is known that the call has to wait. */
@@ -105,7 +106,7 @@ export class Waiters {
   finish(waiter: Waiter, error?: Error): void {
     this.remove(waiter)
     if (error === undefined) {
-      waiter.answer.resolve()
+      waiter.answer.resolve(null)
     } else {
       waiter.failure ??= error
       waiter.answer.reject(error)
@@ -115,15 +116,13 @@ export class Waiters {
 
   /** Blocks `start` … `end` − 1 are here now, and the feed has `length` blocks. */
   stored(start: number, end: number, length: number): void {
-    for (const index of this.blocksWithin(start, end)) {
-      const waiters = this.blocks.get(index)!
-      this.blocks.delete(index)
-      for (const waiter of waiters) {
-        removeFrom(this.tokens, waiter.token, waiter)
-        waiter.answer.resolve()
-      }
-    }
+    for (const index of this.blocksWithin(start, end)) this.answerAll(index, null)
     this.changed(length)
+  }
+
+  /** A block that is here now, with its bytes: each call that waits for it gets a copy, and need not read it. */
+  give(index: number, bytes: Uint8Array): void {
+    if (this.blocks.has(index)) this.answerAll(index, bytes)
   }
 
   /** Nodes became known, or the feed has `length` blocks now. */
@@ -173,6 +172,15 @@ export class Waiters {
     const within: number[] = []
     for (let index = start; index < end; index++) if (this.blocks.has(index)) within.push(index)
     return within
+  }
+
+  private answerAll(index: number, bytes: Uint8Array | null): void {
+    const waiters = this.blocks.get(index)!
+    this.blocks.delete(index)
+    for (const waiter of waiters) {
+      removeFrom(this.tokens, waiter.token, waiter)
+      waiter.answer.resolve(bytes === null ? null : b4a.from(bytes))
+    }
   }
 
   private remove(waiter: Waiter): void {

@@ -44,28 +44,18 @@ export class BitfieldFile {
   }
 
   /**
-   * As {@link write}, at once, if `allowed` and the storage can do it now; else false, and `write` has to follow.
-   * A change of a single page is the only one worth it.
+   * As {@link write}, at once, if `allowed` and the storage can do it now; else false, and `write` has to follow. Blocks fetched at random
+   * change bits all over the feed: through the thread pool one page after the other would take longer than all the rest.
    *
-   * @param inParts - the page may be written in parts: the bits of blocks first, those of nodes last. A process that dies in
+   * @param inParts - a page may be written in parts: the bits of blocks first, those of nodes last. A process that dies in
    * between has written blocks that do not count yet, as their nodes do not. Not for what makes the feed shorter
    */
   writeSync(stage: PageStage, allowed: boolean, inParts: boolean): boolean {
     if (!allowed) return false
     const dirty = this.takeDirty(stage)
-    const page = dirty[0]
-    let done = dirty.length <= 1
+    let done = false
     try {
-      if (done && page !== undefined) {
-        const bytes = this.bytesOf(stage.read(page))
-        const touched = inParts ? this.touchedOnly(stage, page) : null
-        done =
-          touched === null
-            ? this.file.writeSync(this.position(page), bytes)
-            : this.writePartSync(page, bytes, touched.dataStart, touched.dataEnd) &&
-              this.writePartSync(page, bytes, touched.indexStart, touched.indexEnd) &&
-              this.writePartSync(page, bytes, touched.treeStart, touched.treeEnd)
-      }
+      done = dirty.every((page) => this.writePageSync(stage, page, inParts))
     } finally {
       if (!done) this.putBack()
     }
@@ -104,6 +94,17 @@ export class BitfieldFile {
   private touchedOnly(stage: PageStage, page: number): Touched | null {
     if (page >= this.whole || this.unwritten.has(page) || this.behind.includes(page)) return null
     return stage.touched(page)
+  }
+
+  private writePageSync(stage: PageStage, page: number, inParts: boolean): boolean {
+    const bytes = this.bytesOf(stage.read(page))
+    const touched = inParts ? this.touchedOnly(stage, page) : null
+    if (touched === null) return this.file.writeSync(this.position(page), bytes)
+    return (
+      this.writePartSync(page, bytes, touched.dataStart, touched.dataEnd) &&
+      this.writePartSync(page, bytes, touched.indexStart, touched.indexEnd) &&
+      this.writePartSync(page, bytes, touched.treeStart, touched.treeEnd)
+    )
   }
 
   private writePartSync(page: number, bytes: Uint8Array, start: number, end: number): boolean {
