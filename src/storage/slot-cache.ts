@@ -4,8 +4,8 @@ import b4a from 'b4a'
 const FIRST_SLOTS = 64
 
 /**
- * Slots of equal size by number, one place for each: a slot takes the place of another one that falls on the same (a direct
- * mapped cache). To look one up costs less than a look into a Map, and there is nothing to be collected.
+ * Slots of equal size by number, two places for each: a slot takes the first one, what was there goes to the second, and what was there
+ * is forgotten (a cache of two ways). To look one up costs less than a look into a Map, and there is nothing to be collected.
  */
 export class SlotCache {
   /** Where the slots are. Another array after each {@link add}. */
@@ -18,7 +18,7 @@ export class SlotCache {
 
   /**
    * @param slotBytes - bytes of a slot
-   * @param limit - most slots, a power of two
+   * @param limit - most slots, a power of two, at least 2
    */
   constructor(slotBytes: number, limit: number) {
     this.#slotBytes = slotBytes
@@ -31,24 +31,35 @@ export class SlotCache {
   /** Offset of a slot in {@link memory}, −1 if it is not here. */
   find(number: number): number {
     const place = this.#placeOf(number)
-    return this.#numbers[place] === number ? place * this.#slotBytes : -1
+    if (this.#numbers[place] === number) return place * this.#slotBytes
+    return this.#numbers[place ^ 1] === number ? (place ^ 1) * this.#slotBytes : -1
   }
 
-  /** Makes room for a slot, in place of another one: offset in {@link memory} of bytes to be filled. */
+  /** Makes room for a slot, where it is or in place of another one: offset in {@link memory} of bytes to be filled. */
   add(number: number): number {
+    const at = this.find(number)
+    if (at !== -1) return at
     // Half full, a third of what comes would take the place of something else.
     if (2 * this.#count >= this.#numbers.length && this.#numbers.length < this.#limit) this.#grow()
     const place = this.#placeOf(number)
-    if (this.#numbers[place] === -1) this.#count++
+    const before = this.#numbers[place]!
+    if (before === -1) this.#count++
+    else {
+      const from = place * this.#slotBytes
+      const second = place ^ 1
+      if (this.#numbers[second] === -1) this.#count++
+      this.#numbers[second] = before
+      this.memory.copyWithin(second * this.#slotBytes, from, from + this.#slotBytes)
+    }
     this.#numbers[place] = number
     return place * this.#slotBytes
   }
 
   /** Forgets a slot. */
   delete(number: number): void {
-    const place = this.#placeOf(number)
-    if (this.#numbers[place] !== number) return
-    this.#numbers[place] = -1
+    const at = this.find(number)
+    if (at === -1) return
+    this.#numbers[at / this.#slotBytes] = -1
     this.#count--
   }
 
@@ -66,8 +77,9 @@ export class SlotCache {
     for (let place = 0; place < numbers.length; place++) {
       const number = numbers[place]!
       if (number === -1) continue
-      // Two that had places of their own do not meet in a table of twice the size.
-      const grown = this.#placeOf(number)
+      // What had two places for it still has two in a table of twice the size.
+      let grown = this.#placeOf(number)
+      if (this.#numbers[grown] !== -1) grown ^= 1
       this.#numbers[grown] = number
       const from = place * this.#slotBytes
       this.memory.set(memory.subarray(from, from + this.#slotBytes), grown * this.#slotBytes)

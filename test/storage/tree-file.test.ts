@@ -16,7 +16,7 @@ const SLOTS = 4096
 
 test('slot cache: what is found is what was put there last', (t) => {
   const random = new SeededRandom(1)
-  for (const limit of [1, 16, 64, 1024]) {
+  for (const limit of [2, 16, 64, 1024]) {
     const cache = new SlotCache(8, limit)
     const model = new Map<number, number>()
     let found = 0
@@ -62,7 +62,7 @@ test('slot cache: nothing is lost when it grows', (t) => {
     kept++
     if (cache.memory[at] !== (number & 255)) t.fail(`${number} has other bytes`)
   }
-  t.ok(kept > 600, `${kept} of 1000 are there`)
+  t.ok(kept > 900, `${kept} of 1000 are there`)
   t.end()
 })
 
