@@ -14,7 +14,7 @@ export class PageCache {
   /** Where the pages are. Another array after each {@link add}. */
   memory: Uint8Array
   readonly #pageBytes: number
-  readonly #limit: number
+  #limit: number
   readonly #slots = new Map<number, number>()
   // By slot: its page (−1 for none), and whether the page was looked up since the hand passed.
   readonly #pages: number[] = []
@@ -29,6 +29,16 @@ export class PageCache {
     this.#pageBytes = pageBytes
     this.#limit = limit
     this.memory = b4a.allocUnsafeSlow(pageBytes * Math.min(FIRST_PAGES, limit))
+  }
+
+  /** Sets how many pages there may be at most, at least one. What is beyond is forgotten. */
+  set limit(limit: number) {
+    this.#limit = limit
+    if (this.memory.byteLength <= limit * this.#pageBytes) return
+    for (const page of this.#pages.splice(limit)) if (page !== -1) this.#slots.delete(page)
+    this.#used.length = this.#pages.length
+    this.#hand %= limit
+    this.memory = this.memory.slice(0, limit * this.#pageBytes)
   }
 
   /** Offset of a page in {@link memory}, −1 if it is not here. */

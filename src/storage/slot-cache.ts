@@ -28,6 +28,11 @@ export class SlotCache {
     this.#numbers = new Float64Array(first).fill(-1)
   }
 
+  /** Bytes that it takes now. */
+  get byteLength(): number {
+    return this.memory.byteLength + this.#numbers.byteLength
+  }
+
   /** Offset of a slot in {@link memory}, −1 if it is not here. */
   find(number: number): number {
     const place = this.#placeOf(number)

@@ -24,7 +24,7 @@ const PAGE_BYTES = PAGE_SLOTS * NODE_SIZE
  */
 const UPPER_EVERY = 16
 const UPPER_SLOT = UPPER_EVERY - 1
-// What a slot takes in that cache, with its number; and which part of the memory is for it.
+// What a slot takes in that cache, with its number; and which part of the memory is for it, if there are so many. The rest is for pages.
 const UPPER_BYTES = NODE_SIZE + 8
 const UPPER_PART = 5 / 8
 
@@ -48,6 +48,8 @@ export class TreeFile {
   // Every UPPER_EVERY-th slot.
   private readonly upper: SlotCache | null
   private readonly nodes: NodeCache | null
+  // For pages and upper slots together.
+  private readonly cacheBytes: number
   // Bytes of whole slots known to exist, or null if the storage cannot tell: then slots are read one by one and not cached,
   // because nobody could say which part of a short page is real.
   private end: number | null
@@ -72,8 +74,8 @@ export class TreeFile {
     const own = nodes === null && cacheBytes > 0
     const upperSlots = own ? (cacheBytes * UPPER_PART) / UPPER_BYTES : 0
     this.upper = upperSlots < 2 ? null : new SlotCache(NODE_SIZE, 2 ** Math.floor(Math.log2(upperSlots)))
-    const rest = this.upper === null ? cacheBytes : cacheBytes * (1 - UPPER_PART)
-    this.pages = own ? new PageCache(PAGE_BYTES, Math.ceil(rest / PAGE_BYTES)) : null
+    this.cacheBytes = cacheBytes
+    this.pages = own ? new PageCache(PAGE_BYTES, this.mostPages) : null
   }
 
   /** Slots up to the end of the file, 0 if the storage cannot tell. */
@@ -239,12 +241,18 @@ export class TreeFile {
       if (position + NODE_SIZE > this.end!) return false
       const read = this.readSync(position, NODE_SIZE, scratch)
       if (read === null) return false
+      const { memory } = upper
       at = upper.add(number)
       upper.memory.set(read, at)
+      if (memory !== upper.memory && this.pages !== null) this.pages.limit = this.mostPages
     }
     // Where the page would have to begin for the slot to be there.
     this.take(-1, upper.memory, at - (treeIndex % PAGE_SLOTS) * NODE_SIZE)
     return true
+  }
+
+  private get mostPages(): number {
+    return Math.ceil((this.cacheBytes - (this.upper?.byteLength ?? 0)) / PAGE_BYTES)
   }
 
   /** The page of a slot, whole. */

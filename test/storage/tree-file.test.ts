@@ -6,6 +6,7 @@ import test from 'tape'
 import type { TreeNode } from '../../src/merkle/node.ts'
 import { directoryStorage } from '../../src/storage/directory.ts'
 import { treePosition } from '../../src/storage/layout.ts'
+import { PageCache } from '../../src/storage/page-cache.ts'
 import { StorageFile } from '../../src/storage/random-access.ts'
 import { SlotCache } from '../../src/storage/slot-cache.ts'
 import { encodeNode, TreeFile } from '../../src/storage/tree-file.ts'
@@ -63,6 +64,36 @@ test('slot cache: nothing is lost when it grows', (t) => {
     if (cache.memory[at] !== (number & 255)) t.fail(`${number} has other bytes`)
   }
   t.ok(kept > 900, `${kept} of 1000 are there`)
+  t.end()
+})
+
+test('page cache: with less room it forgets pages, and what is left is what was put there', (t) => {
+  const random = new SeededRandom(3)
+  const cache = new PageCache(8, 64)
+  const model = new Map<number, number>()
+  let limit = 64
+  let found = 0
+  let wrong = 0
+  for (let i = 0; i < 5_000; i++) {
+    const page = random.below(100)
+    if (i % 500 === 499) {
+      limit = Math.max(1, limit >> 1)
+      cache.limit = limit
+      t.ok(cache.memory.byteLength <= 8 * limit, `${limit} pages`)
+    }
+    const at = cache.find(page)
+    if (at < 0) {
+      const value = random.below(256)
+      const start = cache.add(page)
+      cache.memory.fill(value, start, start + 8)
+      model.set(page, value)
+    } else {
+      found++
+      if (!cache.memory.subarray(at, at + 8).every((byte) => byte === model.get(page))) wrong++
+    }
+  }
+  t.equal(wrong, 0)
+  t.ok(found > 500, `${found} found`)
   t.end()
 })
 
