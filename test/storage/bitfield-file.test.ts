@@ -1,0 +1,115 @@
+/** The pages of bits in their file: whichever way they are written, the file has what the stage has. */
+import b4a from 'b4a'
+import test from 'tape'
+import { Bitfield } from '../../src/bitfield/bitfield.ts'
+import { PAGE_SIZE, Pages } from '../../src/bitfield/pages.ts'
+import { TreeBits } from '../../src/bitfield/tree-bits.ts'
+import { BitfieldFile } from '../../src/storage/bitfield-file.ts'
+import { HEADER_SIZE } from '../../src/storage/layout.ts'
+import { StorageFile } from '../../src/storage/random-access.ts'
+import { SeededRandom } from '../helpers/seeded-random.ts'
+
+const PAGES = 6
+
+/** A file in memory that writes at once, until it is told to refuse or to fail. */
+class Disk {
+  content = b4a.alloc(HEADER_SIZE + PAGES * PAGE_SIZE)
+  /** Writes at once before one is refused, or fails. */
+  left = Number.POSITIVE_INFINITY
+  fails = false
+  writes = 0
+
+  file(): StorageFile {
+    const put = (offset: number, data: Uint8Array): void => {
+      this.content.set(data, offset)
+      this.writes++
+    }
+    return new StorageFile({
+      read: (_offset: number, _size: number, callback: (error: Error) => void) =>
+        callback(new Error('unused')),
+      write: (offset: number, data: Uint8Array, callback: (error: null) => void) => {
+        put(offset, data)
+        callback(null)
+      },
+      writeSync: (offset: number, data: Uint8Array) => {
+        if (this.left-- <= 0) {
+          if (this.fails) throw new Error('disk full')
+          return false
+        }
+        put(offset, data)
+        return true
+      }
+    } as never)
+  }
+
+  /** Whether the file has these pages. */
+  has(pages: Pages): boolean {
+    for (let page = 0; page < PAGES; page++) {
+      const stored = this.content.subarray(
+        HEADER_SIZE + page * PAGE_SIZE,
+        HEADER_SIZE + (page + 1) * PAGE_SIZE
+      )
+      if (!b4a.equals(stored, pages.read(page) ?? b4a.alloc(PAGE_SIZE))) return false
+    }
+    return true
+  }
+}
+
+test('bitfield file: changes of several pages are written at once, or later if that is refused', async (t) => {
+  const random = new SeededRandom(5)
+  const disk = new Disk()
+  const pages = new Pages(PAGE_SIZE, disk.content.subarray(HEADER_SIZE))
+  const file = new BitfieldFile(disk.file(), pages)
+  let severalAtOnce = 0
+  let later = 0
+  for (let round = 0; round < 300; round++) {
+    const stage = pages.stage()
+    for (let i = 1 + random.below(8); i > 0; i--) {
+      const block = random.below(PAGES * 8192)
+      new Bitfield(stage).set(block, random.chance(0.7))
+      new TreeBits(stage).set(2 * block, true)
+    }
+    const several = stage.dirty.length > 1
+    disk.left = random.chance(0.3) ? random.below(6) : Number.POSITIVE_INFINITY
+    const written = file.writeSync(stage, true, random.chance(0.5))
+    if (written) severalAtOnce += several ? 1 : 0
+    else {
+      later++
+      await file.write(stage)
+    }
+    file.adopt(stage)
+    if (!disk.has(pages)) t.fail(`round ${round}: the file has other bits`)
+  }
+  t.ok(severalAtOnce > 100, `${severalAtOnce} changes of several pages at once`)
+  t.ok(later > 30, `${later} later`)
+})
+
+test('bitfield file: a write at once that fails half way is undone', async (t) => {
+  const disk = new Disk()
+  const pages = new Pages(PAGE_SIZE, disk.content.subarray(HEADER_SIZE))
+  const file = new BitfieldFile(disk.file(), pages)
+  const first = pages.stage()
+  for (let page = 0; page < PAGES; page++) new Bitfield(first).set(page * 8192 + 3, true)
+  t.equal(file.writeSync(first, true, true), true)
+  file.adopt(first)
+  const stage = pages.stage()
+  for (let page = 0; page < PAGES; page++) new Bitfield(stage).set(page * 8192 + 9, true)
+  disk.left = 3
+  disk.fails = true
+  const { writes } = disk
+  t.throws(() => file.writeSync(stage, true, true), /disk full/)
+  t.ok(disk.writes > writes, 'some of it has been written')
+  t.notOk(disk.has(pages))
+  await file.restore(stage)
+  t.ok(disk.has(pages), 'the file has what counts')
+})
+
+test('bitfield file: nothing is written at once where that is not allowed', (t) => {
+  const disk = new Disk()
+  const pages = new Pages(PAGE_SIZE, disk.content.subarray(HEADER_SIZE))
+  const stage = pages.stage()
+  new Bitfield(stage).set(1, true)
+  t.equal(new BitfieldFile(disk.file(), pages).writeSync(stage, false, true), false)
+  t.equal(disk.writes, 0)
+  t.end()
+})
