@@ -52,6 +52,26 @@ forEach(BOTH, 'waiting: several calls for one block are one request', async (t, 
   await cut()
 })
 
+forEach([OURS], 'waiting: each call has bytes of its own, and may change them', async (t, bench) => {
+  const long = 'x'.repeat(70_000)
+  const writer = await bench.writer([...texts(3), long])
+  const replica = await bench.sparse(writer)
+  const { cut } = connect(writer, replica, { live: true })
+  const answers = (await Promise.all([2, 2, 3, 3].map((index) => replica.get(index)))) as Buffer[]
+  t.deepEqual(answers.map(String), ['block 2', 'block 2', long, long])
+  for (const at of [0, 2]) {
+    answers[at]!.fill(0)
+    t.equal(String(answers[at + 1]), at === 0 ? 'block 2' : long, 'the other call has what it had')
+  }
+  t.deepEqual(
+    [await replica.get(2), await replica.get(3)].map(String),
+    ['block 2', long],
+    'and so has the feed'
+  )
+  await cut()
+  t.deepEqual(await replica.audit(), { valid: 2, invalid: 0 })
+})
+
 forEach(
   BOTH,
   'waiting: onwait is called once, at once, and only if there is something to wait for',
