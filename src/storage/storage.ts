@@ -124,9 +124,10 @@ export class FeedStorage {
     const restoreSignature = change.signature === null ? null : await this.signatureRestorer(change)
     const synced = change.synced === true && durability.offered
     const announced = this.announcing(change)
+    let atOnce: boolean
     try {
       // Content counts for nothing yet.
-      await this.writeContent(change)
+      atOnce = await this.writeContent(change)
       // The application may change other pages meanwhile.
       for (let next = announced; next !== null; next = this.announcing(change)) await next
       if (synced) await durability.sync(files.data, files.tree)
@@ -135,7 +136,7 @@ export class FeedStorage {
     }
     const { stage, last } = change
     try {
-      await this.writePointers(change)
+      await this.writePointers(change, atOnce)
       if (synced) await durability.sync(files.signatures, files.bitfield)
       if (last !== undefined) {
         await last.run()
@@ -224,7 +225,8 @@ export class FeedStorage {
     return this.announce(stage === null ? [] : this.bitfield.toWrite(stage))
   }
 
-  private async writeContent({ data, ahead, slots }: Commit): Promise<void> {
+  /** @returns whether nothing had to be waited for */
+  private async writeContent({ data, ahead, slots }: Commit): Promise<boolean> {
     const pending: Promise<void>[] = []
     if (ahead !== undefined) pending.push(ahead.then(throwIfAny))
     try {
@@ -238,13 +240,16 @@ export class FeedStorage {
       // Nothing may be under way any more when a failure is being undone.
       if (pending.length > 0) await allSettled(pending)
     }
+    return pending.length === 0
   }
 
   /**
    * Writes what makes the content count. After it, so that a signature without its tree is left by a power failure only:
    * who finds one on opening has to take it for a history that was lost.
+   * @param atOnce - whether the content has not been waited for. Otherwise another trip through the thread pool makes no difference, and
+   * gives the garbage collector a turn: whoever appends a lot in a loop takes a tenth less memory
    */
-  private async writePointers({ signature, stage, last }: Commit): Promise<void> {
+  private async writePointers({ signature, stage, last }: Commit, atOnce: boolean): Promise<void> {
     const pending: Promise<void>[] = []
     try {
       if (signature !== null) {
@@ -254,7 +259,8 @@ export class FeedStorage {
         if (!done) pending.push(this.signatures.write(signature.block, signature.signature))
       }
       if (stage !== null) {
-        const now = this.maySync(stage.dirty.length * SYNC_CALL)
+        const { length } = stage.dirty
+        const now = (atOnce || length <= 1) && this.maySync(length * SYNC_CALL)
         if (!this.bitfield.writeSync(stage, now, last === undefined)) pending.push(this.bitfield.write(stage))
       }
     } finally {

@@ -24,8 +24,10 @@ const PAGE_BYTES = PAGE_SLOTS * NODE_SIZE
  */
 const UPPER_EVERY = 16
 const UPPER_SLOT = UPPER_EVERY - 1
-// What a slot takes in that cache, with its number; and which part of the memory is for it, if there are so many. The rest is for pages.
+// What a slot takes in that cache, with its number; and which part of the memory is for it: at first, and if there are many of them. The
+// rest is for pages. There are two steps and no more, because each one copies the pages that stay.
 const UPPER_BYTES = NODE_SIZE + 8
+const FIRST_UPPER_PART = 5 / 32
 const UPPER_PART = 5 / 8
 
 const EMPTY_PAGE = b4a.alloc(PAGE_BYTES)
@@ -252,7 +254,10 @@ export class TreeFile {
   }
 
   private get mostPages(): number {
-    return Math.ceil((this.cacheBytes - (this.upper?.byteLength ?? 0)) / PAGE_BYTES)
+    const { cacheBytes, upper } = this
+    const first = cacheBytes * FIRST_UPPER_PART
+    const reserved = upper === null ? 0 : upper.byteLength <= first ? first : cacheBytes * UPPER_PART
+    return Math.ceil((cacheBytes - reserved) / PAGE_BYTES)
   }
 
   /** The page of a slot, whole. */
