@@ -494,7 +494,8 @@ export class Replicator {
       for (const wanted of this.source.downloads()) {
         for (let left = peer.authenticated ? ROW : 1; left > 0; left--) {
           if (peer.downloader.isFull(window)) return
-          const index = wanted.blocks === null ? this.nextInRange(peer, wanted) : this.nextInList(peer, wanted)
+          const index =
+            wanted.blocks === null ? this.nextInRange(peer, wanted) : this.nextInList(peer, wanted)
           if (index === -1) break
           if (this.reserved.take(index)) peer.downloader.request(index, 0, wanted.hash)
         }
