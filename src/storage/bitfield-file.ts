@@ -6,6 +6,9 @@ import type { StorageFile } from './random-access.ts'
 /** Most pages read or written in one call. */
 const MAX_PAGES = 32
 
+// Most pages written at once. The application may have changed any number of them behind a stage, and the event loop is not to wait for those.
+const MOST_AT_ONCE = 16
+
 /**
  * The pages of the `bitfield` file (spec FORMAT §5.2). Of a page that the file has, only what changed is written: an append
  * changes some twelve bytes of it.
@@ -55,7 +58,7 @@ export class BitfieldFile {
     const dirty = this.takeDirty(stage)
     let done = false
     try {
-      done = dirty.every((page) => this.writePageSync(stage, page, inParts))
+      done = dirty.length <= MOST_AT_ONCE && dirty.every((page) => this.writePageSync(stage, page, inParts))
     } finally {
       if (!done) this.putBack()
     }

@@ -38,7 +38,10 @@ export class PageCache {
     for (const page of this.#pages.splice(limit)) if (page !== -1) this.#slots.delete(page)
     this.#used.length = this.#pages.length
     this.#hand %= limit
-    this.memory = this.memory.slice(0, limit * this.#pageBytes)
+    // Not `slice`, which makes a view of a Buffer: what is given up is to be freed.
+    const smaller = b4a.allocUnsafeSlow(limit * this.#pageBytes)
+    smaller.set(this.memory.subarray(0, smaller.byteLength))
+    this.memory = smaller
   }
 
   /** Offset of a page in {@link memory}, −1 if it is not here. */

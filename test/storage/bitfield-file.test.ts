@@ -104,6 +104,24 @@ test('bitfield file: a write at once that fails half way is undone', async (t) =
   t.ok(disk.has(pages), 'the file has what counts')
 })
 
+test('bitfield file: many pages that were changed behind a stage are not written at once', async (t) => {
+  const pages = new Pages(PAGE_SIZE)
+  const disk = new Disk()
+  disk.content = b4a.alloc(HEADER_SIZE + 100 * PAGE_SIZE)
+  const file = new BitfieldFile(disk.file(), pages)
+  for (let page = 0; page < 100; page++) new Bitfield(pages).set(page * 8192 + 1, true)
+  const stage = pages.stage()
+  new Bitfield(stage).set(2, true)
+  t.equal(file.writeSync(stage, true, true), false)
+  t.equal(disk.writes, 0)
+  await file.write(stage)
+  file.adopt(stage)
+  for (let page = 0; page < 100; page++) {
+    const at = HEADER_SIZE + page * PAGE_SIZE
+    if (!b4a.equals(disk.content.subarray(at, at + PAGE_SIZE), pages.read(page)!)) t.fail(`page ${page}`)
+  }
+})
+
 test('bitfield file: nothing is written at once where that is not allowed', (t) => {
   const disk = new Disk()
   const pages = new Pages(PAGE_SIZE, disk.content.subarray(HEADER_SIZE))

@@ -79,7 +79,7 @@ test('page cache: with less room it forgets pages, and what is left is what was 
     if (i % 500 === 499) {
       limit = Math.max(1, limit >> 1)
       cache.limit = limit
-      t.ok(cache.memory.byteLength <= 8 * limit, `${limit} pages`)
+      t.ok(cache.memory.buffer.byteLength <= 8 * limit, `${limit} pages`)
     }
     const at = cache.find(page)
     if (at < 0) {
