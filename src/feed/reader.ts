@@ -166,11 +166,17 @@ async function allMatch(core: Core, start: number, blocks: readonly Uint8Array[]
 }
 
 /**
- * As many of blocks `start` … `end` − 1, which all are here, as `target` has room for, usually as views of `target`. Large ones are
- * hashed by another thread, if there is one, until they are verified. Null if there is not even room for one, or if it would need
- * waiting; where verifying fails, {@link readBlocks} finds out why.
+ * As many of blocks `start` … `end` − 1, which all are here, as `target` has room for, usually as views of `target`. Large ones
+ * from block `offerFrom` on are hashed by another thread, if there is one, until they are verified. Null if there is not even
+ * room for one, or if it would need waiting; where verifying fails, {@link readBlocks} finds out why.
  */
-export function readInto(core: Core, start: number, end: number, target: Uint8Array): UnverifiedRun | null {
+export function readInto(
+  core: Core,
+  start: number,
+  end: number,
+  target: Uint8Array,
+  offerFrom = start
+): UnverifiedRun | null {
   const { storage, verified, removals } = core
   // A cache keeps what it is given.
   if (storage.blocks !== null) return null
@@ -193,13 +199,16 @@ export function readInto(core: Core, start: number, end: number, target: Uint8Ar
     for (const size of sizes) {
       const bytes = read.subarray(at, at + size)
       const block = start + blocks.length
-      offers.push(verified === null || verified.trusts(block, block + 1) ? null : offerLeaf(bytes))
+      const known = verified === null || verified.trusts(block, block + 1)
+      offers.push(known || block < offerFrom ? null : offerLeaf(bytes))
       blocks.push(bytes)
       at += size
     }
     const holds = (bytes: Uint8Array, i: number): boolean =>
       verified === null || verified.blockHoldsSync(core, start + i, bytes, offers[i]) === true
     return {
+      count: blocks.length,
+      byteLength: total,
       offered: offers.some((offer) => offer !== null),
       verified() {
         try {

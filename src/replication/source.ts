@@ -11,6 +11,10 @@ import type { RateLimit } from './rate-limit.ts'
 
 /** Blocks that were read and not verified yet. */
 export interface UnverifiedRun {
+  /** How many blocks. */
+  readonly count: number
+  /** Bytes of all of them. */
+  readonly byteLength: number
   /** Whether another thread has been asked to hash some of them: until it has, one had better do something else. */
   readonly offered: boolean
   /** The blocks, verified as the feed's option says; null if something does not hold, or the feed has changed meanwhile. */
@@ -85,9 +89,9 @@ export interface ReplicatedContent {
   run(start: number, end: number, bytes: number): Promise<Uint8Array[] | null>
   /**
    * The same without waiting, as many as `target` has room for, as views of it. Null if not even one has room, or if that is not
-   * possible now.
+   * possible now. Those from `offerFrom` on may be hashed by another thread.
    */
-  runInto(start: number, end: number, target: Uint8Array): UnverifiedRun | null
+  runInto(start: number, end: number, target: Uint8Array, offerFrom: number): UnverifiedRun | null
   /** Whether nothing of what was put is referred to when it is stored. */
   readonly keepsNothing: boolean
   /** The block that contains byte `bytes`, null if that cannot be told. */

@@ -1,4 +1,3 @@
-import b4a from 'b4a'
 import { DDatabaseError, type ErrorCode } from '../errors.ts'
 import { MemoryBits, TreeSet } from '../merkle/tree-set.ts'
 import { nextTurn, turnIsOver } from '../util/turn.ts'
@@ -7,37 +6,17 @@ import type { RequestMessage } from './messages.ts'
 import { NodesBefore } from './nodes-before.ts'
 import type { Peer } from './peer.ts'
 import { answerSize, UploadMeter } from './rate-limit.ts'
+import { BATCH_BYTES, ReadAhead, type ReadRun } from './read-ahead.ts'
 import type { UnverifiedRun } from './source.ts'
 
-// Most blocks, and about most bytes, that are read together.
+// Most blocks that are read together.
 const RUN_BLOCKS = 256
-const RUN_BYTES = 64 * 1024
 
 // Answers of one run after which the clock is looked at.
 const ANSWERS_PER_LOOK = 8
 
-// Large blocks of the next run are hashed by another thread while one is being sent.
-const LARGE_BLOCK = 8 * 1024
-
 // Larger blocks are not sent to who has not asked for them.
 const MOST_PUSHED = 64 * 1024
-
-/** Blocks that were read and not looked at yet. */
-interface RunRead {
-  readonly start: number
-  readonly target: Uint8Array
-  readonly blocks: UnverifiedRun
-  /** Somebody who may keep the blocks has seen one: listeners can come at any time. */
-  shown: boolean
-}
-
-// Memory of RUN_BYTES that nobody uses. Blocks are read there that nobody gets hold of: they leave as copies.
-const spare: Uint8Array[] = []
-const MOST_SPARE = 4
-
-function keep(target: Uint8Array): void {
-  if (spare.length < MOST_SPARE) spare.push(target)
-}
 
 /**
  * Answers the requests of one peer, in order, and not faster than the remote reads. Neighbours that are asked for one after the
@@ -52,13 +31,17 @@ export class Uploader {
   // What the remote has, as far as its digests tell (spec WIRE §9.3, the set R).
   private remoteTree = new TreeSet(new MemoryBits())
   private running = false
-  private ahead: RunRead | null = null
+  private readonly ahead: ReadAhead
   private useless = 0
   private lastBytes = -1
   private readonly meter: UploadMeter
 
   constructor(peer: Peer) {
     this.peer = peer
+    this.ahead = new ReadAhead({
+      nextRun: (from) => this.nextRun(from),
+      runInto: (start, end, target, offerFrom) => this.readInto(start, end, target, offerFrom)
+    })
     this.meter = new UploadMeter(() => peer.uploadLimits)
   }
 
@@ -128,7 +111,7 @@ export class Uploader {
   /** Drops everything that waits. */
   stop(): void {
     this.queue.length = 0
-    this.leaveAhead()
+    this.ahead.leave()
     this.meter.leave()
   }
 
@@ -145,7 +128,7 @@ export class Uploader {
         if (this.queue.length > 0 && turnIsOver()) await nextTurn()
       }
     } finally {
-      if (this.queue.length === 0) this.leaveAhead()
+      if (this.queue.length === 0) this.ahead.leave()
       // In the same step as the last look at the queue: what comes later starts anew.
       this.running = false
     }
@@ -172,30 +155,21 @@ export class Uploader {
     if (peer.check.isRefused) return false
     const start = run[0]!.index
     const end = start + run.length
-    let read = this.ahead
-    const foreseen = read?.start === start
-    if (foreseen) this.ahead = null
-    else {
-      this.leaveAhead()
-      read = this.readNow(start, end)
-    }
+    const read = this.ahead.take(start)
     try {
-      // Nothing was read ahead: another thread hashes while others have this turn.
-      if (!foreseen && read?.blocks.offered) await nextTurn()
       const values =
-        read?.blocks.verified() ?? (run.length > 1 ? await content.run(start, end, RUN_BYTES) : null)
+        read?.blocks.verified() ?? (run.length > 1 ? await content.run(start, end, BATCH_BYTES) : null)
       if (values === null) return queue.length === 0
-      if (read !== null && values[0]!.byteLength >= LARGE_BLOCK) this.readAhead(values.length)
       return await this.sendRun(run, values, read)
     } finally {
-      if (read !== null && !read.shown) keep(read.target)
+      if (read !== null) this.ahead.done(read)
     }
   }
 
   private async sendRun(
     run: readonly RequestMessage[],
     values: readonly Uint8Array[],
-    read: RunRead | null
+    read: ReadRun | null
   ): Promise<boolean> {
     const { peer, queue } = this
     const { content } = peer.source
@@ -213,33 +187,18 @@ export class Uploader {
       const paused = typeof proof === 'string' ? null : this.meter.pass(answerSize(value, proof.nodes))
       if (paused !== null) await paused
       if (!peer.uploading || peer.closed) return true
-      if (read !== null && peer.source.listens('upload')) read.shown = true
+      if (read !== null && peer.source.listens('upload')) read.memory.shown = true
       if (typeof proof === 'string') this.tellUnproven(index, proof)
       else peer.sendBlock(index, value, proof)
     }
     return true
   }
 
-  /** Reads what is to be sent behind the first `count` requests. */
-  private readAhead(count: number): void {
-    const run = this.nextRun(count)
-    if (run.length > 0) this.ahead = this.readNow(run[0]!.index, run[0]!.index + run.length)
-  }
-
-  /** Some of these blocks in memory that is used again, if nobody else gets to see them; null if that cannot be done. */
-  private readNow(start: number, end: number): RunRead | null {
+  /** Some of these blocks in memory that is used again; null if somebody else may get to see them, or it would need waiting. */
+  private readInto(start: number, end: number, target: Uint8Array, offerFrom: number): UnverifiedRun | null {
     const { source, stream } = this.peer
     if (source.listens('upload') || isForeign(stream.stream)) return null
-    const target = spare.pop() ?? b4a.allocUnsafeSlow(RUN_BYTES)
-    const blocks = source.content.runInto(start, end, target)
-    if (blocks !== null) return { start, target, blocks, shown: false }
-    keep(target)
-    return null
-  }
-
-  private leaveAhead(): void {
-    if (this.ahead !== null) keep(this.ahead.target)
-    this.ahead = null
+    return source.content.runInto(start, end, target, offerFrom)
   }
 
   /** What the remote has, as far as a request with this digest says. */

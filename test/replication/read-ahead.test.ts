@@ -1,0 +1,134 @@
+/** Reading for several answers at once: in which order, into what memory, and when that may be used again. */
+import test from 'tape'
+import { Feed, ProtocolStream } from '../../src/index.ts'
+import type { RequestMessage } from '../../src/replication/messages.ts'
+import { BATCH_BYTES, ReadAhead } from '../../src/replication/read-ahead.ts'
+import { temporaryFolder } from '../helpers/folders.ts'
+import { until } from '../helpers/replication-feeds.ts'
+import { SeededRandom } from '../helpers/seeded-random.ts'
+
+const SIZE = BATCH_BYTES / 4
+
+/** A queue of requests for blocks of SIZE bytes, each filled with its index. */
+function reading(queue: number[], offers: boolean) {
+  const read: number[] = []
+  const ahead = new ReadAhead({
+    nextRun(from) {
+      let end = from
+      while (end < queue.length && queue[end] === queue[from]! + end - from) end++
+      return queue.slice(from, end).map((index) => ({ index }) as RequestMessage)
+    },
+    runInto(start, end, target, offerFrom) {
+      const count = Math.min(end - start, Math.floor(target.byteLength / SIZE))
+      if (count === 0) return null
+      const blocks = Array.from({ length: count }, (_, i) => target.subarray(i * SIZE, (i + 1) * SIZE))
+      blocks.forEach((bytes, i) => {
+        bytes.fill(start + i)
+        read.push(start + i)
+      })
+      const offered = offers && start + count > offerFrom
+      return { count, byteLength: count * SIZE, offered, verified: () => blocks }
+    }
+  })
+  return { ahead, read }
+}
+
+test('read ahead: runs of single blocks are read two batches at a time, each once', (t) => {
+  const queue = [7, 3, 9, 1, 5, 11, 13, 2, 15, 17, 19, 21]
+  const { ahead, read } = reading(queue, true)
+  const wanted = [...queue]
+  const memories = new Set<unknown>()
+  for (const index of wanted) {
+    const run = ahead.take(index)!
+    t.deepEqual(
+      run.blocks.verified()!.map((bytes) => [bytes[0], bytes[SIZE - 1]]),
+      [[index, index]]
+    )
+    memories.add(run.memory.bytes)
+    queue.shift()
+    t.ok(read.length <= wanted.indexOf(index) + 8, `${read.length} were read by then`)
+    ahead.done(run)
+  }
+  t.deepEqual(read, wanted)
+  t.ok(memories.size <= 3, `${memories.size} pieces of memory`)
+  t.end()
+})
+
+test('read ahead: what nobody hashes is not read long before', (t) => {
+  const queue = [7, 3, 9, 1, 5]
+  const { ahead, read } = reading(queue, false)
+  ahead.done(ahead.take(7)!)
+  t.deepEqual(read, [7, 3])
+  t.end()
+})
+
+test('read ahead: what is taken back is passed over', (t) => {
+  const queue = [7, 3, 9, 1, 5, 11, 13, 2]
+  const { ahead, read } = reading(queue, true)
+  ahead.done(ahead.take(7)!)
+  queue.splice(0, 3)
+  const run = ahead.take(1)!
+  t.equal(run.blocks.verified()![0]![0], 1)
+  t.equal(read.filter((index) => index === 1).length, 1)
+  ahead.done(run)
+  queue.splice(0, queue.length, 20)
+  t.equal(ahead.take(20)!.blocks.verified()![0]![0], 20, 'or everything')
+  queue.length = 0
+  ahead.leave()
+  t.equal(ahead.take(21), null)
+  t.end()
+})
+
+test('read ahead: memory is used again when all of its runs are done with, and never when shown', (t) => {
+  const queue = [7, 3, 9, 1]
+  const { ahead } = reading(queue, true)
+  const first = ahead.take(7)!
+  const { bytes } = first.memory
+  first.memory.shown = true
+  for (const index of [3, 9, 1]) {
+    queue.shift()
+    ahead.done(ahead.take(index)!)
+  }
+  queue.splice(0, 4, 8)
+  const other = ahead.take(8)!
+  t.notEqual(other.memory.bytes, bytes, 'one of its runs is still in use')
+  ahead.done(first)
+  for (let round = 0; round < 8; round++) t.notEqual(ahead.take(8)!.memory.bytes, bytes, 'and it was shown')
+  ahead.done(other)
+  t.equal(ahead.take(8)!.memory.bytes, other.memory.bytes)
+  t.end()
+})
+
+test('read ahead: blocks asked for in any order arrive whole while another thread hashes them', async (t) => {
+  const random = new SeededRandom(5)
+  const feed = new Feed(await temporaryFolder(t), { verify: 'always' })
+  const count = 64
+  await feed.append(Array.from({ length: count }, (_, index) => Buffer.alloc(SIZE - index, index)))
+  const plain = { encrypted: false, noise: false, live: true, timeout: 0 } as const
+  const stream = feed.replicate(false, plain)
+  const remote = new ProtocolStream(true, plain)
+  for (const one of [stream, remote]) one.on('error', (error) => t.fail(error.message))
+  const got: number[] = []
+  const wrong: number[] = []
+  const channel = remote.open(feed.key!, {
+    ondata({ index, value }) {
+      got.push(index)
+      if (!Buffer.alloc(SIZE - index, index).equals(value!)) wrong.push(index)
+    }
+  })
+  stream.pipe(remote).pipe(stream)
+  await until(() => feed.peers[0]?.remoteOpened === true, 'the Open')
+  // More than the thread is started for.
+  const rounds = (48 * 1024 * 1024) / (count * SIZE)
+  for (let round = 0; round < rounds; round++) {
+    const order = random.shuffle(Array.from({ length: count }, (_, index) => index))
+    const before = got.length
+    for (const index of order) channel.request({ index })
+    await until(() => got.length === before + count, `round ${round}`)
+    if (got.slice(before).join() !== order.join()) t.fail(`round ${round} came in another order`)
+  }
+  t.deepEqual(wrong, [])
+  stream.destroy()
+  remote.destroy()
+  await feed.close()
+})
