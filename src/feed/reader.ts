@@ -166,16 +166,16 @@ async function allMatch(core: Core, start: number, blocks: readonly Uint8Array[]
 }
 
 /**
- * As many of blocks `start` … `end` − 1, which all are here, as `target` has room for, usually as views of `target`. Large ones
- * from block `offerFrom` on are hashed by another thread, if there is one, until they are verified. Null if there is not even
- * room for one, or if it would need waiting; where verifying fails, {@link readBlocks} finds out why.
+ * As many of blocks `start` … `end` − 1, which all are here, as `target` has room for, usually as views of `target`. Null if
+ * there is not even room for one, or if it would need waiting; where verifying fails, {@link readBlocks} finds out why.
+ * @param offer - whether another thread, if there is one, is to hash large ones until they are verified
  */
 export function readInto(
   core: Core,
   start: number,
   end: number,
   target: Uint8Array,
-  offerFrom = start
+  offer = true
 ): UnverifiedRun | null {
   const { storage, verified, removals } = core
   // A cache keeps what it is given.
@@ -199,8 +199,8 @@ export function readInto(
     for (const size of sizes) {
       const bytes = read.subarray(at, at + size)
       const block = start + blocks.length
-      const known = verified === null || verified.trusts(block, block + 1)
-      offers.push(known || block < offerFrom ? null : offerLeaf(bytes))
+      const wanted = offer && verified !== null && !verified.trusts(block, block + 1)
+      offers.push(wanted ? offerLeaf(bytes) : null)
       blocks.push(bytes)
       at += size
     }

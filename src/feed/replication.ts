@@ -368,7 +368,7 @@ function contentOf(core: Core, host: ReplicationHost): ReplicatedContent {
       }
     },
     keepsNothing: core.storage.data.writesPieces && core.storage.blocks === null && !host.hooked,
-    runInto: (start, end, target, offerFrom) => readInto(core, start, end, target, offerFrom),
+    runInto: (start, end, target, offer) => readInto(core, start, end, target, offer),
     async seek(bytes) {
       const read = async (index: number) => tree.getSync(index) ?? tree.require(index)
       const found = await seek(bytes, core.length, core.tree, read).catch(() => null)

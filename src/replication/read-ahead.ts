@@ -32,10 +32,10 @@ export interface ReadAheadHost {
   /** The requests from place `from` of the queue on that are for neighbours that are here. */
   nextRun(from: number): readonly RequestMessage[]
   /**
-   * As many of these blocks as `target` has room for; null if that cannot be done without waiting, or they may not be read so. Those
-   * from `offerFrom` on may be hashed by another thread.
+   * As many of these blocks as `target` has room for; null if that cannot be done without waiting, or they may not be read so.
+   * @param offer - whether another thread may hash them
    */
-  runInto(start: number, end: number, target: Uint8Array, offerFrom: number): UnverifiedRun | null
+  runInto(start: number, end: number, target: Uint8Array, offer: boolean): UnverifiedRun | null
 }
 
 // Memory of BATCH_BYTES that nobody uses, for all peers.
@@ -64,8 +64,7 @@ export class ReadAhead {
     if (runs.length === 0) this.readBatch(0)
     const read = runs.shift()
     if (read === undefined) return null
-    const offered = read.blocks.offered || runs[0]?.blocks.offered
-    if (offered && runs.every(({ memory }) => memory === read.memory)) {
+    if (read.blocks.offered && runs.every(({ memory }) => memory === read.memory)) {
       this.readBatch(runs.reduce((count, { blocks }) => count + blocks.count, read.blocks.count))
     }
     return read
@@ -91,14 +90,14 @@ export class ReadAhead {
       if (run.length === 0) return
       memory ??= { bytes: spare.pop() ?? b4a.allocUnsafeSlow(BATCH_BYTES), used: 0, runs: 0, shown: false }
       const start = run[0]!.index
-      // The first one of all is needed at once.
-      const offerFrom = place === 0 ? start + 1 : start
-      const blocks = host.runInto(start, start + run.length, memory.bytes.subarray(memory.used), offerFrom)
+      // A single one is needed at once.
+      const alone = place === 0 && run.length === 1 && host.nextRun(1).length === 0
+      const blocks = host.runInto(start, start + run.length, memory.bytes.subarray(memory.used), !alone)
       if (blocks === null) break
       memory.runs++
       memory.used += blocks.byteLength
       runs.push({ start, blocks, memory })
-      if (!blocks.offered && place > 0) return
+      if (!blocks.offered) return
       place += blocks.count
     }
     if (memory.runs === 0 && spare.length < MOST_SPARE) spare.push(memory.bytes)

@@ -89,9 +89,9 @@ export interface ReplicatedContent {
   run(start: number, end: number, bytes: number): Promise<Uint8Array[] | null>
   /**
    * The same without waiting, as many as `target` has room for, as views of it. Null if not even one has room, or if that is not
-   * possible now. Those from `offerFrom` on may be hashed by another thread.
+   * possible now. With `offer` another thread may hash them.
    */
-  runInto(start: number, end: number, target: Uint8Array, offerFrom: number): UnverifiedRun | null
+  runInto(start: number, end: number, target: Uint8Array, offer: boolean): UnverifiedRun | null
   /** Whether nothing of what was put is referred to when it is stored. */
   readonly keepsNothing: boolean
   /** The block that contains byte `bytes`, null if that cannot be told. */

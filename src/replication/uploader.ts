@@ -40,7 +40,7 @@ export class Uploader {
     this.peer = peer
     this.ahead = new ReadAhead({
       nextRun: (from) => this.nextRun(from),
-      runInto: (start, end, target, offerFrom) => this.readInto(start, end, target, offerFrom)
+      runInto: (start, end, target, offer) => this.readInto(start, end, target, offer)
     })
     this.meter = new UploadMeter(() => peer.uploadLimits)
   }
@@ -195,10 +195,10 @@ export class Uploader {
   }
 
   /** Some of these blocks in memory that is used again; null if somebody else may get to see them, or it would need waiting. */
-  private readInto(start: number, end: number, target: Uint8Array, offerFrom: number): UnverifiedRun | null {
+  private readInto(start: number, end: number, target: Uint8Array, offer: boolean): UnverifiedRun | null {
     const { source, stream } = this.peer
     if (source.listens('upload') || isForeign(stream.stream)) return null
-    return source.content.runInto(start, end, target, offerFrom)
+    return source.content.runInto(start, end, target, offer)
   }
 
   /** What the remote has, as far as a request with this digest says. */

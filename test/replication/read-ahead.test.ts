@@ -18,7 +18,7 @@ function reading(queue: number[], offers: boolean) {
       while (end < queue.length && queue[end] === queue[from]! + end - from) end++
       return queue.slice(from, end).map((index) => ({ index }) as RequestMessage)
     },
-    runInto(start, end, target, offerFrom) {
+    runInto(start, end, target, offer) {
       const count = Math.min(end - start, Math.floor(target.byteLength / SIZE))
       if (count === 0) return null
       const blocks = Array.from({ length: count }, (_, i) => target.subarray(i * SIZE, (i + 1) * SIZE))
@@ -26,7 +26,7 @@ function reading(queue: number[], offers: boolean) {
         bytes.fill(start + i)
         read.push(start + i)
       })
-      const offered = offers && start + count > offerFrom
+      const offered = offers && offer
       return { count, byteLength: count * SIZE, offered, verified: () => blocks }
     }
   })
@@ -58,7 +58,10 @@ test('read ahead: what nobody hashes is not read long before', (t) => {
   const queue = [7, 3, 9, 1, 5]
   const { ahead, read } = reading(queue, false)
   ahead.done(ahead.take(7)!)
-  t.deepEqual(read, [7, 3])
+  t.deepEqual(read, [7])
+  ahead.leave()
+  const alone = reading([7], true)
+  t.notOk(alone.ahead.take(7)!.blocks.offered, 'and a single one is hashed here')
   t.end()
 })
 
