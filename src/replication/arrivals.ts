@@ -11,6 +11,10 @@ const NODE_SIZE = 128
 // Handed to the store at a time. It stops sooner when the turn is over; this bounds what is looked at again then.
 const PIECE = 256
 
+// Fewer wait for what else comes in their turn, if more was asked for: to store one block writes as often as to store several, and
+// published peers send each in a chunk of its own, often several in a turn.
+const FEW = 4
+
 /** A Data message that is to be verified and stored. */
 export interface Arrival {
   readonly claim: Claim
@@ -72,7 +76,13 @@ export class Arrivals {
     this.busy = true
     // When the frames at hand have been worked on; or a turn later, if another thread hashes the block until then.
     if (arrival.claim.offered) inNextTurn(() => void this.run())
-    else queueMicrotask(() => void this.run())
+    else queueMicrotask(() => this.begin())
+  }
+
+  private begin(): void {
+    const more = this.peer.inflightRequests.length > this.count
+    if (more && this.waiting.length < FEW) inNextTurn(() => void this.run())
+    else void this.run()
   }
 
   private async run(): Promise<void> {
