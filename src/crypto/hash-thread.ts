@@ -54,9 +54,8 @@ export interface HashWork {
   readonly control: Int32Array
   readonly results: Uint8Array
   readonly inputs: Uint8Array
-  /** libsodium's. */
-  readonly native: Binding['crypto_generichash']
-  /** If that is faster. */
+  /** One of the two: the faster one here. To load libsodium into a thread takes a megabyte. */
+  readonly native: Binding['crypto_generichash'] | null
   readonly wasm: Pick<IHasher, 'init' | 'update' | 'digest'> | null
 }
 
@@ -109,9 +108,9 @@ class HashThread {
     const { control, results, inputs } = this
     const program =
       "const { memory, binding, path } = require('node:worker_threads').workerData;" +
-      'const native = require(binding).crypto_generichash;' +
-      `const begin = (wasm) => (${hashOffers})({ ...memory, native, wasm });` +
-      'path === null ? begin(null) : require(path).createBLAKE2b(256).then(begin)'
+      `const begin = (native, wasm) => (${hashOffers})({ ...memory, native, wasm });` +
+      'if (path === null) begin(require(binding).crypto_generichash, null);' +
+      'else require(path).createBLAKE2b(256).then((wasm) => begin(null, wasm))'
     this.worker = new Worker(program, {
       eval: true,
       workerData: {

@@ -27,13 +27,13 @@ export function hashOffers({ layout, control, results, inputs, native, wasm }: H
       // Copied at the same place of a word, as there.
       const offset = start % WORD
       input.set(inputs.subarray(start, start + size), offset)
-      if (wasm === null) {
+      if (native !== null) {
         native(result.buffer, 0, RESULT_SIZE, input.buffer, offset, size, noKey, 0, 0)
         results.set(result, slot * RESULT_SIZE)
       } else {
-        wasm.init()
-        wasm.update(input.subarray(offset, offset + size))
-        results.set(wasm.digest('binary'), slot * RESULT_SIZE)
+        wasm!.init()
+        wasm!.update(input.subarray(offset, offset + size))
+        results.set(wasm!.digest('binary'), slot * RESULT_SIZE)
       }
       Atomics.store(control, STATES + slot, DONE)
       next = slot + 1
