@@ -246,7 +246,11 @@ export class Downloader implements ArrivalsOwner {
       // Blocks of a storage of the application's, or with a listener, may be in other hands by now.
       if (this.reusesMemory) arrival.loan?.release()
     }
-    if (this.peer.closed) return
+    if (this.peer.closed) {
+      // It was the last thing that others had to wait for.
+      this.replicator.endDownloads()
+      return
+    }
     let answered = false
     for (const { claim, request } of arrivals) {
       this.acknowledge(claim.block)

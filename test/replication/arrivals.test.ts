@@ -1,4 +1,4 @@
-/** How many commits there are of blocks that come one by one. */
+/** Blocks that come one by one: how many commits there are of them, and what becomes of them when their peer leaves. */
 import test from 'tape'
 import { Feed, ProtocolStream } from '../../src/index.ts'
 import type { Proof } from '../../src/merkle/verify.ts'
@@ -52,4 +52,57 @@ test('arrivals: blocks that come in chunks of their own in one turn are stored t
 
 test('arrivals: what comes later is not waited for', async (t) => {
   t.equal(await copied(t, () => new Promise((resolve) => setTimeout(resolve, 5))), COUNT)
+})
+
+test('arrivals: what is stored after its peer has left is the end of a download from others', async (t) => {
+  const source = new Feed(new MemoryFiles().factory())
+  await source.append(Array.from({ length: COUNT }, (_, index) => `block ${index}`))
+  const proofs: Proof[] = []
+  for (let index = 0; index < COUNT; index++) proofs.push(await source.proof(index))
+  const feed = new Feed(new MemoryFiles().factory(), source.key)
+  await feed.ready()
+  const options = { ...PLAIN, live: false }
+  const remoteOf = () => {
+    const stream = feed.replicate(false, options)
+    const remote = new ProtocolStream(true, options)
+    for (const one of [stream, remote]) one.on('error', () => {})
+    const state = { asked: new Set<number>(), told: false, ended: false }
+    const channel = remote.open(source.key!, {
+      onwant: () => {
+        channel.have({ start: 0, length: COUNT })
+        state.told = true
+      },
+      onrequest: ({ index }) => void state.asked.add(index),
+      onstatus: ({ downloading }) => {
+        if (downloading === false) state.ended = true
+      },
+      onclose: () => {
+        state.ended = true
+      }
+    })
+    stream.on('data', (chunk) => void remote.write(chunk as Uint8Array))
+    remote.on('data', (chunk) => void stream.write(chunk as Uint8Array))
+    return { stream, channel, state }
+  }
+  const first = remoteOf()
+  await until(() => first.state.asked.size === COUNT, 'the requests')
+  const second = remoteOf()
+  await until(() => second.state.told, 'the second one')
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  t.notOk(second.state.ended, 'it stays as long as there is something to be had')
+  for (let index = 0; index < COUNT; index++) {
+    const { nodes, signature } = proofs[index]!
+    first.channel.data({ index, value: Buffer.from(`block ${index}`), nodes, signature })
+    await new Promise<void>((resolve) => process.nextTick(resolve))
+  }
+  // The last one is still on its way, in this turn.
+  for (let hops = 0; hops < 4; hops++) await new Promise<void>((resolve) => process.nextTick(resolve))
+  first.stream.destroy()
+  t.ok(feed.downloaded() < COUNT, 'not all is stored yet')
+  await until(() => second.state.ended, 'the end')
+  t.equal(feed.downloaded(), COUNT)
+  t.equal(second.state.asked.size, 0)
+  second.stream.destroy()
+  await feed.close()
+  await source.close()
 })
