@@ -9,7 +9,7 @@ import { appendTo, prepareFeed } from './harness/prepare.ts'
 import { runJob } from './harness/process.ts'
 import { RemoteSource } from './harness/remote-source.ts'
 import { serveFeed } from './harness/serve.ts'
-import { subjectNamed } from './harness/subjects.ts'
+import { loadBothEnds, subjectNamed } from './harness/subjects.ts'
 import { rowNamed } from './rows/index.ts'
 
 async function opened(feed: Feed): Promise<Feed> {
@@ -24,7 +24,10 @@ async function measureRow(create: CreateFeed, job: MeasureJob, base: number): Pr
   const work = await row.start({
     open: (dir, key = null, options = {}) => opened(create(dir, key, options)),
     create: (dir) => create(dir, null, {}),
-    openSource: (dir, options = {}) => opened(createSource(dir, null, options)),
+    async openSource(dir, options = {}) {
+      if (row.replicates) await loadBothEnds(root)
+      return opened(createSource(dir, null, options))
+    },
     async appendAndDie(dir, blockSize, blocks) {
       await runJob(process.argv[1]!, { kind: 'append', root, subject: job.subject, dir, blockSize, blocks })
     },

@@ -94,6 +94,15 @@ function pair(source: Subject, target: Subject): Subject {
   }
 }
 
+/**
+ * Loads the packages of mixed pairs, whichever the subject uses. For rows with both ends in one process: a mixed pair needs
+ * both packages, so that without this its memory would be compared with that of a process that has loaded one of them.
+ */
+export async function loadBothEnds(root: string): Promise<void> {
+  for (const subject of [publishedPackage, ourPackage])
+    if (subject.version(root) !== null) await subject.load(root)
+}
+
 /** All subjects, in the order in which they are measured and reported. */
 export const subjects: readonly Subject[] = [
   publishedPackage,

@@ -10,7 +10,7 @@
  *
  *     control = changes ‖ asleep ‖ for each slot: state ‖ start ‖ size      (32 bit numbers, by kind)
  *     results = for each slot: 32 bytes
- *     inputs  = for each slot: up to SLOT_SIZE bytes
+ *     inputs  = for each slot: SLOT_SIZE bytes, in them prefix and input, the latter at any place of the third word
  */
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
@@ -27,11 +27,13 @@ const STARTS = STATES + SLOTS
 const SIZES = STARTS + SLOTS
 const CONTROL_SIZE = SIZES + SLOTS
 const WORD = 8
+const LARGEST_PREFIX = 2 * WORD
+const LARGEST_INPUT = 1024 * 1024
 
 /** Where everything is, and what states a slot has: only the thread changes READY to TAKEN to DONE, only this side the rest. */
 const layout = {
   SLOTS,
-  SLOT_SIZE: 1024 * 1024 + 64,
+  SLOT_SIZE: LARGEST_PREFIX + WORD + LARGEST_INPUT,
   WORD,
   RESULT_SIZE: 32,
   CHANGES: 0,
@@ -136,7 +138,7 @@ class HashThread {
     const { control, inputs } = this
     // Shared memory is copied word by word if both sides begin at the same place of a word, else byte by byte, in eight
     // times the time.
-    const start = slot * SLOT_SIZE + WORD * 2 + (input.byteOffset % WORD)
+    const start = slot * SLOT_SIZE + LARGEST_PREFIX + (input.byteOffset % WORD)
     inputs.set(input, start)
     inputs.set(prefix, start - prefix.byteLength)
     control[STARTS + slot] = start - prefix.byteLength
@@ -207,7 +209,9 @@ export function offerToThread(
   implementation: Implementation | null
 ): Offer | null {
   const size = prefix.byteLength + input.byteLength
-  if (size < SMALLEST || size > SLOT_SIZE || !allowed) return null
+  if (size < SMALLEST || input.byteLength > LARGEST_INPUT || prefix.byteLength > LARGEST_PREFIX || !allowed) {
+    return null
+  }
   if (thread !== null && implementation !== null && thread.implementation !== implementation) stop()
   if (thread === null) {
     offered += size

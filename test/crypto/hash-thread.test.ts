@@ -114,6 +114,28 @@ testThread('hash thread: many at a time, taken at any time', async (t) => {
   t.ok(byThread > 0, 'some of them by the thread')
 })
 
+testThread('hash thread: the largest inputs stay within their places', async (t) => {
+  await hashedByThread(bytes(10_000))
+  let byThread = 0
+  for (let round = 0; round < 16 || (byThread === 0 && round < 1000); round++) {
+    // More than there are places.
+    const inputs = Array.from({ length: 20 }, (_, i) =>
+      someBytes.subarray(round % 8, (round % 8) + MIB - 32 + 4 * round + i)
+    )
+    const offers = inputs.map((input) => offerToThread(prefix, input, 'native'))
+    for (const [at, made] of offers.entries()) {
+      if (made !== null && inputs[at]!.byteLength > MIB) t.fail('too large to be taken')
+      for (let waits = 0; made !== null && !made.begun && waits < 20; waits++) {
+        await new Promise((resolve) => setTimeout(resolve, 1))
+      }
+      const result = resultOf(made)
+      if (result !== null) byThread++
+      if (result !== null && result !== expected(inputs[at]!)) t.fail(`${inputs[at]!.byteLength} bytes`)
+    }
+  }
+  t.ok(byThread > 0, 'some of them by the thread')
+})
+
 testThread('hash thread: a result is given once', async (t) => {
   const input = bytes(20_000)
   const [made, result] = await hashedByThread(input)
