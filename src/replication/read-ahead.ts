@@ -54,18 +54,20 @@ export class ReadAhead {
   }
 
   /**
-   * Blocks for the requests at the front of the queue, the first of which is for `start`; null if they cannot be had without
-   * waiting. To be given back with {@link done}.
+   * Blocks for some of these requests, which are the run at the front of the queue; null if they cannot be had without waiting.
+   * To be given back with {@link done}.
    */
-  take(start: number): ReadRun | null {
+  take(run: readonly RequestMessage[]): ReadRun | null {
     const { runs } = this
+    const start = run[0]!.index
     // What was to come before is not wanted any more.
     while (runs.length > 0 && runs[0]!.start !== start) this.done(runs.shift()!)
-    if (runs.length === 0) this.readBatch(0)
+    if (runs.length === 0) this.readBatch(run, 0)
     const read = runs.shift()
     if (read === undefined) return null
     if (read.blocks.offered && runs.every(({ memory }) => memory === read.memory)) {
-      this.readBatch(runs.reduce((count, { blocks }) => count + blocks.count, read.blocks.count))
+      const place = runs.reduce((count, { blocks }) => count + blocks.count, read.blocks.count)
+      this.readBatch(this.host.nextRun(place), place)
     }
     return read
   }
@@ -80,26 +82,24 @@ export class ReadAhead {
     for (const read of this.runs.splice(0)) this.done(read)
   }
 
-  /** Reads for the requests from place `from` of the queue on; more than one run only if a thread hashes them. */
-  private readBatch(from: number): void {
+  /** Reads for the run of requests at place `from` of the queue; for the next ones, too, if a thread hashes them. */
+  private readBatch(first: readonly RequestMessage[], from: number): void {
+    if (first.length === 0) return
     const { host, runs } = this
-    let memory: BatchMemory | null = null
-    let place = from
-    for (;;) {
-      const run = host.nextRun(place)
-      if (run.length === 0) return
-      memory ??= { bytes: spare.pop() ?? b4a.allocUnsafeSlow(BATCH_BYTES), used: 0, runs: 0, shown: false }
+    const bytes = spare.pop() ?? b4a.allocUnsafeSlow(BATCH_BYTES)
+    const memory: BatchMemory = { bytes, used: 0, runs: 0, shown: false }
+    for (let run = first, place = from; run.length > 0; run = host.nextRun(place)) {
       const start = run[0]!.index
       // A single one is needed at once.
       const alone = place === 0 && run.length === 1 && host.nextRun(1).length === 0
-      const blocks = host.runInto(start, start + run.length, memory.bytes.subarray(memory.used), !alone)
+      const blocks = host.runInto(start, start + run.length, bytes.subarray(memory.used), !alone)
       if (blocks === null) break
       memory.runs++
       memory.used += blocks.byteLength
       runs.push({ start, blocks, memory })
-      if (!blocks.offered) return
+      if (!blocks.offered) break
       place += blocks.count
     }
-    if (memory.runs === 0 && spare.length < MOST_SPARE) spare.push(memory.bytes)
+    if (memory.runs === 0 && spare.length < MOST_SPARE) spare.push(bytes)
   }
 }

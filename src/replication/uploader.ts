@@ -155,7 +155,7 @@ export class Uploader {
     if (peer.check.isRefused) return false
     const start = run[0]!.index
     const end = start + run.length
-    const read = this.ahead.take(start)
+    const read = this.ahead.take(run)
     try {
       const values =
         read?.blocks.verified() ?? (run.length > 1 ? await content.run(start, end, BATCH_BYTES) : null)
