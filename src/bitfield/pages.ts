@@ -262,6 +262,8 @@ export class Pages implements PageAccess {
     }
     for (const [page, { bytes, late }] of staged) {
       const slot = this.#slot(page)
+      // It may have become clean while the page was staged: a chunk that nobody had yet when the page was copied.
+      this.#keepChunkOf(page)
       if (slot === undefined || slot.shared) this.#putNew(page, bytes, late)
       else {
         if (slot.bytes !== null && this.#spare.length < MAX_SPARE) this.#spare.push(slot.bytes)
@@ -346,7 +348,9 @@ export class Pages implements PageAccess {
   }
 
   /** A chunk is going to differ from the source: it stays in memory. */
-  #keep(number: number): void {
+  #keepChunkOf(page: number): void {
+    if (this.#source === null) return
+    const number = (page - (page & (CHUNK_PAGES - 1))) / CHUNK_PAGES
     if (!this.#clean.remove(number)) return
     for (const slot of this.#chunks.get(number)!)
       if (slot !== undefined && !slot.shared) this.#mayBePacked(slot)
@@ -373,7 +377,7 @@ export class Pages implements PageAccess {
     mine.whole = true
     if (differs && !source.exact) for (let i = 0; i < INDEX_OFFSET; i++) mine.bytes![i]! |= stored[i]!
     if (differs) {
-      this.#keep((page - (page & (CHUNK_PAGES - 1))) / CHUNK_PAGES)
+      this.#keepChunkOf(page)
       mine.dirty = true
       this.#dirty.add(page)
     }
@@ -383,7 +387,7 @@ export class Pages implements PageAccess {
   /** A page that somebody is about to change, or to change a copy of. */
   #slotToKeep(page: number): Slot | undefined {
     const slot = this.#wholeSlot(page)
-    if (this.#source !== null) this.#keep((page - (page & (CHUNK_PAGES - 1))) / CHUNK_PAGES)
+    this.#keepChunkOf(page)
     return slot
   }
 

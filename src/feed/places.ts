@@ -72,5 +72,7 @@ export function* fullRoots(block: number): Generator<number> {
 }
 
 function largestPowerOfTwo(n: number): number {
-  return n < 0x8000_0000 ? 1 << (31 - Math.clz32(n)) : 2 ** Math.floor(Math.log2(n))
+  if (n < 0x8000_0000) return 1 << (31 - Math.clz32(n))
+  // Not by `log2`, which is rounded up just below large powers of two.
+  return 2 ** (63 - Math.clz32(Math.floor(n / 0x1_0000_0000)))
 }

@@ -234,7 +234,10 @@ class PutBatch {
     return storage.tree.getSync(treeIndex) ?? null
   }
 
-  /** Byte offset of a block that was verified, if that needs no waiting; else null. */
+  /**
+   * Byte offset of a block that was verified, if that needs no waiting; else null. The sizes that it has proven itself come first:
+   * those of two children are bound by their parent's hash in their sum only, until the data of one of them tell.
+   */
   placeSync(claim: Claim, { nodes }: Verified): number | null {
     const { block, value } = claim
     if (value === null || value.byteLength === 0) return 0
@@ -242,7 +245,7 @@ class PutBatch {
     let offset = 0
     for (const root of fullRoots(block)) {
       const size =
-        (this.nodes.get(root) ?? nodes.find(({ index }) => index === root))?.size ??
+        (nodes.find(({ index }) => index === root) ?? this.nodes.get(root))?.size ??
         this.core.storage.tree.sizeSync(root)
       if (size === NO_NODE) throw new DDatabaseError('ERR_NODE_NOT_FOUND')
       if (size === NOT_LOADED) return null
@@ -258,7 +261,7 @@ class PutBatch {
     const { tree } = this.core.storage
     let offset = 0
     for (const root of fullRoots(claim.block)) {
-      const node = this.nodes.get(root) ?? verified.nodes.find(({ index }) => index === root)
+      const node = verified.nodes.find(({ index }) => index === root) ?? this.nodes.get(root)
       offset += (node ?? (await tree.require(root).catch(fail))).size
     }
     return offset

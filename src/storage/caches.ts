@@ -66,10 +66,17 @@ export function createCaches(options: CacheOptions): Caches {
     nodes: treeIsSize ? null : adapt<TreeNode>(tree as ExternalCache),
     blocks: isSize(data, 'cache.data')
       ? data
-        ? new GenerationCache<Uint8Array>(Number(data), (bytes) => bytes.byteLength)
+        ? new GenerationCache<Uint8Array>(Number(data), weightOf)
         : null
       : adapt<Uint8Array>(data as ExternalCache)
   }
+}
+
+// What an entry takes beside the bytes, so that blocks without any have a limit, too.
+const ENTRY_BYTES = 128
+
+function weightOf(bytes: Uint8Array): number {
+  return bytes.byteLength + ENTRY_BYTES
 }
 
 function isSize(value: unknown, name: string): value is number | false {

@@ -6,8 +6,9 @@
 export class GenerationCache<V> {
   private fresh = new Map<number, V>()
   private stale = new Map<number, V>()
-  private weight = 0
-  private readonly perGeneration: number
+  private freshWeight = 0
+  private staleWeight = 0
+  private readonly capacity: number
   private readonly weigh: (value: V) => number
 
   /**
@@ -15,7 +16,7 @@ export class GenerationCache<V> {
    * @param weigh - weight of a value, by default 1
    */
   constructor(capacity: number, weigh: (value: V) => number = () => 1) {
-    this.perGeneration = Math.max(1, capacity / 2)
+    this.capacity = capacity
     this.weigh = weigh
   }
 
@@ -24,36 +25,47 @@ export class GenerationCache<V> {
     if (value !== undefined) return value
     const old = this.stale.get(key)
     if (old === undefined) return undefined
-    this.stale.delete(key)
     this.set(key, old)
     return old
   }
 
+  /** Keeps a value in the place of an older one; not if it is heavier than all that is kept. */
   set(key: number, value: V): void {
+    this.delete(key)
     const weight = this.weigh(value)
-    const replaced = this.fresh.get(key)
-    if (replaced !== undefined) this.weight -= this.weigh(replaced)
-    else if (this.weight > 0 && this.weight + weight > this.perGeneration) {
+    if (weight > this.capacity) return
+    if (this.freshWeight > 0 && this.freshWeight + weight > this.capacity / 2) {
       this.stale = this.fresh
+      this.staleWeight = this.freshWeight
       this.fresh = new Map()
-      this.weight = 0
+      this.freshWeight = 0
     }
     this.fresh.set(key, value)
-    this.weight += weight
+    this.freshWeight += weight
+    if (this.freshWeight + this.staleWeight > this.capacity) this.dropStale()
   }
 
   delete(key: number): void {
     const value = this.fresh.get(key)
     if (value !== undefined) {
-      this.weight -= this.weigh(value)
+      this.freshWeight -= this.weigh(value)
       this.fresh.delete(key)
     }
-    this.stale.delete(key)
+    const old = this.stale.get(key)
+    if (old !== undefined) {
+      this.staleWeight -= this.weigh(old)
+      this.stale.delete(key)
+    }
   }
 
   clear(): void {
     this.fresh.clear()
-    this.stale.clear()
-    this.weight = 0
+    this.freshWeight = 0
+    this.dropStale()
+  }
+
+  private dropStale(): void {
+    this.stale = new Map()
+    this.staleWeight = 0
   }
 }

@@ -197,6 +197,35 @@ test('pages read later: bits that are damaged in the file are written again with
   t.deepEqual(pages.dirty, [71], 'and no other')
 })
 
+test('pages read later: a new page of a chunk that was read while it was staged stays', (t) => {
+  const chunk = 32
+  const stored = chunk + 8
+  const file = b4a.alloc(stored * PAGE_SIZE)
+  // The index says that there is something to the right of all that is stored.
+  file[(stored - 1) * PAGE_SIZE + PAGE_SIZE - 1] = 1
+  const pages = new Pages(PAGE_SIZE, undefined, 2048, 1)
+  pages.loadLater({
+    count: stored,
+    stored,
+    exact: true,
+    bitsOf: () => null,
+    encodedBitsOf: () => b4a.alloc(0),
+    storedPage: (page) => file.slice(page * PAGE_SIZE, (page + 1) * PAGE_SIZE)
+  })
+  const block = (chunk + 16) * PAGE_BLOCKS - 1
+  const stage = pages.stage()
+  new Bitfield(stage).set(block, true)
+  t.ok(pages.whole(stored - 1), 'a neighbour is read')
+  pages.adopt(stage)
+  const bits = new Bitfield(pages)
+  t.ok(bits.get(block))
+  t.notOk(pages.isClean(1), 'the chunk is not as it is in the source')
+  for (let page = 0; page < chunk; page++) pages.whole(page)
+  for (let page = 0; page < 8; page++) pages.whole(chunk + page)
+  t.ok(bits.get(block), 'whatever else is read')
+  t.end()
+})
+
 function bitsIn(pages: Pages, page: number): Uint8Array | null {
   return pages.read(page)?.subarray(0, INDEX_OFFSET) ?? null
 }

@@ -1,7 +1,10 @@
 /** The options `cache` and `storageCacheSize` (spec API §2, quirk Q2). */
 import test from 'tape'
 import ddatabase, { type FeedOptions } from '../../src/index.ts'
+import { createCaches } from '../../src/storage/caches.ts'
+import { GenerationCache } from '../../src/util/lru.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
+import { SeededRandom } from '../helpers/seeded-random.ts'
 import { feedOf, memory, texts, thrown } from './feeds.ts'
 
 const VALUES = Array.from({ length: 300 }, (_, i) => `block ${i}`)
@@ -87,7 +90,7 @@ for (const forgets of [true, false]) {
 }
 
 test('caches: a size for blocks', async (t) => {
-  const feed = await feedOf(VALUES, { cache: { data: 100 } })
+  const feed = await feedOf(VALUES, { cache: { data: 1000 } })
   t.ok(feed._storage.dataCache)
   for (let round = 0; round < 2; round++) t.deepEqual(texts([await feed.get(5)]), ['block 5'])
   await feed.truncate(5)
@@ -99,6 +102,38 @@ test('caches: a size for blocks', async (t) => {
     t.equal(plain._storage.dataCache, null)
     await plain.close()
   }
+})
+
+test('caches: the size is kept to, whatever the blocks are', async (t) => {
+  const random = new SeededRandom(3)
+  const cache = new GenerationCache<Uint8Array>(1000, (bytes) => bytes.byteLength)
+  const kept = new Map<number, Uint8Array>()
+  let hits = 0
+  for (let i = 0; i < 5000; i++) {
+    const key = random.below(40)
+    if (random.chance(0.1)) {
+      cache.delete(key)
+      kept.delete(key)
+    } else {
+      const value = new Uint8Array(random.below(random.chance(0.02) ? 1500 : 120))
+      cache.set(key, value)
+      kept.set(key, value)
+    }
+    const found = cache.get(random.below(40))
+    if (found !== undefined) hits++
+    const { fresh, stale } = cache as unknown as Record<'fresh' | 'stale', Map<number, Uint8Array>>
+    let total = 0
+    for (const [which, value] of [...fresh, ...stale]) {
+      total += value.byteLength
+      if (kept.get(which) !== value) t.fail('an older value')
+    }
+    if (total > 1000) t.fail(`${total} bytes are kept`)
+  }
+  t.ok(hits > 1000, `${hits} hits`)
+  const caches = createCaches({ cache: { data: 10_000 } })
+  for (let i = 0; i < 1000; i++) caches.blocks!.set(i, new Uint8Array(0))
+  const there = Array.from({ length: 1000 }, (_, i) => caches.blocks!.get(i)).filter(Boolean)
+  t.ok(there.length > 20 && there.length < 80, `${there.length} empty blocks`)
 })
 
 test('caches: two feeds with the same options do not read each other', async (t) => {

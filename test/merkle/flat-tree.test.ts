@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import * as flat from 'flat-tree'
 import test from 'tape'
+import { fullRoots } from '../../src/feed/places.ts'
 
 const vectors = JSON.parse(readFileSync(new URL('../vectors/flat-tree.json', import.meta.url), 'utf8')) as {
   nodes: Record<'index' | 'depth' | 'offset' | 'parent' | 'sibling', number>[] &
@@ -41,5 +42,18 @@ test('flat-tree: a cursor moves as the functions say', (t) => {
 test('flat-tree: full roots of the vectors', (t) => {
   for (const { blocks, roots } of vectors.fullRoots)
     t.deepEqual(flat.fullRoots(2 * blocks), roots, `${blocks}`)
+  t.end()
+})
+
+test('full roots before a block, up to the largest', (t) => {
+  for (let power = 0; power <= 51; power++) {
+    for (const near of [-2, -1, 0, 1, 2]) {
+      const block = 2 ** power + near
+      if (block < 0 || block > 2 ** 51) continue
+      const roots = [...fullRoots(block)]
+      if (roots.join() !== flat.fullRoots(2 * block).join()) t.fail(`2^${power} + ${near}`)
+    }
+  }
+  t.pass('as in flat-tree')
   t.end()
 })
