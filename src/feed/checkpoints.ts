@@ -95,7 +95,7 @@ export class Checkpoints {
   committed(): void {
     this.#changed = true
     if (this.#core.storage.written >= INTERVAL) this.#start()
-    else if (this.#timer === null && this.#files?.exists === false) this.soon()
+    else if (this.#files?.exists === false && !this.#refused) this.soon()
   }
 
   /** Makes a checkpoint shortly. */
@@ -103,6 +103,7 @@ export class Checkpoints {
     this.#changed = true
     if (this.#timer !== null) return
     this.#timer = setTimeout(() => {
+      this.#timer = null
       // Only between two commits is the state whole.
       void this.#core.mutex.run(async () => this.#start())
     }, FIRST_DELAY)
@@ -176,29 +177,16 @@ export class Checkpoints {
   }
 
   // What is claimed is the state of this moment; all of it is written, and whatever follows takes back its own part.
-  #make(last = false): Promise<void> {
-    const { storage, pages, bits, length, byteLength, roots } = this.#core
-    const payload =
-      this.#files === null
-        ? null
-        : encodeCheckpoint(
-            {
-              length,
-              byteLength,
-              treeHash: treeHash(roots),
-              signatureSlots: storage.signatures.slots,
-              dataBytes: 0
-            },
-            pages
-          )
-    const reachesEnd = this.#readsData && length > 0 && bits.get(length - 1)
+  async #make(last = false): Promise<void> {
+    const { storage, byteLength } = this.#core
+    const { payload, reachesEnd } = this.#state()
     storage.written = 0
     this.#changed = false
     this.#claimed = false
     // Who has closed a feed does not know who writes to its files then: only stamps tell.
     this.#next = !last && this.#tells() ? new TouchedPages([this.#tail()]) : null
     if (this.#next !== null) for (const page of storage.bitfield.unsettled) this.#next.add([page, page + 1])
-    return this.#order.run(async () => {
+    await this.#order.run(async () => {
       try {
         // Empty blocks at the end, or a storage that cannot tell, leave the file shorter.
         const dataBytes = reachesEnd ? Math.min(byteLength, (await storage.data.size()) ?? 0) : 0
@@ -221,6 +209,22 @@ export class Checkpoints {
         this.#sealed = null
       }
     })
+  }
+
+  /** What a checkpoint of this moment says, null if there is none, and whether the last block is here. Throws `ERR_STORAGE`. */
+  #state(): { payload: Uint8Array | null; reachesEnd: boolean } {
+    const { storage, pages, bits, length, byteLength, roots } = this.#core
+    const { slots: signatureSlots } = storage.signatures
+    try {
+      const state = { length, byteLength, treeHash: treeHash(roots), signatureSlots, dataBytes: 0 }
+      return {
+        payload: this.#files === null ? null : encodeCheckpoint(state, pages),
+        reachesEnd: this.#readsData && length > 0 && bits.get(length - 1)
+      }
+    } catch (error) {
+      // Bits that are not in memory could not be read.
+      throw storageError(error)
+    }
   }
 
   /** Says that the files are as the checkpoint says, if it says all. It is no loss if that fails. */
@@ -298,13 +302,15 @@ export class Checkpoints {
   async #record(write: (files: CheckpointFiles) => Promise<void>): Promise<void> {
     const files = this.#files
     if (files === null) return
-    try {
-      await this.#order.run(() => write(files))
-    } catch (error) {
-      // On a full disk, clearing is the way out: without a checkpoint nothing is claimed either.
-      await files.destroy().catch(() => {
-        throw storageError(error)
-      })
-    }
+    await this.#order.run(async () => {
+      try {
+        await write(files)
+      } catch (error) {
+        // On a full disk, clearing is the way out: without a checkpoint nothing is claimed either.
+        await files.destroy().catch(() => {
+          throw storageError(error)
+        })
+      }
+    })
   }
 }

@@ -155,6 +155,8 @@ function beforeChange(core: Core, prepare: () => Promise<void>): void {
       .finally(() => {
         preparing = null
       })
+    // Whoever asked may have failed before they look at this.
+    preparing.catch(ignore)
     return preparing
   }
 }

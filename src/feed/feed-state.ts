@@ -14,6 +14,8 @@ import { ProtocolStream } from '../replication/stream.ts'
 import { LineFile } from '../storage/line-file.ts'
 import { directoryStorage } from '../storage/named.ts'
 import { type StorageFactory, toFactory } from '../storage/random-access.ts'
+import { storageError } from '../storage/storage-error.ts'
+import { ignore } from '../util/callback.ts'
 import { inspectSymbol, summary } from '../util/inspect.ts'
 import { Lifecycle } from '../util/lifecycle.ts'
 import { Appender } from './appender.ts'
@@ -296,10 +298,20 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     opened.core.unlinked = new Unlinked(this.lineFile(UNLINKED_NAME), () =>
       this.replication.replicator.compare()
     )
-    if (this.args.options.overwrite === true) await this.forgetHistories()
-    else {
-      await this.histories.load()
-      await opened.core.unlinked.load(opened.core)
+    try {
+      if (this.args.options.overwrite === true) await this.forgetHistories()
+      else {
+        await this.histories.load()
+        await opened.core.unlinked.load(opened.core)
+      }
+    } catch (error) {
+      // Nobody else would close what is open, and the next opening would find it locked.
+      await opened.core.checkpoints?.close().catch(ignore)
+      await opened.core.storage.close().catch(ignore)
+      this.core = null
+      this.files = null
+      this.canWrite = false
+      throw storageError(error)
     }
     this.recovery = opened.recovery
     this.selections.check(opened.core)

@@ -104,7 +104,7 @@ class Audit {
 
   async run(): Promise<FullAuditReport> {
     throwIfEnded(this.source)
-    this.core.storage.tree.refresh()
+    await this.core.change(() => this.core.storage.tree.refresh())
     await this.keys()
     await this.core.change(() => this.headers())
     await this.bits()

@@ -4,6 +4,7 @@
  * packages ignore it.
  */
 import b4a from 'b4a'
+import { Mutex } from '../util/mutex.ts'
 import { type StorageFactory, StorageFile } from './random-access.ts'
 
 // What is longer was not written here.
@@ -15,6 +16,8 @@ const LINE_END = b4a.from('\n')
 export class LineFile {
   readonly #create: StorageFactory
   readonly #name: string
+  // Two that are added at once would have the same place.
+  readonly #adding = new Mutex()
 
   /** @param create - makes the file's storage, one for each use */
   constructor(create: StorageFactory, name: string) {
@@ -30,13 +33,14 @@ export class LineFile {
 
   /** Adds a line; durable when this resolves. Rejects with the storage's error. */
   async add(line: string): Promise<void> {
-    await this.#use(async (file) => {
+    const add = async (file: StorageFile): Promise<void> => {
       const size = (await file.size()) ?? 0
       // What is in front may have been cut in the middle of a line.
       const start = size === 0 ? [] : [LINE_END]
       await file.write(size, b4a.concat([...start, b4a.from(line), LINE_END]))
       await file.sync()
-    })
+    }
+    await this.#adding.run(() => this.#use(add))
   }
 
   /** Removes the file. Rejects with the storage's error. */

@@ -173,7 +173,9 @@ export class TreeFile {
   }
 
   /** Forgets what was read: from now on the file itself is looked at. (A cache of the application's stays as it is.) */
-  refresh(): void {
+  async refresh(): Promise<void> {
+    const size = await this.file.size().catch(rethrow)
+    if (size !== null) this.end = wholeSlots(size)
     this.epoch++
     this.page = -1
     this.pages?.clear()

@@ -140,3 +140,23 @@ test('audit: the tree is spoilt over many blocks', async (t) => {
   t.ok(user + system < 3e6, `in ${user + system} µs, and not as often as there are blocks`)
   await feed.close()
 })
+
+test('audit: a tree that somebody has cut since it was opened is damaged like one that was emptied there', async (t) => {
+  const reports = []
+  for (const cut of [false, true]) {
+    const files = await storedAuthor()
+    const feed = await opened(files)
+    const tree = Buffer.from(files.read('tree')!)
+    files.put('tree', cut ? tree.subarray(0, slotOf(66)) : tree.fill(0, slotOf(66)))
+    const report = await feed.audit({ repair: true })
+    reports.push(report)
+    t.ok(
+      report.damage.some(({ file }) => file === 'tree'),
+      'told'
+    )
+    const none = { damage: [], repaired: [], forks: [] }
+    t.deepEqual(await feed.audit({}), { valid: report.valid, invalid: 0, ...none }, 'mended')
+    await feed.close()
+  }
+  t.deepEqual(reports[1], reports[0])
+})

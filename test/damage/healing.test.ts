@@ -1,8 +1,12 @@
 /** Damaged feeds among peers: what is lost is fetched again, and nothing false is uploaded. */
+import { closeSync, openSync, readdirSync, writeSync } from 'node:fs'
+import path from 'node:path'
 import flat from 'flat-tree'
 import test from 'tape'
 import ddatabase, { DDatabaseError, type Feed, type Storage } from '../../src/index.ts'
 import { failure, memory } from '../feed/feeds.ts'
+import { temporaryFolder } from '../helpers/folders.ts'
+import { until } from '../helpers/replication-feeds.ts'
 import { within } from '../helpers/watchdog.ts'
 import {
   answers,
@@ -142,4 +146,27 @@ test('healing: what comes from a peer is not refused because of a node that is d
     await feed.close()
   }
   await source.close()
+})
+
+test('healing: each time that nodes are forgotten there is another checkpoint soon', async (t) => {
+  const folder = await temporaryFolder(t)
+  const author = ddatabase(folder)
+  await author.append(Array.from({ length: 100 }, (_, i) => `block ${i + 100}`))
+  await author.close()
+  const feed = ddatabase(folder)
+  await feed.ready()
+  const there = () => readdirSync(folder).some((name) => name.startsWith('checkpoint'))
+  const spoil = (file: string, offset: number, size: number) => {
+    const fd = openSync(path.join(folder, file), 'r+')
+    writeSync(fd, Buffer.alloc(size, 7), 0, size, offset)
+    closeSync(fd)
+  }
+  for (const block of [11, 51]) {
+    for (const leaf of [2 * block - 2, 2 * block]) spoil('tree', slotOf(leaf), 32)
+    spoil('data', 9 * (block - 1), 18)
+    t.equal((await failure(feed.get(block, { wait: false }))).code, 'ERR_BLOCK_DAMAGED')
+    t.notOk(there(), 'the checkpoint would miss them')
+    await until(there, `a checkpoint after block ${block}`)
+  }
+  await feed.close()
 })

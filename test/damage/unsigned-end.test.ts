@@ -5,6 +5,7 @@
 import test from 'tape'
 import ddatabase, { type Storage } from '../../src/index.ts'
 import { failure } from '../feed/feeds.ts'
+import { FaultPlan } from '../helpers/faulty-storage.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { naiveVerify } from '../helpers/models.ts'
 import { published } from '../helpers/published.ts'
@@ -123,5 +124,24 @@ test('an end that is not signed, above nodes that are not here: it is not believ
   t.equal(await feed.append(NEXT), 5, 'what was signed last')
   const { signature } = await feed.signature(5)
   t.equal(naiveVerify([...BLOCKS.slice(0, 5), NEXT], 6, signature, feed.key!), true)
+  await feed.close()
+})
+
+test('an end that is not signed, on a medium that takes nothing: the first append fails, and nothing else does', async (t) => {
+  const files = await truncated(5, 11)
+  const plan = new FaultPlan()
+  const feed = ddatabase(files.factory(plan) as never as Storage)
+  await feed.ready()
+  const unhandled: unknown[] = []
+  const note = (reason: unknown): void => void unhandled.push(reason)
+  process.on('unhandledRejection', note)
+  plan.arm('dead', 1)
+  const { code } = await failure(feed.append(NEXT))
+  t.equal(code, 'ERR_STORAGE')
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
+  process.off('unhandledRejection', note)
+  t.deepEqual(unhandled, [])
+  plan.arm('before', Number.POSITIVE_INFINITY)
+  t.equal(await feed.append(NEXT), 11, 'and the next one tries again')
   await feed.close()
 })

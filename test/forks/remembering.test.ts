@@ -6,6 +6,8 @@ import { leafHash, signable, treeHash } from '../../src/crypto/hash.ts'
 import { sign } from '../../src/crypto/keys.ts'
 import ddatabase, { type Feed, type ForkProof, type SignedHead, verifyFork } from '../../src/index.ts'
 import { forkToText } from '../../src/merkle/fork.ts'
+import { directoryStorage } from '../../src/storage/directory.ts'
+import { failure } from '../feed/feeds.ts'
 import type { FeedFace } from '../helpers/feed-face.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
 import { published } from '../helpers/published.ts'
@@ -201,4 +203,27 @@ test('remembered forks: gone with the storage, and with the history', async (t) 
   t.deepEqual(await readdir(second.folder).catch(() => []), [], 'nothing is left')
   await scene.author.close()
   await second.author.close()
+})
+
+test('a feed that is overwritten, and whose forks cannot be removed, is closed again and can be opened', async (t) => {
+  const folder = path.join(await temporaryFolder(t), 'feed')
+  const before = ddatabase(folder)
+  await before.append('x')
+  await before.close()
+  const directory = directoryStorage(folder)
+  let fails = true
+  const create = (name: string, options?: object) => {
+    const file = directory(name, options as never)
+    if (name === 'forks' && fails) {
+      file.unlink = (callback) => setImmediate(callback, Object.assign(new Error('once'), { code: 'EIO' }))
+    }
+    return file
+  }
+  const feed = ddatabase(Object.assign(create, directory) as never, { overwrite: true })
+  feed.on('error', () => {})
+  t.equal((await failure(feed.ready())).code, 'ERR_STORAGE')
+  fails = false
+  await within(feed.ready(), 'the second opening')
+  t.equal(await feed.append('y'), 0)
+  await feed.close()
 })

@@ -139,7 +139,7 @@ for (const where of ['in a directory', 'in memory'] as const) {
             bytes.set(encodeNode(model.get(node.index)!), treePosition(node.index))
           }
           writeFileSync(join(folder, 'tree'), bytes)
-          tree.refresh()
+          await tree.refresh()
         } else {
           const index = anywhere()
           const node = stored(index)
