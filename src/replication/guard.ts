@@ -77,7 +77,16 @@ export class Guard {
   private release(): void {
     const queue = this.queue
     this.queue = []
-    for (const fn of queue) this.run(fn)
+    for (const fn of queue) {
+      try {
+        this.run(fn)
+      } catch (error) {
+        // Whoever else waits is not concerned.
+        queueMicrotask(() => {
+          throw error
+        })
+      }
+    }
   }
 
   private run(fn: () => void): void {

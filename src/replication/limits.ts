@@ -28,7 +28,10 @@ export interface ReplicationLimits {
   outputHighWater: number
   /** Bytes of output that may wait for a remote that does not read. Default 64 MiB. `ERR_OUTPUT_LIMIT`. */
   queuedOutput: number
-  /** Requests of one channel that may wait for an answer. Default 4096 (honest peers keep 32 in flight). `ERR_LIMIT`. */
+  /**
+   * Requests of one channel that may wait for an answer. Default 4096; published peers keep 32 in flight, those of this version up
+   * to 272, and both as many as their application says by `maxRequests`. `ERR_LIMIT`.
+   */
   queuedRequests: number
   /** Requests of one channel that ask for what cannot be had (WIRE quirk 6). Default 4096. `ERR_LIMIT`. */
   uselessRequests: number

@@ -6,7 +6,7 @@ import { Downloader } from './downloader.ts'
 import type { RemoteExtensions } from './extensions.ts'
 import { limitsOf } from './foreign-stream.ts'
 import { HeadCheck } from './head-check.ts'
-import type { ReplicationLimits } from './limits.ts'
+import { DEFAULT_LIMITS, type ReplicationLimits } from './limits.ts'
 import type { Loan } from './loans.ts'
 import type {
   CancelMessage,
@@ -20,7 +20,7 @@ import type {
 import type { RateLimit } from './rate-limit.ts'
 import { RemoteBlocks } from './remote-blocks.ts'
 import type { Replicator } from './replicator.ts'
-import { type InflightRequest, USUAL_REQUESTS } from './requests.ts'
+import { type InflightRequest, URGENT_REQUESTS, USUAL_REQUESTS } from './requests.ts'
 import type { ReplicationSource, TransferStats, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
 import { Timer } from './timer.ts'
@@ -121,7 +121,9 @@ export class Peer implements ChannelHandlers {
     this.downloading = typeof options.download === 'boolean' ? options.download : source.downloading
     this.uploading = typeof options.upload === 'boolean' ? options.upload : source.uploading
     this.intendsToDownload = this.downloading
-    this.maxRequests = options.maxRequests || source.maxRequests || USUAL_REQUESTS
+    const most = options.maxRequests || source.maxRequests || USUAL_REQUESTS
+    // Remotes of this version take no more.
+    this.maxRequests = Math.min(most, DEFAULT_LIMITS.queuedRequests - URGENT_REQUESTS)
     this.stats =
       source.stats === null
         ? null
@@ -296,6 +298,8 @@ export class Peer implements ChannelHandlers {
       this.ending = true
       this.downloading = false
       this.sendStatus()
+      // What the remote lacks does not come from here; a published peer that lacks nothing would not end by itself now.
+      if (!this.uploading && !this.live) this.close()
     } else if (!this.live) {
       this.close()
     }
@@ -346,6 +350,9 @@ export class Peer implements ChannelHandlers {
 
   /** @internal */
   onstatus(message: StatusMessage): void {
+    // So a published peer says that it has finished, though it uploads nothing and answers no Want (spec WIRE §14, quirk 16).
+    const leaves =
+      this.remoteDownloading && !this.remoteUploading && message.uploading && !message.downloading
     this.remoteUploading = message.uploading
     this.remoteDownloading = message.downloading
     this.remoteFollowing = message.following === true
@@ -358,7 +365,7 @@ export class Peer implements ChannelHandlers {
       if (this.remoteLength > this.source.content.length) this.replicator.endDownloads()
     }
     this.update()
-    this.sendWants()
+    if (!leaves) this.sendWants()
     this.endWithRemote()
   }
 

@@ -76,7 +76,8 @@ export class RemoteBlocks {
       if (first * WINDOW + WINDOW > start) {
         this.change(first, start, Math.min(end, first * WINDOW + WINDOW), false)
       }
-      at++
+      // The window is gone if that was all of it.
+      at = this.find(first + 1)
     }
     const stop = this.find(Math.floor(end / WINDOW))
     if (at < stop) {

@@ -1,6 +1,7 @@
 import { argumentRangeError, argumentTypeError } from '../errors.ts'
 import { foreignHandlers, isForeign } from './foreign-stream.ts'
 import { Lateness } from './lateness.ts'
+import { DEFAULT_LIMITS } from './limits.ts'
 import { Peer, type PeerOptions } from './peer.ts'
 import { type InflightRequest, isFor, Reservations, URGENT_REQUESTS } from './requests.ts'
 import type { SeekQuestion } from './seek-answers.ts'
@@ -16,6 +17,9 @@ const RUN = 256
 
 // Blocks of one download asked for before it is the turn of the next, for the same reason.
 const ROW = 16
+
+// Blocks of one announcement: remotes of this version take no more.
+const MOST_ANNOUNCED = DEFAULT_LIMITS.haveRange
 
 /**
  * The peers of one feed, and who is asked for what (spec WIRE §11.4). A block is reserved while it is asked for, so
@@ -212,8 +216,12 @@ export class Replicator {
 
   /** Blocks `start` … `start + length` − 1 are here; `from` is where they came from. */
   announce(start: number, length: number, from: unknown): void {
-    const message = length === 1 ? { start } : { start, length }
-    for (const peer of [...this.peers]) if (peer !== from) peer.news(message)
+    const end = start + length
+    for (let at = start; at < end; at += MOST_ANNOUNCED) {
+      const count = Math.min(end - at, MOST_ANNOUNCED)
+      const message = count === 1 ? { start: at } : { start: at, length: count }
+      for (const peer of [...this.peers]) if (peer !== from) peer.news(message)
+    }
   }
 
   /** The feed is longer now; `from` is the peer that has proven it. */

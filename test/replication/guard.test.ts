@@ -84,3 +84,17 @@ test('guard: depends on another, and destroy lets everybody through', (t) => {
   t.same(log, ['now'])
   t.end()
 })
+
+test('guard: what one of them throws keeps nobody else waiting', async (t) => {
+  const guard = new Guard()
+  const log: string[] = []
+  guard.wait()
+  guard.ready(() => {
+    throw new Error('of the application')
+  })
+  guard.ready(() => void log.push('the next one'))
+  const thrown = new Promise<Error>((resolve) => process.once('uncaughtException', resolve))
+  guard.continueSync()
+  t.same(log, ['the next one'])
+  t.equal((await thrown).message, 'of the application', 'it is not swallowed')
+})

@@ -201,3 +201,29 @@ test('remote blocks: what has gaps is limited, what has none is not', (t) => {
   )
   t.end()
 })
+
+test('remote blocks: taken back across windows, as in a list of them', (t) => {
+  const random = new SeededRandom(11)
+  for (let round = 0; round < 60; round++) {
+    const blocks = new RemoteBlocks(() => EMPTY)
+    const model = new Set<number>()
+    // Places around the borders of windows.
+    const place = () => WINDOW * random.below(4) + random.below(6) - (random.chance(0.5) ? 3 : 0)
+    for (let step = 0; step < 12; step++) {
+      const [start, end] = [place(), place()].map((at) => Math.max(0, at)).sort((a, b) => a - b) as [
+        number,
+        number
+      ]
+      const value = random.chance(0.6)
+      if (value && end - start > 20) continue
+      blocks.setRange(start, end, value)
+      if (value) for (let at = start; at < end; at++) model.add(at)
+      else for (const at of model) if (at >= start && at < end) model.delete(at)
+      for (let at = 0; at < 4 * WINDOW; at += at % WINDOW === 10 ? WINDOW - 20 : 1) {
+        if (blocks.has(at) !== model.has(at)) t.fail(`round ${round}: block ${at}`)
+      }
+    }
+  }
+  t.pass('the same')
+  t.end()
+})

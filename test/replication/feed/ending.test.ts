@@ -11,7 +11,7 @@ import {
   until
 } from '../../helpers/replication-feeds.ts'
 import { OURS, PUBLISHED, replicating } from '../../helpers/replication-subjects.ts'
-import { settle } from '../../helpers/watchdog.ts'
+import { settle, within } from '../../helpers/watchdog.ts'
 
 const BOTH = [OURS, PUBLISHED]
 
@@ -185,3 +185,18 @@ test('ending: an uploader that does not upload says so when it ends (ours)', asy
   t.equal(await said, false)
   t.deepEqual(await ends, [null, null])
 })
+
+for (const [from, to] of BOTH.flatMap((one) => BOTH.map((other) => [one, other] as const))) {
+  test(`ending: a copy that uploads nothing (${to.name}), from another copy (${from.name})`, async (t) => {
+    const [seeding, cloning] = [new Bench(t, from), new Bench(t, to)]
+    const writer = await seeding.writer(texts(5))
+    const seeder = await seeding.replica(writer)
+    t.deepEqual(await connect(writer, seeder).ends, [null, null])
+    for (const options of [{ upload: false }, { upload: false, download: true }]) {
+      const clone = await cloning.replica(writer)
+      const { ends } = connect(seeder, clone, {}, options)
+      t.deepEqual(await within(ends, 'the end', 3000), [null, null], 'both streams end well, and soon')
+      t.deepEqual(await blocksOf(clone), texts(5))
+    }
+  })
+}

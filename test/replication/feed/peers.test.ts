@@ -1,5 +1,9 @@
 /** Peers as feeds show them (spec API §8.3), and the events of their coming and going (spec API §4). */
+import test from 'tape'
+import { Replicator } from '../../../src/replication/replicator.ts'
 import {
+  Bench,
+  blocksOf,
   complete,
   connect,
   connectStreams,
@@ -196,3 +200,27 @@ forEach(
     await cut()
   }
 )
+
+test('peers: more requests at a time than remotes of this version take are not made', async (t) => {
+  const bench = new Bench(t, OURS)
+  const blocks = texts(9000)
+  const writer = await bench.writer(blocks)
+  const replica = await bench.replica(writer)
+  const { ends } = connect(writer, replica, {}, { maxRequests: 20_000 })
+  t.equal(replicating(replica).peers[0]!.maxRequests, 4096 - 16)
+  t.deepEqual(await ends, [null, null])
+  t.deepEqual(await blocksOf(replica), blocks)
+})
+
+test('peers: what is announced of a very large batch is no more at a time than remotes take', (t) => {
+  const replicator = new Replicator({} as never)
+  const heard: { start: number; length?: number }[] = []
+  replicator.peers.push({ news: (message: { start: number }) => heard.push(message) } as never)
+  replicator.announce(7, 2 ** 25 + 1, null)
+  t.deepEqual(heard, [
+    { start: 7, length: 2 ** 24 },
+    { start: 7 + 2 ** 24, length: 2 ** 24 },
+    { start: 7 + 2 ** 25 }
+  ])
+  t.end()
+})

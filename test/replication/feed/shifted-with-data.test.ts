@@ -1,8 +1,8 @@
 /** A parent's hash binds the sizes of two children in their sum only (spec FORMAT quirk 9): who shifts them gains nothing. */
 import test, { type Test } from 'tape'
-import { Feed, ProtocolStream } from '../../src/index.ts'
-import { MemoryFiles } from '../helpers/memory-files.ts'
-import { until } from '../helpers/replication-feeds.ts'
+import { Feed, ProtocolStream } from '../../../src/index.ts'
+import { MemoryFiles } from '../../helpers/memory-files.ts'
+import { until } from '../../helpers/replication-feeds.ts'
 
 const PLAIN = { encrypted: false, noise: false, live: true, timeout: 0 } as const
 const BLOCKS = ['a', 'b', 'c', 'd', 'e', 'f'].map((letter) => Buffer.alloc(10, letter))
