@@ -136,10 +136,15 @@ export class FeedReplication implements ReplicationSource {
       this.join(stream, settings, refuse)
       host.ifAvailable.continue()
     } else {
+      const { discoveryKey } = this
+      const done = discoveryKey === null || isForeign(stream) ? null : stream.expect(discoveryKey)
       host
         .ready()
         .then(() => this.join(stream, settings, refuse), refuse)
-        .finally(() => host.ifAvailable.continue())
+        .finally(() => {
+          done?.()
+          host.ifAvailable.continue()
+        })
     }
     if (host.tellsEachCall) host.emit('replicating', stream)
     return stream

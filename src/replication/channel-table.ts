@@ -22,6 +22,8 @@ export class ChannelTable implements MessageSink {
   private readonly stream: ProtocolStream
   private readonly byDiscoveryKey = new Map<string, Channel>()
   private readonly byRemoteId = new Map<number, Channel>()
+  // Feeds that this side is about to open, by discovery key, and for how many that are doing so.
+  private readonly expected = new Map<string, number>()
   private lastLocalId = 0
   // How many only the remote has opened.
   private pending = 0
@@ -72,6 +74,25 @@ export class ChannelTable implements MessageSink {
       this.stream.emit('duplex-channel', channel)
     }
     return channel
+  }
+
+  /**
+   * This side is about to open a feed, as soon as its files are open: until `done` is called nobody is asked whether it is wanted, and
+   * after that only if it was not opened.
+   */
+  expect(discoveryKey: Uint8Array): () => void {
+    const name = b4a.toString(discoveryKey, 'hex')
+    this.expected.set(name, (this.expected.get(name) ?? 0) + 1)
+    return () => {
+      const others = this.expected.get(name)! - 1
+      if (others > 0) this.expected.set(name, others)
+      else this.expected.delete(name)
+      const channel = this.get(discoveryKey)
+      if (others > 0 || channel === null || this.stream.destroying) return
+      if (channel.localId === -1 && channel.remoteId > -1 && !channel.refused) {
+        this.stream.guarded(() => this.tellOf(channel))
+      }
+    }
   }
 
   /** Closes a channel that this side has opened. */
@@ -143,15 +164,19 @@ export class ChannelTable implements MessageSink {
       if (stream.noise && !channel.remoteVerified) throw new DDatabaseError('ERR_CAPABILITY')
       channel.openPending = true
       stream.emit('duplex-channel', channel)
-    } else {
-      stream.handlers.ondiscoverykey?.(channel.discoveryKey)
-      stream.emit('discovery-key', channel.discoveryKey)
-    }
+    } else if (!this.expected.has(b4a.toString(channel.discoveryKey, 'hex'))) this.tellOf(channel)
     if (stream.destroying) return
     this.runOpen(channel)
     if (stream.destroying) return
     stream.handlers.onremoteopen?.(channel.discoveryKey)
     stream.emit('remote-open', channel.discoveryKey)
+  }
+
+  /** The remote has a feed open that this side has not. */
+  private tellOf({ discoveryKey }: Channel): void {
+    const { stream } = this
+    stream.handlers.ondiscoverykey?.(discoveryKey)
+    stream.emit('discovery-key', discoveryKey)
   }
 
   onclose(id: number, message: messages.CloseMessage): void {

@@ -267,6 +267,15 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   }
 
   /**
+   * A feed is going to be opened here: nobody is asked about it (`discovery-key`) until the function that this answers is called.
+   *
+   * @internal
+   */
+  expect(discoveryKey: Uint8Array): () => void {
+    return this.channelTable.expect(discoveryKey)
+  }
+
+  /**
    * Closes a feed that is open here; refuses one that is not.
    *
    * @throws TypeError for a discovery key that has not 32 bytes

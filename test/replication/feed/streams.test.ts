@@ -2,7 +2,15 @@
 import test from 'tape'
 import hypercore, * as hypercoreExports from '../../../src/hypercore.ts'
 import ddatabase, * as ddatabaseExports from '../../../src/index.ts'
-import { complete, connect, connectStreams, forEach, texts, until } from '../../helpers/replication-feeds.ts'
+import {
+  Bench,
+  complete,
+  connect,
+  connectStreams,
+  forEach,
+  texts,
+  until
+} from '../../helpers/replication-feeds.ts'
 import { ending, unwatched } from '../../helpers/replication-pipes.ts'
 import {
   nextEvent,
@@ -242,4 +250,50 @@ forEach([OURS], 'streams: errors say what was wrong', async (t, bench) => {
   )
   t.ok(thrown instanceof TypeError)
   t.equal(thrown.code, 'ERR_INVALID_ARG_TYPE')
+})
+
+forEach(
+  [OURS, PUBLISHED],
+  'streams: nobody is asked about a feed that is being opened for the stream',
+  async (t, bench) => {
+    const writer = await bench.writer(texts(3))
+    const other = await bench.writer(texts(2))
+    const opening = bench.opening(writer.key, { sparse: true })
+    const [a, b] = [
+      replicating(writer).replicate(true, { live: true }),
+      replicating(opening).replicate(false, { live: true })
+    ]
+    replicating(other).replicate(a, { live: true })
+    const asked: string[] = []
+    b.on('discovery-key', (discoveryKey: Uint8Array) => {
+      asked.push(Buffer.from(discoveryKey).toString('hex'))
+      b.close(discoveryKey)
+    })
+    const { cut } = connectStreams(a, b)
+    t.equal(String(await within(opening.get(1), 'the block')), 'block 1')
+    t.deepEqual(asked, [Buffer.from(replicating(other).discoveryKey!).toString('hex')], 'but about others')
+    await cut()
+  }
+)
+
+test('streams: about a feed that was to be opened, and cannot be, somebody else is asked', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(3))
+  const carrier = await bench.writer(texts(1))
+  const [a, b] = [
+    replicating(writer).replicate(true, { live: true }),
+    replicating(carrier).replicate(false, { live: true })
+  ]
+  const asked: string[] = []
+  b.on('discovery-key', (discoveryKey: Uint8Array) => asked.push(Buffer.from(discoveryKey).toString('hex')))
+  const expected = (b as unknown as ddatabaseExports.ProtocolStream).expect(replicating(writer).discoveryKey!)
+  const again = (b as unknown as ddatabaseExports.ProtocolStream).expect(replicating(writer).discoveryKey!)
+  const opened = new Promise((resolve) => b.once('remote-open', resolve))
+  const { cut } = connectStreams(a, b)
+  await within(opened, 'the Open')
+  expected()
+  t.deepEqual(asked, [], 'not while it may still be opened')
+  again()
+  t.deepEqual(asked, [Buffer.from(replicating(writer).discoveryKey!).toString('hex')])
+  await cut()
 })
