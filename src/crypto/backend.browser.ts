@@ -11,7 +11,7 @@ import { sha512 } from '@noble/hashes/sha2.js'
 import b4a from 'b4a'
 import { createBLAKE2b, type IHasher } from 'hash-wasm'
 import { DDatabaseError } from '../errors.ts'
-import type { Offer } from './offer.ts'
+import type { Offer, Prefix } from './offer.ts'
 
 const { Point } = ed25519
 const HASH_SIZE = 32
@@ -36,7 +36,12 @@ export function ready(): Promise<void> | null {
 }
 
 /** There is no other thread here. */
-export function offer(_prefix: Uint8Array, _input: Uint8Array): Offer | null {
+export function offer(
+  _prefix: Prefix,
+  _inputs: readonly Uint8Array[],
+  _from: number,
+  _to: number
+): Offer | null {
   return null
 }
 

@@ -11,7 +11,7 @@ import sodium from 'sodium-native'
 import binding from 'sodium-native/binding.js'
 import { FasterHash } from './faster-hash.ts'
 import { offerToThread } from './hash-thread.ts'
-import type { Offer } from './offer.ts'
+import type { Offer, Prefix } from './offer.ts'
 import { loadWasmBlake2b } from './wasm-blake2b.ts'
 
 /** What hashing waits for to be fast: null, nothing. A feed awaits it while it opens. */
@@ -28,12 +28,15 @@ const nativeOrWasm = new FasterHash(
 )
 
 /**
- * Offers the hash of `prefix` ‖ `input` to another thread. Both are copied.
+ * Offers the hashes of inputs `from` … `to` − 1, each behind its prefix, to another thread. All is copied.
  * @returns null if this thread had better do it
  */
-export function offer(prefix: Uint8Array, input: Uint8Array): Offer | null {
+export function offer(prefix: Prefix, inputs: readonly Uint8Array[], from: number, to: number): Offer | null {
   const { choice } = nativeOrWasm
-  return offerToThread(prefix, input, choice === null ? null : choice === 'first' ? 'native' : 'wasm')
+  // Small inputs take both about as long, and may be all there is.
+  const known = choice !== null || to - from > 1
+  const implementation = choice === 'second' ? 'wasm' : known ? 'native' : null
+  return offerToThread(prefix, inputs, from, to, implementation)
 }
 
 /**

@@ -1,16 +1,17 @@
 /**
- * A second thread that hashes large inputs while this one goes on. Hashing is what a large block costs: 70 of some 90 µs of
- * appending 64 KB, and a third of replicating it.
+ * A second thread that hashes while this one goes on. Hashing is what a large block costs: 70 of some 90 µs of appending 64 KB,
+ * and a third of replicating it; of small ones that are appended together, it is half.
  *
  * The thread is offered work through shared memory, and whoever needs a result that is not there yet takes the work back and
  * does it, or, if it was begun, waits for no longer than twice what it takes. So a thread that gets no processor, or could
  * not be started, holds nobody up, and no caller has to know whether there is one.
  *
- * The memory is `SLOTS` slots, each for one input:
+ * The memory is `SLOTS` slots, each for one offer, which is of one large input or of some small ones:
  *
- *     control = changes ‖ asleep ‖ for each slot: state ‖ start ‖ size      (32 bit numbers, by kind)
- *     results = for each slot: 32 bytes
- *     inputs  = for each slot: SLOT_SIZE bytes, in them prefix and input, the latter at any place of the third word
+ *     control  = changes ‖ asleep ‖ for each slot: state ‖ for each slot: number of inputs ‖ for each slot: where they end ‖
+ *                for each slot: MOST_INPUTS starts ‖ for each slot: MOST_INPUTS sizes      (32 bit numbers)
+ *     results  = for each slot: MOST_INPUTS times 32 bytes
+ *     messages = for each slot: SLOT_SIZE bytes, with each input behind its prefix
  */
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
@@ -18,15 +19,18 @@ import { Worker } from 'node:worker_threads'
 import type { IHasher } from 'hash-wasm'
 import { Crowding } from './crowding.ts'
 import { hashOffers } from './hash-worker.ts'
-import type { Offer } from './offer.ts'
+import { MOST_INPUTS, type Offer, type Prefix, SMALLEST_OFFER } from './offer.ts'
 import { wasmBlake2bPath } from './wasm-blake2b.ts'
 
 const SLOTS = 16
 const STATES = 2
-const STARTS = STATES + SLOTS
-const SIZES = STARTS + SLOTS
-const CONTROL_SIZE = SIZES + SLOTS
+const COUNTS = STATES + SLOTS
+const ENDS = COUNTS + SLOTS
+const STARTS = ENDS + SLOTS
+const SIZES = STARTS + SLOTS * MOST_INPUTS
+const CONTROL_SIZE = SIZES + SLOTS * MOST_INPUTS
 const WORD = 8
+// An input lies behind so many bytes, the last of which are its prefix, and up to a word.
 const LARGEST_PREFIX = 2 * WORD
 const LARGEST_INPUT = 1024 * 1024
 
@@ -34,11 +38,13 @@ const LARGEST_INPUT = 1024 * 1024
 const layout = {
   SLOTS,
   SLOT_SIZE: LARGEST_PREFIX + WORD + LARGEST_INPUT,
-  WORD,
+  MOST_INPUTS,
   RESULT_SIZE: 32,
   CHANGES: 0,
   ASLEEP: 1,
   STATES,
+  COUNTS,
+  ENDS,
   STARTS,
   SIZES,
   FREE: 0,
@@ -55,7 +61,7 @@ export interface HashWork {
   readonly layout: typeof layout
   readonly control: Int32Array
   readonly results: Uint8Array
-  readonly inputs: Uint8Array
+  readonly messages: Uint8Array
   /** One of the two: the faster one here. To load libsodium into a thread takes a megabyte. */
   readonly native: Binding['crypto_generichash'] | null
   readonly wasm: Pick<IHasher, 'init' | 'update' | 'digest'> | null
@@ -64,12 +70,11 @@ export interface HashWork {
 /** Which BLAKE2b is faster here. */
 export type Implementation = 'native' | 'wasm'
 
-// To hand over and to take back costs some microseconds, as much as hashing 4 KB.
-const SMALLEST = 8 * 1024
 // A thread takes 40 ms and some megabytes. Who hashes less than this does without.
 const WORTH_IT = 32 * 1024 * 1024
-// It hashes at twice this rate on slow machines.
+// It hashes at twice this rate on slow machines, where each input takes as long as if it were larger by so much.
 const BYTES_A_MILLISECOND = 400_000
+const BYTES_PER_INPUT = 512
 // Without work for so long it ends.
 const IDLE_MS = 5_000
 
@@ -86,8 +91,8 @@ class SlotOffer implements Offer {
     return this.thread.begun(this.slot, this)
   }
 
-  into(target: Uint8Array, offset: number): boolean {
-    return this.thread.take(this.slot, this, target, offset)
+  into(target: Uint8Array, offset: number, stride: number): boolean {
+    return this.thread.take(this.slot, this, target, offset, stride)
   }
 }
 
@@ -95,7 +100,7 @@ class SlotOffer implements Offer {
 class HashThread {
   private readonly control: Int32Array
   private readonly results: Uint8Array
-  private readonly inputs: Uint8Array
+  private readonly messages: Uint8Array
   // Who has not asked for its result yet.
   private readonly offers: (Offer | null)[] = new Array(SLOTS).fill(null)
   private next = 0
@@ -105,9 +110,9 @@ class HashThread {
   constructor(implementation: Implementation, ended: () => void) {
     this.implementation = implementation
     this.control = new Int32Array(new SharedArrayBuffer(4 * CONTROL_SIZE))
-    this.results = new Uint8Array(new SharedArrayBuffer(RESULT_SIZE * SLOTS))
-    this.inputs = new Uint8Array(new SharedArrayBuffer(SLOT_SIZE * SLOTS))
-    const { control, results, inputs } = this
+    this.results = new Uint8Array(new SharedArrayBuffer(RESULT_SIZE * MOST_INPUTS * SLOTS))
+    this.messages = new Uint8Array(new SharedArrayBuffer(SLOT_SIZE * SLOTS))
+    const { control, results, messages } = this
     const program =
       "const { memory, binding, path } = require('node:worker_threads').workerData;" +
       `const begin = (native, wasm) => (${hashOffers})({ ...memory, native, wasm });` +
@@ -116,7 +121,7 @@ class HashThread {
     this.worker = new Worker(program, {
       eval: true,
       workerData: {
-        memory: { layout, control, results, inputs },
+        memory: { layout, control, results, messages },
         binding: createRequire(import.meta.url).resolve('sodium-native/binding.js'),
         path: implementation === 'wasm' ? wasmBlake2bPath() : null
       },
@@ -132,17 +137,26 @@ class HashThread {
     void this.worker.terminate()
   }
 
-  offer(prefix: Uint8Array, input: Uint8Array): Offer | null {
+  offer(prefix: Prefix, inputs: readonly Uint8Array[], from: number, to: number): Offer | null {
     const slot = this.freeSlot()
     if (slot === -1) return null
-    const { control, inputs } = this
-    // Shared memory is copied word by word if both sides begin at the same place of a word, else byte by byte, in eight
-    // times the time.
-    const start = slot * SLOT_SIZE + LARGEST_PREFIX + (input.byteOffset % WORD)
-    inputs.set(input, start)
-    inputs.set(prefix, start - prefix.byteLength)
-    control[STARTS + slot] = start - prefix.byteLength
-    control[SIZES + slot] = prefix.byteLength + input.byteLength
+    const { control, messages } = this
+    let at = slot * SLOT_SIZE
+    for (let i = from; i < to; i++) {
+      const input = inputs[i]!
+      // Shared memory is copied word by word if both sides begin at the same place of a word, else byte by byte, in eight
+      // times the time.
+      const start = at + LARGEST_PREFIX + (input.byteOffset % WORD)
+      messages.set(input, start)
+      prefix.write(messages, start - prefix.size, input)
+      const entry = slot * MOST_INPUTS + i - from
+      control[STARTS + entry] = start - prefix.size
+      control[SIZES + entry] = prefix.size + input.byteLength
+      at = start + input.byteLength
+      at += -at & (WORD - 1)
+    }
+    control[COUNTS + slot] = to - from
+    control[ENDS + slot] = at
     const made = new SlotOffer(this, slot)
     this.offers[slot] = made
     Atomics.store(control, STATES + slot, READY)
@@ -172,19 +186,24 @@ class HashThread {
     return this.offers[slot] === offer && Atomics.load(this.control, STATES + slot) >= TAKEN
   }
 
-  take(slot: number, offer: Offer, target: Uint8Array, offset: number): boolean {
+  take(slot: number, offer: Offer, target: Uint8Array, offset: number, stride: number): boolean {
     if (this.offers[slot] !== offer) return false
     this.offers[slot] = null
-    const { control } = this
+    const { control, results } = this
     const at = STATES + slot
     if (Atomics.compareExchange(control, at, READY, FREE) === READY) return false
     // It is at work: this takes no longer than to begin anew, unless it was stopped by the system.
-    const until = performance.now() + control[SIZES + slot]! / BYTES_A_MILLISECOND
+    const count = control[COUNTS + slot]!
+    const work = control[ENDS + slot]! - slot * SLOT_SIZE + count * BYTES_PER_INPUT
+    const until = performance.now() + work / BYTES_A_MILLISECOND
     for (let tries = 1; Atomics.load(control, at) !== DONE; tries++) {
       if (tries % 256 === 0 && performance.now() > until) return false
     }
-    const from = slot * RESULT_SIZE
-    for (let i = 0; i < RESULT_SIZE; i++) target[offset + i] = this.results[from + i]!
+    let from = slot * MOST_INPUTS * RESULT_SIZE
+    for (let to = offset, last = offset + count * stride; to < last; to += stride) {
+      for (let i = 0; i < RESULT_SIZE; i++) target[to + i] = results[from + i]!
+      from += RESULT_SIZE
+    }
     Atomics.store(control, at, FREE)
     return true
   }
@@ -199,19 +218,26 @@ let used = false
 let timer: ReturnType<typeof setInterval> | null = null
 
 /**
- * Offers the hash of `prefix` ‖ `input` to another thread. Both are copied.
+ * Offers the hashes of inputs `from` … `to` − 1, each behind its prefix, to another thread. All is copied.
  * @param implementation - what the thread is to hash with; null if that is not known yet: then none is started
  * @returns null if this thread had better do it
  */
 export function offerToThread(
-  prefix: Uint8Array,
-  input: Uint8Array,
+  prefix: Prefix,
+  inputs: readonly Uint8Array[],
+  from: number,
+  to: number,
   implementation: Implementation | null
 ): Offer | null {
-  const size = prefix.byteLength + input.byteLength
-  if (size < SMALLEST || input.byteLength > LARGEST_INPUT || prefix.byteLength > LARGEST_PREFIX || !allowed) {
-    return null
+  if (!allowed || to - from > MOST_INPUTS || prefix.size > LARGEST_PREFIX) return null
+  let size = 0
+  let room = 0
+  for (let i = from; i < to; i++) {
+    const { byteLength } = inputs[i]!
+    size += byteLength
+    room += LARGEST_PREFIX + WORD + byteLength + (-byteLength & (WORD - 1))
   }
+  if (size < SMALLEST_OFFER || room > SLOT_SIZE) return null
   if (thread !== null && implementation !== null && thread.implementation !== implementation) stop()
   if (thread === null) {
     offered += size
@@ -220,7 +246,7 @@ export function offerToThread(
   }
   if (thread === null || crowding.crowded) return null
   used = true
-  return thread.offer(prefix, input)
+  return thread.offer(prefix, inputs, from, to)
 }
 
 function start(implementation: Implementation): void {

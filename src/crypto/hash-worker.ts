@@ -5,12 +5,12 @@ import type { HashWork } from './hash-thread.ts'
  * lost where programs are bundled, and could not be loaded where they are run from TypeScript: so it may use nothing but its
  * argument, and has no functions within.
  */
-export function hashOffers({ layout, control, results, inputs, native, wasm }: HashWork): never {
-  const { CHANGES, ASLEEP, STATES, STARTS, SIZES, SLOTS, SLOT_SIZE, WORD, RESULT_SIZE, READY, TAKEN, DONE } =
-    layout
+export function hashOffers({ layout, control, results, messages, native, wasm }: HashWork): never {
+  const { CHANGES, ASLEEP, STATES, COUNTS, ENDS, STARTS, SIZES, SLOTS, SLOT_SIZE } = layout
+  const { MOST_INPUTS, RESULT_SIZE, READY, TAKEN, DONE } = layout
   // libsodium does not take shared memory, and WebAssembly would copy it byte by byte.
-  const input = new Uint8Array(SLOT_SIZE + WORD)
-  const result = new Uint8Array(RESULT_SIZE)
+  const input = new Uint8Array(SLOT_SIZE)
+  const result = new Uint8Array(MOST_INPUTS * RESULT_SIZE)
   const noKey = new ArrayBuffer(0)
   let next = 0
   for (;;) {
@@ -22,19 +22,22 @@ export function hashOffers({ layout, control, results, inputs, native, wasm }: H
       if (Atomics.compareExchange(control, at, READY, TAKEN) === READY) slot = at - STATES
     }
     if (slot !== -1) {
-      const start = control[STARTS + slot]!
-      const size = control[SIZES + slot]!
-      // Copied at the same place of a word, as there.
-      const offset = start % WORD
-      input.set(inputs.subarray(start, start + size), offset)
-      if (native !== null) {
-        native(result.buffer, 0, RESULT_SIZE, input.buffer, offset, size, noKey, 0, 0)
-        results.set(result, slot * RESULT_SIZE)
-      } else {
-        wasm!.init()
-        wasm!.update(input.subarray(offset, offset + size))
-        results.set(wasm!.digest('binary'), slot * RESULT_SIZE)
+      const base = slot * SLOT_SIZE
+      const count = control[COUNTS + slot]!
+      input.set(messages.subarray(base, control[ENDS + slot]!))
+      for (let i = 0; i < count; i++) {
+        const entry = slot * MOST_INPUTS + i
+        const start = control[STARTS + entry]! - base
+        const size = control[SIZES + entry]!
+        if (native !== null) {
+          native(result.buffer, i * RESULT_SIZE, RESULT_SIZE, input.buffer, start, size, noKey, 0, 0)
+        } else {
+          wasm!.init()
+          wasm!.update(input.subarray(start, start + size))
+          result.set(wasm!.digest('binary'), i * RESULT_SIZE)
+        }
       }
+      results.set(result.subarray(0, count * RESULT_SIZE), slot * MOST_INPUTS * RESULT_SIZE)
       Atomics.store(control, STATES + slot, DONE)
       next = slot + 1
       continue

@@ -6,7 +6,7 @@ import b4a from 'b4a'
 import { blake2bBatch, blake2bInto, offer } from '#crypto/backend'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
 import { readUint64, writeUint64 } from '../util/uint64.ts'
-import type { Offer } from './offer.ts'
+import { MOST_INPUTS, type Offer, type Prefix, SMALLEST_OFFER } from './offer.ts'
 
 /** What hashes of blocks begin with. */
 export const LEAF = 0
@@ -27,6 +27,15 @@ leafScratch[0] = LEAF
 leafPrefix[0] = LEAF
 parentScratch[0] = PARENT
 
+/** What is hashed in front of a block. */
+const beforeBlock: Prefix = {
+  size: 9,
+  write(target, offset, block) {
+    target[offset] = LEAF
+    writeUint64(target, block.byteLength, offset + 1)
+  }
+}
+
 /**
  * Hash of a block: H(00 ‖ u64(length) ‖ block), written at `offset` of `target`.
  * @param offered - of {@link offerLeaf}, if the block was offered
@@ -37,7 +46,7 @@ export function leafHashInto(
   block: Uint8Array,
   offered: Offer | null = null
 ): void {
-  if (offered?.into(target, offset)) return
+  if (offered?.into(target, offset, HASH_SIZE)) return
   const length = block.byteLength
   if (length <= COPY_LIMIT) {
     writeUint64(leafScratch, length, 1)
@@ -61,12 +70,13 @@ export function leafHash(block: Uint8Array, offered: Offer | null = null): Uint8
  * @returns null if it is too small, or there is no such thread
  */
 export function offerLeaf(block: Uint8Array): Offer | null {
-  writeUint64(leafPrefix, block.byteLength, 1)
-  return offer(leafPrefix, block)
+  return offer(beforeBlock, [block], 0, 1)
 }
 
-// So many are offered at a time: one that is being hashed, one that is next, and one until somebody looks again.
+// So many offers at a time: one that is being hashed, one that is next, and one until somebody looks again.
 const OFFERS = 3
+// Small blocks are offered, some together, where there are so many: fewer are hashed before the thread has woken up.
+const MANY = 1024
 
 /** Hashes of blocks, that of the i-th at `offset` + i · `stride` of `target`: the last ones in a second thread, if there is one. */
 export function leafHashesInto(
@@ -75,22 +85,41 @@ export function leafHashesInto(
   stride: number,
   blocks: readonly Uint8Array[]
 ): void {
-  const offers: { at: number; offered: Offer }[] = []
-  const fetch = ({ at, offered }: { at: number; offered: Offer }): void =>
-    leafHashInto(target, offset + at * stride, blocks[at]!, offered)
+  const offers: { from: number; to: number; offered: Offer }[] = []
+  const hash = (at: number): void => leafHashInto(target, offset + at * stride, blocks[at]!)
+  const fetch = ({ from, to, offered }: (typeof offers)[0]): void => {
+    if (offered.into(target, offset + from * stride, stride)) return
+    for (let at = from; at < to; at++) hash(at)
+  }
+  const most = blocks.length < MANY ? 1 : MOST_INPUTS
   let end = blocks.length
-  for (let at = 0; at < end; at++) {
-    while (offers.length < OFFERS && end - 1 > at) {
-      const offered = offerLeaf(blocks[end - 1]!)
+  for (let at = 0; at < end; ) {
+    while (offers.length < OFFERS) {
+      const from = lastPart(blocks, at, end, most)
+      const offered = from === -1 ? null : offer(beforeBlock, blocks, from, end)
       if (offered === null) break
-      offers.push({ at: --end, offered })
+      offers.push({ from, to: end, offered })
+      end = from
     }
-    leafHashInto(target, offset + at * stride, blocks[at]!)
+    for (let bytes = 0; at < end && bytes < SMALLEST_OFFER; at++) {
+      hash(at)
+      bytes += blocks[at]!.byteLength
+    }
     // Where the second has begun, the first is done.
     while (offers.length > 1 && offers[1]!.offered.begun) fetch(offers.shift()!)
   }
   // What has not begun yet is done here while the thread is busy with what has.
   for (const last of offers.reverse()) fetch(last)
+}
+
+/** Where the last blocks before `end`, at most `most`, begin that are worth an offer; −1 if fewer would be left from `start` on. */
+function lastPart(blocks: readonly Uint8Array[], start: number, end: number, most: number): number {
+  let from = end
+  for (let bytes = 0; bytes < SMALLEST_OFFER; bytes += blocks[from]!.byteLength) {
+    if (2 * (from - 1) < start + end || end - from === most) return -1
+    from--
+  }
+  return from
 }
 
 /**

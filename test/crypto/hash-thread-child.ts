@@ -17,7 +17,7 @@ async function helped(): Promise<string> {
     // Before there is a thread, it must be found out what it should hash with.
     if (made === null) leafHash(block)
     await new Promise((resolve) => setTimeout(resolve, made === null ? 0 : 5))
-    helps = made?.into(hash, 0) ?? false
+    helps = made?.into(hash, 0, 32) ?? false
   }
   return hash.equals(leafHash(block)) ? 'a thread' : 'wrong'
 }

@@ -7,7 +7,7 @@ import test, { type Test } from 'tape'
 import { blake2bBatch } from '../../src/crypto/backend.ts'
 import { leafHash, leafHashesInto, leafHashInto, offerLeaf } from '../../src/crypto/hash.ts'
 import { type Implementation, offerToThread } from '../../src/crypto/hash-thread.ts'
-import type { Offer } from '../../src/crypto/offer.ts'
+import { MOST_INPUTS, type Offer, type Prefix } from '../../src/crypto/offer.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 import { within } from '../helpers/watchdog.ts'
 
@@ -15,6 +15,7 @@ const MIB = 1024 * 1024
 const random = new SeededRandom(7)
 const someBytes = random.bytes(2 * MIB)
 const prefix = Buffer.from('prefix')
+const inFront: Prefix = { size: prefix.byteLength, write: (target, offset) => target.set(prefix, offset) }
 
 /** So many bytes of `someBytes`, at any place of a word. */
 function bytes(size: number): Uint8Array {
@@ -28,6 +29,10 @@ function expected(input: Uint8Array): string {
   return hash.toString('hex')
 }
 
+function offerOne(input: Uint8Array, implementation: Implementation | null): Offer | null {
+  return offerToThread(inFront, [input], 0, 1, implementation)
+}
+
 /** Offers an input until the thread has hashed it; `change` is called after each offer. */
 async function hashedByThread(
   input: Uint8Array,
@@ -38,7 +43,7 @@ async function hashedByThread(
     const original = Uint8Array.from(input)
     for (let refused = 0; ; ) {
       input.set(original)
-      const made = offerToThread(prefix, input, implementation)
+      const made = offerOne(input, implementation)
       change()
       // Before there is a thread it takes some megabytes of offers; a thread that gets no processor just now takes none.
       if (made === null && ++refused % 1000 !== 0) continue
@@ -53,12 +58,12 @@ async function hashedByThread(
 /** The result of an offer, if the thread had it. */
 function resultOf(made: Offer | null): string | null {
   const target = Buffer.alloc(40)
-  return made?.into(target, 8) ? target.subarray(8).toString('hex') : null
+  return made?.into(target, 8, 32) ? target.subarray(8).toString('hex') : null
 }
 
 test('hash thread: nobody gets one for little', (t) => {
-  t.equal(offerToThread(prefix, bytes(100), 'native'), null, 'small inputs are not worth it')
-  t.equal(offerToThread(prefix, bytes(64 * 1024), 'native'), null, 'nor are few of them')
+  t.equal(offerOne(bytes(100), 'native'), null, 'small inputs are not worth it')
+  t.equal(offerOne(bytes(64 * 1024), 'native'), null, 'nor are few of them')
   const target = Buffer.alloc(64)
   leafHashesInto(target, 0, 32, [bytes(100), bytes(20_000)])
   t.notOk(target.equals(Buffer.alloc(64)), 'they are hashed all the same')
@@ -69,9 +74,7 @@ const hasThread = availableParallelism() > 1
 
 test('hash thread: there is one only where there is another processor', (t) => {
   const offers = (implementation: Implementation | null): boolean =>
-    Array.from({ length: 64 }, () => offerToThread(prefix, bytes(MIB), implementation)).some(
-      (made) => made !== null
-    )
+    Array.from({ length: 64 }, () => offerOne(bytes(MIB), implementation)).some((made) => made !== null)
   t.notOk(offers(null), 'and none before it is known what it should hash with')
   t.equal(offers('native'), hasThread)
   t.end()
@@ -103,7 +106,7 @@ testThread('hash thread: many at a time, taken at any time', async (t) => {
   let byThread = 0
   for (let i = 0; i < 50 || (byThread === 0 && i < 5000); i++) {
     const inputs = Array.from({ length: 20 }, () => bytes(8 * 1024 + random.below(60_000)))
-    const offers = inputs.map((input) => offerToThread(prefix, input, 'native'))
+    const offers = inputs.map((input) => offerOne(input, 'native'))
     if (i % 2 === 0) await new Promise((resolve) => setTimeout(resolve, random.below(4)))
     for (const [at, made] of offers.entries()) {
       const result = resultOf(made)
@@ -114,6 +117,33 @@ testThread('hash thread: many at a time, taken at any time', async (t) => {
   t.ok(byThread > 0, 'some of them by the thread')
 })
 
+testThread('hash thread: some small ones at a time', async (t) => {
+  await hashedByThread(bytes(10_000))
+  for (const implementation of ['wasm', 'native'] as const) {
+    let byThread = 0
+    for (let i = 0; i < 40 || (byThread === 0 && i < 2000); i++) {
+      const inputs = Array.from({ length: 1 + random.below(MOST_INPUTS + 4) }, () =>
+        bytes(random.below(1_500))
+      )
+      const from = random.below(Math.min(4, inputs.length))
+      const made = offerToThread(inFront, inputs, from, inputs.length, implementation)
+      if (made !== null && inputs.length - from > MOST_INPUTS) t.fail('too many')
+      await new Promise((resolve) => setTimeout(resolve, 2))
+      const stride = 32 + random.below(50)
+      const target = Buffer.alloc(3 + (inputs.length - from) * stride)
+      if (!made?.into(target, 3, stride)) continue
+      byThread++
+      const wrong = inputs.findIndex((input, at) => {
+        const start = 3 + (at - from) * stride
+        return at >= from && target.toString('hex', start, start + 32) !== expected(input)
+      })
+      if (wrong !== -1) t.fail(`input ${wrong} of ${inputs.length}`)
+      if (target.subarray(0, 3).some(Boolean)) t.fail('nothing in front of the first place')
+    }
+    t.ok(byThread > 0, `${implementation}: some of them by the thread`)
+  }
+})
+
 testThread('hash thread: the largest inputs stay within their places', async (t) => {
   await hashedByThread(bytes(10_000))
   let byThread = 0
@@ -122,7 +152,7 @@ testThread('hash thread: the largest inputs stay within their places', async (t)
     const inputs = Array.from({ length: 20 }, (_, i) =>
       someBytes.subarray(round % 8, (round % 8) + MIB - 32 + 4 * round + i)
     )
-    const offers = inputs.map((input) => offerToThread(prefix, input, 'native'))
+    const offers = inputs.map((input) => offerOne(input, 'native'))
     for (const [at, made] of offers.entries()) {
       if (made !== null && inputs[at]!.byteLength > MIB) t.fail('too large to be taken')
       for (let waits = 0; made !== null && !made.begun && waits < 20; waits++) {
@@ -152,7 +182,7 @@ testThread('hash thread: the input may change after it was offered', async (t) =
 
 testThread('hash thread: what nobody asks for any more takes no place', async (t) => {
   for (let i = 0; i < 10; i++) {
-    for (let j = 0; j < 20; j++) offerToThread(prefix, bytes(9_000), 'native')
+    for (let j = 0; j < 20; j++) offerOne(bytes(9_000), 'native')
     const input = bytes(9_000)
     const [, result] = await hashedByThread(input)
     if (result !== expected(input)) t.fail('wrong hash')
@@ -163,8 +193,8 @@ testThread('hash thread: what nobody asks for any more takes no place', async (t
 testThread('hash thread: lists of blocks of all sizes', async (t) => {
   await hashedByThread(bytes(10_000))
   for (let i = 0; i < 60; i++) {
-    const blocks = Array.from({ length: random.below(20) }, () =>
-      bytes(random.below(i % 2 === 0 ? 100_000 : 12_000))
+    const blocks = Array.from({ length: i % 3 === 2 ? 900 + random.below(600) : random.below(20) }, () =>
+      bytes(random.below([100_000, 12_000, 900][i % 3]!))
     )
     const stride = 32 + 8 * random.below(3)
     const target = Buffer.alloc(5 + blocks.length * stride)
