@@ -62,7 +62,8 @@ export function createCaches(options: CacheOptions): Caches {
   const data = cache?.data ?? false
   const treeIsSize = isSize(tree, 'cache.tree')
   return {
-    treeBytes: treeIsSize ? Number(tree) : 0,
+    // Infinity as well is a size of which parts are taken.
+    treeBytes: treeIsSize ? Math.min(Number(tree), Number.MAX_SAFE_INTEGER) : 0,
     nodes: treeIsSize ? null : adapt<TreeNode>(tree as ExternalCache),
     blocks: isSize(data, 'cache.data')
       ? data

@@ -42,7 +42,9 @@ const WITH_TREE: Record<string, FeedOptions> = {
   'no option': {},
   'cache: {}': { cache: {} },
   'cache.tree: a size': { cache: { tree: 4000 } },
+  'cache.tree: as much as there is': { cache: { tree: Number.POSITIVE_INFINITY } },
   'storageCacheSize: a size': { storageCacheSize: 1 },
+  'storageCacheSize: as much as there is': { storageCacheSize: Number.POSITIVE_INFINITY },
   'both: cache.tree counts': { storageCacheSize: 0, cache: { tree: 4000 } }
 }
 
