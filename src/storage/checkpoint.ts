@@ -25,7 +25,7 @@
  */
 import b4a from 'b4a'
 import { Bitfield } from '../bitfield/bitfield.ts'
-import { PAGE_BLOCKS, type PageSource, type Pages } from '../bitfield/pages.ts'
+import { CHUNK_PAGES, PAGE_BLOCKS, PAGE_TREE_INDEXES, type PageSource, type Pages } from '../bitfield/pages.ts'
 import { TreeBits } from '../bitfield/tree-bits.ts'
 import { HASH_SIZE } from '../merkle/node.ts'
 import { TreeSet } from '../merkle/tree-set.ts'
@@ -94,15 +94,19 @@ export function setDataBytes(payload: Uint8Array, dataBytes: number): void {
 
 /**
  * Anybody who knows the public key can write a checkpoint, so nothing in it is believed that its files could not hold: null for
- * what is malformed or makes no sense. Takes time and memory for `maxPages` pages at most.
+ * what is malformed or makes no sense. Takes time and memory for `maxPages` pages, and the rest of their last piece, at most.
+ * @param maxPages - as many as have nodes in the `tree` file, at least
  */
 export function decodeCheckpoint(payload: Uint8Array, maxPages: number): Checkpoint | null {
   if (payload.byteLength < HEAD_SIZE) return null
   const [length, byteLength, signatureSlots, dataBytes] = [0, 8, 16, 24].map((at) => readUint64(payload, at))
   const count = readUint64(payload, 64)
   const numbers = [length!, byteLength!, signatureSlots!, dataBytes!, count]
-  if (!numbers.every(Number.isSafeInteger) || count > maxPages || length! > count * PAGE_BLOCKS) return null
-  const bits = new CheckpointBits(payload, HEAD_SIZE, count)
+  // The last root of n blocks is node n − 1 or a later one: a copy that knows nothing behind it has half the pages of its length.
+  if (!numbers.every(Number.isSafeInteger) || length! > maxPages * PAGE_TREE_INDEXES) return null
+  // Further on there are only bits that an application has set.
+  const known = Math.min(count, Math.ceil(maxPages / CHUNK_PAGES) * CHUNK_PAGES)
+  const bits = new CheckpointBits(payload, HEAD_SIZE, known)
   if (!bits.wellFormed) return null
   return {
     length: length!,

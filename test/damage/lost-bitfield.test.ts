@@ -3,6 +3,7 @@ import { readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test, { type Test } from 'tape'
 import ddatabase, { type Feed } from '../../src/index.ts'
+import { copyBlocks, memory } from '../feed/feeds.ts'
 import type { FeedFace } from '../helpers/feed-face.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
 import { published } from '../helpers/published.ts'
@@ -16,6 +17,17 @@ async function flip(folder: string, name: string, ...offsets: number[]): Promise
   const file = path.join(folder, name)
   const bytes = await readFile(file)
   for (const offset of offsets) bytes[offset]! ^= 4
+  await writeFile(file, bytes)
+}
+
+/** A power failure takes the bits of the first eight blocks back, and of all nodes up to their root. */
+async function loseBits(folder: string): Promise<void> {
+  const file = path.join(folder, 'bitfield')
+  const bytes = await readFile(file)
+  bytes[32] = 0
+  // Node 7 is the lowest bit of the first byte.
+  bytes[32 + 1024]! &= 1
+  bytes[32 + 1024 + 1] = 0
   await writeFile(file, bytes)
 }
 
@@ -140,3 +152,34 @@ for (const by of Object.keys(AUTHORS)) {
     })
   }
 }
+
+test('bits lost: a copy that knows nothing behind a large root finds its blocks again', async (t) => {
+  const author = ddatabase(memory())
+  // One root: of its length the copy has half the pages of bits.
+  await author.append(Array.from({ length: 32_768 }, (_, i) => `block ${i}`))
+  const folder = await temporaryFolder(t)
+  const copy = ddatabase(folder, author.key!, { sparse: true })
+  await copy.ready()
+  await copyBlocks(author, copy, 3, 4, 5)
+  await Promise.all([copy.close(), author.close()])
+  await loseBits(folder)
+  const again = ddatabase(folder)
+  await again.ready()
+  t.deepEqual([again.length, again.recovery?.foundBlocks], [32_768, 3])
+  t.equal(String(await again.get(4)), 'block 4')
+  await again.close()
+})
+
+test('bits lost: an author whose application has set a bit far away finds its blocks again', async (t) => {
+  const folder = await temporaryFolder(t)
+  const author = ddatabase(folder)
+  await author.append(blocks)
+  author.bitfield!.set(100_000, true)
+  await author.append('one more')
+  await author.close()
+  await loseBits(folder)
+  const again = ddatabase(folder)
+  await again.ready()
+  t.deepEqual([again.length, again.recovery?.foundBlocks], [LENGTH + 1, LENGTH])
+  await again.close()
+})

@@ -1,4 +1,5 @@
 /** What a checkpoint says of bits: that it is the same as what was written, and notices every bit that differs. */
+import { fullRoots } from 'flat-tree'
 import test from 'tape'
 import { Bitfield } from '../../src/bitfield/bitfield.ts'
 import { INDEX_OFFSET, LEGACY_PAGE_SIZE, PAGE_BLOCKS, PAGE_SIZE, Pages } from '../../src/bitfield/pages.ts'
@@ -178,10 +179,40 @@ test('checkpoint: one that is malformed, or claims more than there can be, is no
     return (await filesOf(stored).load())!(treeSlots)
   }
   t.notEqual(await loaded(whole), null, 'this one is well formed')
-  t.equal(await loaded(whole, 2 * PAGE_BLOCKS), null, 'for a tree of so many nodes')
+  const longer = Uint8Array.from(whole)
+  new DataView(longer.buffer).setUint32(4, 5 * PAGE_BLOCKS)
+  t.notEqual(await loaded(longer), null, 'of a length that has its roots in a tree of so many nodes')
+  t.equal(await loaded(longer, 0), null, 'and cannot have them in this one')
   t.equal(await loaded(whole.subarray(0, whole.byteLength - 1)), null, 'its piece is cut')
   t.equal(await loaded(whole.subarray(0, 72)), null, 'its piece is missing')
   const torn = Uint8Array.from(whole)
   torn.fill(0xff, 76)
   t.equal(await loaded(torn), null, 'its piece is no encoding')
+})
+
+/** What is read of a checkpoint of these pages where the tree ends with the last root of that length. */
+async function ofRoots(length: number, pages: Pages): Promise<Checkpoint | null> {
+  const stored = await written(pages, length)
+  return (await filesOf(stored).load())!(fullRoots(2 * length).at(-1)! + 1)
+}
+
+test('checkpoint: of a copy that has nothing but the roots of a length', async (t) => {
+  for (const length of [1, 8192, 16384, 16385, 32768, 40960, 49152, 65536, 2 ** 30]) {
+    const pages = new Pages(PAGE_SIZE)
+    for (const root of fullRoots(2 * length)) new TreeBits(pages).set(root, true)
+    const checkpoint = await ofRoots(length, pages)
+    t.equal(checkpoint?.length, length, `${length} blocks, ${pages.length} pages`)
+    t.equal(checkpoint?.hasBitsOf(pages), true)
+  }
+})
+
+test('checkpoint: of a short feed with bits far away, which an application has set', async (t) => {
+  for (const far of [100_000, 2 ** 30]) {
+    const pages = pagesOf(3)
+    new Bitfield(pages).set(far, true)
+    const checkpoint = await ofRoots(3, pages)
+    t.equal(checkpoint?.length, 3, `bit ${far}`)
+    t.ok((checkpoint?.pages.length ?? 0) <= 32, 'no more is read than the tree may need')
+    t.equal(new Bitfield(checkpoint!.pages).total(0, 3), 3, 'the blocks are known')
+  }
 })
