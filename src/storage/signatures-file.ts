@@ -7,7 +7,9 @@ import { storageError } from './storage-error.ts'
 /** Slots read at once while looking for the next signature. */
 const SCAN_SLOTS = 64
 
-const BLANK = b4a.alloc(64 * SIGNATURE_SIZE)
+/** Slots that are looked at, and blanked, at once where they were to be deleted. */
+const BLANK_SLOTS = 1024
+const BLANK = b4a.alloc(BLANK_SLOTS * SIGNATURE_SIZE)
 
 /** A signature and the block whose slot it lies in: it covers the feed as it was with length `index` + 1. */
 export interface StoredSignature {
@@ -122,8 +124,8 @@ export class SignaturesFile {
     const from = signaturePosition(start)
     const to = signaturePosition(end)
     this.certain = false
-    if (this.file.deletes) await this.file.del(from, to - from)
-    else await this.blank(from, to)
+    await this.file.del(from, to - from)
+    await this.blank(from, to)
     this.certain = true
     if (!this.file.deletes) return
     if (this.end !== null && this.end <= to) this.end = Math.min(this.end, from)
@@ -134,11 +136,24 @@ export class SignaturesFile {
     if (this.goesBeyond(length)) await this.remove(length, this.slots + 1)
   }
 
-  // Where nothing can be deleted, zeros say that there is no signature: one that stayed would still hold.
+  /**
+   * Fills what a storage has left, because it cannot delete, or only says that it did, or can do so at the end of a file only, with
+   * zeros. They say that there is no signature: one that stayed would still hold. Where the end was cut, nothing is read.
+   */
   private async blank(from: number, to: number): Promise<void> {
-    const end = Math.min(to, (await this.file.size()) ?? to)
-    for (let at = from; at < end; at += BLANK.byteLength) {
-      await this.file.write(at, BLANK.subarray(0, Math.min(BLANK.byteLength, end - at)))
+    const { deletes } = this.file
+    const size = await this.file.size()
+    const end = Math.min(to, size ?? to)
+    const pieceSize = size === null && deletes ? SIGNATURE_SIZE : BLANK.byteLength
+    for (let at = from; at < end; at += pieceSize) {
+      const length = Math.min(pieceSize, end - at)
+      if (deletes) {
+        const left =
+          size === null ? await this.file.readOrAbsent(at, length) : await this.file.read(at, length)
+        if (left === null) return
+        if (isBlank(left)) continue
+      }
+      await this.file.write(at, BLANK.subarray(0, length))
     }
   }
 

@@ -88,30 +88,46 @@ test('incomplete: key files that can only be read', async (t) => {
   t.equal((await failure(bad.ready())).code, 'ERR_INVALID_ARG_TYPE', 'reading is needed')
 })
 
-test('incomplete: overwrite where nothing can be deleted', async (t) => {
-  const full = ['read', 'write', 'stat', 'del', 'close'] as const
-  const cases: Record<string, (storage: Record<string, unknown>) => void> = {
-    'no del': (storage) => delete storage.del,
-    'no del and no stat': (storage) => {
-      delete storage.del
-      withoutStat(storage)
-    },
-    'no stat': withoutStat,
-    'not deletable': (storage) => {
-      storage.deletable = false
-    },
-    'a del that does nothing': (storage) => {
-      storage.del = (_offset: number, _size: number, callback: (error: null) => void) => callback(null)
-    }
+type Callback = (error: null) => void
+
+/** Ways not to delete, and not to know a size. */
+const LACKS: Record<string, (storage: Record<string, unknown>) => void> = {
+  'no del': (storage) => delete storage.del,
+  'no del and no stat': (storage) => {
+    delete storage.del
+    withoutStat(storage)
+  },
+  'no stat': withoutStat,
+  'not deletable': (storage) => {
+    storage.deletable = false
+  },
+  'a del that does nothing': (storage) => {
+    storage.del = (_offset: number, _size: number, callback: Callback) => callback(null)
+  },
+  'a del that does nothing, and no stat': (storage) => {
+    storage.del = (_offset: number, _size: number, callback: Callback) => callback(null)
+    withoutStat(storage)
+  },
+  'a del that works at the end only': (storage) => {
+    const del = storage.del as (offset: number, size: number, callback: Callback) => void
+    const stat = storage.stat as (callback: (error: unknown, stat: { size: number }) => void) => void
+    storage.del = (offset: number, size: number, callback: Callback) =>
+      stat((_error, stat) => (offset + size < stat.size ? callback(null) : del(offset, size, callback)))
   }
-  for (const [name, change] of Object.entries(cases)) {
-    const files = new MemoryFiles()
-    const make = only(files, () => full) as unknown as StorageFactory
-    const storage = ((file: string, options: object) => {
-      const made = make(file, options) as unknown as Record<string, unknown>
-      change(made)
-      return made
-    }) as unknown as Storage
+}
+
+function lacking(files: MemoryFiles, change: (storage: Record<string, unknown>) => void): Storage {
+  const make = only(files, () => ['read', 'write', 'stat', 'del', 'close']) as unknown as StorageFactory
+  return ((file: string, options: object) => {
+    const made = make(file, options) as unknown as Record<string, unknown>
+    change(made)
+    return made
+  }) as unknown as Storage
+}
+
+test('incomplete: overwrite where nothing can be deleted', async (t) => {
+  for (const [name, change] of Object.entries(LACKS)) {
+    const storage = lacking(new MemoryFiles(), change)
     const old = ddatabase<unknown>(storage)
     await old.append(Array.from({ length: 9000 }, (_, i) => `block ${i}`))
     await old.close()
@@ -130,4 +146,89 @@ test('incomplete: overwrite where nothing can be deleted', async (t) => {
     t.deepEqual({ ...(await last.audit()) }, { valid: 1, invalid: 0 })
     await last.close()
   }
+})
+
+test('incomplete: truncate where nothing can be deleted', async (t) => {
+  for (const [name, change] of Object.entries(LACKS)) {
+    const storage = lacking(new MemoryFiles(), change)
+    const feed = ddatabase<unknown>(storage)
+    await feed.append(Array.from({ length: 2000 }, (_, i) => `block ${i}`))
+    for (let i = 0; i < 10; i++) await feed.append(`one ${i}`)
+    await feed.truncate(5)
+    await feed.close()
+    const again = ddatabase<unknown>(storage)
+    await again.ready()
+    t.deepEqual([again.length, again.downloaded(), again.recovery], [5, 5, null], `${name}: not undone`)
+    t.equal(await again.append('new'), 5)
+    await again.close()
+    const last = ddatabase<unknown>(storage)
+    await last.ready()
+    t.deepEqual([last.length, texts([await last.get(5)])], [6, ['new']])
+    t.deepEqual({ ...(await last.audit()) }, { valid: 6, invalid: 0 })
+    await last.close()
+  }
+})
+
+/** Files of ten blocks of an author, who has signed twenty. */
+async function behind(): Promise<MemoryFiles> {
+  const files = new MemoryFiles()
+  const feed = ddatabase<unknown>(factory(files))
+  for (let i = 0; i < 10; i++) await feed.append(`block ${i}`)
+  const early = files.clone()
+  for (let i = 10; i < 20; i++) await feed.append(`block ${i}`)
+  await feed.close()
+  early.put('signatures', files.read('signatures'))
+  return early
+}
+
+const slot = (files: MemoryFiles, block: number) =>
+  files.read('signatures')!.subarray(32 + 64 * block, 32 + 64 * (block + 1))
+
+test('incomplete: truncate below a history that was lost, where the end alone can be deleted', async (t) => {
+  const files = await behind()
+  const lost = Buffer.from(slot(files, 19))
+  const storage = lacking(files, LACKS['a del that works at the end only']!)
+  const feed = ddatabase<unknown>(storage)
+  await feed.ready()
+  t.equal((await failure(feed.append('other'))).code, 'ERR_BEHIND')
+  await feed.truncate(5)
+  await feed.close()
+  const again = ddatabase<unknown>(storage)
+  await again.ready()
+  t.equal(again.length, 5, 'not undone')
+  t.equal((await failure(again.append('other'))).code, 'ERR_BEHIND')
+  t.ok(lost.equals(slot(files, 19)), 'what tells of the lost history stays')
+  await again.close()
+})
+
+test('incomplete: a history that was lost is given up, where the end alone can be deleted', async (t) => {
+  const files = await behind()
+  const feed = ddatabase<unknown>(lacking(files, LACKS['a del that works at the end only']!))
+  t.equal(await feed.append(['a', 'b', 'c'], { force: true }), 10)
+  await feed.close()
+  for (const block of [10, 11])
+    t.ok(
+      slot(files, block).every((byte) => byte === 0),
+      `nothing of it: ${block}`
+    )
+  t.equal(files.read('signatures')!.byteLength, 32 + 13 * 64)
+})
+
+test('incomplete: where the end is cut, nothing of it is read', async (t) => {
+  const operations: string[] = []
+  const hook = {
+    before(file: string, operation: string) {
+      if (file === 'signatures') operations.push(operation)
+      return undefined
+    }
+  }
+  const feed = ddatabase<unknown>(new MemoryFiles().factory(hook) as unknown as Storage)
+  for (let i = 0; i < 10; i++) await feed.append(`block ${i}`)
+  await feed.truncate(5)
+  const behindDel = operations.slice(operations.lastIndexOf('del') + 1)
+  t.ok(
+    operations.includes('del') && !behindDel.includes('read') && !behindDel.includes('write'),
+    `${behindDel}`
+  )
+  await feed.close()
 })
