@@ -44,7 +44,7 @@ interface StagedPage {
   readonly origin: Slot | undefined
   readonly version: number
   /** It was changed after it was perhaps written. */
-  readonly late: boolean
+  late: boolean
   readonly touched: Touched
 }
 
@@ -62,6 +62,8 @@ export class PageStage implements PageAccess {
   #slotOf: (page: number) => Slot | undefined
   #copy: (bytes: Uint8Array) => Uint8Array
   #staged = new Map<number, StagedPage>()
+  // A change from below is being made here: what is written then may come after the stage was written to the file.
+  #repeating = false
 
   /** @internal use {@link Pages.stage} */
   constructor(
@@ -108,6 +110,7 @@ export class PageStage implements PageAccess {
     const staged = this.#staged.get(page)
     if (staged !== undefined) {
       staged.touched.add(from, to)
+      staged.late ||= this.#repeating
       return staged.bytes
     }
     const origin = this.#slotOf(page)
@@ -120,7 +123,8 @@ export class PageStage implements PageAccess {
     }
     const touched = new Touched()
     touched.add(from, to)
-    this.#staged.set(page, { bytes, origin, version: origin?.version ?? 0, late: false, touched })
+    const version = origin?.version ?? 0
+    this.#staged.set(page, { bytes, origin, version, late: this.#repeating, touched })
     return bytes
   }
 
@@ -129,8 +133,19 @@ export class PageStage implements PageAccess {
     return staged === undefined ? this.#base.whole(page) : staged.bytes
   }
 
-  /** @internal for {@link Pages.mirror}: takes pages that were changed below, and here alike, for current. */
-  follow(): void {
+  /** @internal for {@link Pages.mirror}: makes a change here that was made below. */
+  repeat(change: (stage: PageStage) => void): void {
+    this.#repeating = true
+    try {
+      change(this)
+    } finally {
+      this.#repeating = false
+    }
+    this.#follow()
+  }
+
+  /** Takes pages that were changed below, and here alike, for current. */
+  #follow(): void {
     for (const [page, { bytes, origin, version, touched }] of this.#staged) {
       const slot = this.#slotOf(page)
       if (slot === origin && (slot === undefined || slot.version === version)) continue

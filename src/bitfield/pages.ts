@@ -230,13 +230,11 @@ export class Pages implements PageAccess {
 
   /**
    * Makes a change that was just made here in the stage that is open as well, if there is one: `change` is to do the
-   * same there. Pages of the stage that differ now from what was perhaps written stay dirty when it is adopted.
+   * same there. Pages of the stage that differ now from what was perhaps written, those with an index byte that follows from the change
+   * among them, stay dirty when it is adopted.
    */
   mirror(change: (stage: PageStage) => void): void {
-    const stage = this.#stage
-    if (stage === null) return
-    change(stage)
-    stage.follow()
+    this.#stage?.repeat(change)
   }
 
   #copy(bytes: Uint8Array): Uint8Array {

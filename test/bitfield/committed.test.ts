@@ -76,6 +76,22 @@ test('committed bits: index bytes follow', (t) => {
   t.end()
 })
 
+test('committed bits: a page that only a repeated change has staged stays dirty', (t) => {
+  const pages = new Pages(PAGE_SIZE)
+  const bits = new CommittedBitfield(pages)
+  const stage = pages.stage()
+  new Bitfield(stage).setRange(16_383, 16_388, true)
+  // From here on the stage counts as written.
+  bits.set(28_751, true)
+  t.deepEqual(stage.dirty, [0, 1, 2], 'a bit that is seen in the stage is not staged')
+  // In the stage the index bytes above page 2 are other ones, and so one on page 3 is, too.
+  bits.set(18_642, true)
+  t.deepEqual(stage.dirty, [0, 1, 2, 3])
+  pages.adopt(stage)
+  t.ok(pages.dirty.includes(3), 'the bit on page 3 is yet to be written')
+  t.end()
+})
+
 test('committed bits: pages that were changed late are written with the next operation', async (t) => {
   const storage = new HeldStorage()
   const feed = ddatabase<unknown>(storage.create)
