@@ -218,14 +218,19 @@ export class Pages implements PageAccess {
     }
   }
 
-  /** A stage over these pages: changes made in it are invisible here until {@link adopt}. */
+  /** A stage over these pages: changes made in it are invisible here until {@link adopt}. One is open at a time, the last. */
   stage(): PageStage {
-    this.#stage = new PageStage(
+    this.#stage = this.draft()
+    return this.#stage
+  }
+
+  /** As {@link stage}, to be looked at and dropped: the stage that is open stays so, and is told of what is changed here. */
+  draft(): PageStage {
+    return new PageStage(
       this,
       (page) => this.#slotToKeep(page),
       (bytes) => this.#copy(bytes)
     )
-    return this.#stage
   }
 
   /**

@@ -91,9 +91,15 @@ export class Core {
     return this.removals !== before
   }
 
-  /** A copy of the bits to change and then to {@link commit}, or to drop. */
+  /** A copy of the bits to change and then to {@link commit}, or to drop; for who holds the mutex, or opens the feed. */
   stage(): Stage {
     const pages = this.pages.stage()
+    return { pages, ...viewsOf(pages) }
+  }
+
+  /** A copy of the bits to change and to drop. */
+  draft(): Stage {
+    const pages = this.pages.draft()
     return { pages, ...viewsOf(pages) }
   }
 

@@ -248,7 +248,7 @@ class Audit {
 
   private async range(start: number, end: number): Promise<void> {
     const { core } = this
-    const seen = await checkRange(core, start, end, { compares: true }).catch(() => null)
+    const seen = await checkRange(core, start, end, { compares: true, drafts: true }).catch(() => null)
     if (seen !== null && isWhole(seen)) {
       this.report.valid += seen.valid
       this.bytes += seen.bytes

@@ -36,8 +36,9 @@ export interface RangeCheck {
 
 /**
  * Compares blocks `start` … `end` − 1, and the nodes on the way to them, with the roots. Of the nodes only those that are known
- * count. To be called by who holds the feed's mutex, or looks again.
- * @param how - `compared` is told of each block, see `CheckSource`; `compares`: also where the application writes the `data` file
+ * count. To be called by who holds the feed's mutex, or, for a draft, by who looks again.
+ * @param how - `compared` is told of each block, see `CheckSource`; `compares`: also where the application writes the `data` file;
+ * `drafts`: what it comes to is not going to be written
  * Rejects with the storage's error.
  */
 export async function checkRange(
@@ -47,9 +48,11 @@ export async function checkRange(
   how: {
     compared?: (block: number, bytes: Uint8Array | null, holds: boolean) => void
     compares?: boolean
+    drafts?: boolean
   } = {}
 ): Promise<RangeCheck> {
-  const stage = core.stage()
+  // While others hold the mutex, the stage that the application's bits go into as well is theirs.
+  const stage = how.drafts ? core.draft() : core.stage()
   const found = bitsOf(core.pages)
   const { tree, data } = core.storage
   let valid = 0

@@ -2,6 +2,7 @@
 import test from 'tape'
 import ddatabase from '../../src/index.ts'
 import { failure, memory } from '../feed/feeds.ts'
+import { HeldStorage } from '../helpers/held-storage.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import {
   answers,
@@ -119,6 +120,37 @@ test('audit: of a feed that is being closed, and of one that is appended to', as
   const audit = failure(feed.audit({}))
   await feed.close()
   t.equal((await audit).code, 'ERR_FEED_CLOSED')
+})
+
+test('audit: beside an append, while the application sets bits', async (t) => {
+  const storage = new HeldStorage()
+  const feed = ddatabase<unknown>(storage.create)
+  const values = Array.from({ length: 20_000 }, (_, i) => `${i}`)
+  await feed.append(values)
+  let append: Promise<number> | null = null
+  let waits = false
+  let pieces = 0
+  const report = await feed.audit({
+    onprogress: () => {
+      if (append === null) {
+        void storage
+          .hold((file, operation) => file === 'bitfield' && operation === 'write')
+          .then(() => {
+            waits = true
+          })
+        append = feed.append('new')
+      } else if (waits && ++pieces === 2) {
+        // A piece was begun, and looked at, since the append has staged its bits.
+        feed.bitfield!.set(22_000, true)
+        storage.release()
+      }
+    }
+  })
+  t.ok(pieces >= 2, `${pieces} pieces were looked at while the append was written`)
+  t.equal(await append, values.length, 'it is appended')
+  t.deepEqual([report.invalid, report.damage], [0, []])
+  t.deepEqual([feed.length, feed.has(20_000), feed.bitfield!.get(22_000)], [20_001, true, true])
+  await feed.close()
 })
 
 test('audit: the tree is spoilt over many blocks', async (t) => {
