@@ -8,6 +8,7 @@ import { storageError } from '../storage/storage-error.ts'
 import { NO_END, type PageRange, TouchedPages } from '../storage/touched-pages.ts'
 import { ignore } from '../util/callback.ts'
 import { Mutex } from '../util/mutex.ts'
+import { Ranges } from '../util/ranges.ts'
 import type { Core, Head } from './core.ts'
 
 /** Bytes of blocks, nodes and signatures after which a checkpoint is made: what an opening may have to look through. */
@@ -47,8 +48,8 @@ export class Checkpoints {
   #changed = false
   // The checkpoint that counts claims exactly what there was when this was last changed, unless records follow it.
   #claimed: boolean
-  // Windows of blocks that the checkpoint which counts does not claim any more.
-  readonly #disclaimed = new Set<number>()
+  // Blocks that the checkpoint which counts does not claim any more.
+  #disclaimed = new Ranges()
   // Pages that were announced since the state of the checkpoint that is being made; null: none is, or it is not going to tell.
   #next: TouchedPages | null = null
   // What is being written of them.
@@ -118,13 +119,11 @@ export class Checkpoints {
   async cleared({ start, end }: ClearedRecord): Promise<void> {
     await this.#record(async (files) => {
       // More is taken back than has to be, so that who clears one block after the other waits for the disk once for many.
-      const windows: number[] = []
-      for (let window = Math.floor(start / WINDOW); window * WINDOW < end; window++) {
-        if (!this.#disclaimed.has(window)) windows.push(window)
-      }
-      if (windows.length === 0) return
-      await files.cleared({ start: windows[0]! * WINDOW, end: (windows[windows.length - 1]! + 1) * WINDOW })
-      for (const window of windows) this.#disclaimed.add(window)
+      const from = Math.floor(start / WINDOW) * WINDOW
+      const to = Math.ceil(end / WINDOW) * WINDOW
+      if (this.#disclaimed.covers([from, to])) return
+      await files.cleared({ start: from, end: to })
+      this.#disclaimed.add([from, to])
     })
   }
 
@@ -148,7 +147,7 @@ export class Checkpoints {
         throw storageError(error)
       }
     })
-    this.#disclaimed.clear()
+    this.#disclaimed = new Ranges()
     this.soon()
   }
 
@@ -198,7 +197,7 @@ export class Checkpoints {
         this.#next = null
         await this.#files!.write(payload, false, clean, this.#sealed)
         this.#claimed = true
-        this.#disclaimed.clear()
+        this.#disclaimed = new Ranges()
       } catch (error) {
         this.#refused = REFUSED.has((error as { code?: unknown } | null)?.code)
         if (this.#refused) return

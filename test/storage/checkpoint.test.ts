@@ -4,6 +4,7 @@ import test from 'tape'
 import { Bitfield } from '../../src/bitfield/bitfield.ts'
 import { INDEX_OFFSET, LEGACY_PAGE_SIZE, PAGE_BLOCKS, PAGE_SIZE, Pages } from '../../src/bitfield/pages.ts'
 import { TreeBits } from '../../src/bitfield/tree-bits.ts'
+import { Checkpoints } from '../../src/feed/checkpoints.ts'
 import { type Checkpoint, encodeCheckpoint } from '../../src/storage/checkpoint.ts'
 import { CheckpointFiles } from '../../src/storage/checkpoint-files.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
@@ -96,6 +97,26 @@ test('checkpoint: less what its records take back', async (t) => {
   new Bitfield(pages).setRange(10, 20, false)
   t.equal(checkpoint.hasBitsOf(pages), true)
   t.equal(checkpoint.dataBytes, null)
+})
+
+test('checkpoint: the whole of a very long feed is taken back, with one record', async (t) => {
+  const stored = await written(pagesOf(100), 100)
+  const files = filesOf(stored)
+  await files.load()
+  const bare = stored.toHex()
+  const claims = { readsData: true, claimed: true }
+  const checkpoints = new Checkpoints({ storage: {} } as never, stored.factory() as never, files, claims)
+  // More windows of blocks than a set can hold.
+  await checkpoints.cleared({ start: 0, end: 2 ** 35 })
+  const taken = stored.toHex()
+  t.notDeepEqual(taken, bare, 'there is a record')
+  const checkpoint = (await read(stored, pagesOf(100)))!
+  t.equal(checkpoint.length, 100, 'and the checkpoint is still there')
+  t.equal(new Bitfield(checkpoint.pages).total(), 0, 'without blocks')
+  await checkpoints.cleared({ start: 2 ** 35 - 5000, end: 2 ** 35 - 10 })
+  t.deepEqual(stored.toHex(), taken, 'what is taken back is not taken back once more')
+  await checkpoints.cleared({ start: 2 ** 35 - 10, end: 2 ** 35 + 1 })
+  t.notDeepEqual(stored.toHex(), taken, 'but one block more')
 })
 
 test('checkpoint: the mark that files are clean', async (t) => {
