@@ -5,7 +5,7 @@ import { fullness, SOME, updateIndex } from './index-bytes.ts'
 import { BitfieldIterator } from './iterator.ts'
 import { DATA_BYTES, PAGE_BLOCKS, type PageAccess } from './pages.ts'
 import { encode } from './rle.ts'
-import { countOnes, findBit, ONES } from './scan.ts'
+import { countOnes, findBit, ONES, withBits } from './scan.ts'
 
 /**
  * The data bits over a set of pages, committed or staged. Has no state of its own: several may look at the
@@ -44,9 +44,10 @@ export class Bitfield {
     const at = bit >> 3
     const mask = 0x80 >> (bit & 7)
     const before = content === null ? 0 : content[at]!
-    const after = value ? before | mask : before & ~mask
-    if (after === before) return false
-    this.#pages.write(page, at, at + 1)[at] = after
+    if (withBits(before, mask, value) === before) return false
+    const bytes = this.#pages.write(page, at, at + 1)
+    const after = withBits(bytes[at]!, mask, value)
+    bytes[at] = after
     this.#changed(page * DATA_BYTES + at)
     updateIndex(this.#pages, page * DATA_BYTES + at, fullness(after))
     return true
@@ -94,18 +95,19 @@ export class Bitfield {
       let mask = at === from >> 3 ? 0xff >> (from & 7) : 0xff
       if (at === last) mask &= (0xff00 >> (((to - 1) & 7) + 1)) & 0xff
       const before = content === null ? 0 : content[at]!
-      const after = value ? before | mask : before & ~mask
-      if (after === before) continue
+      const flips = before ^ withBits(before, mask, value)
+      if (flips === 0) continue
       if (!writable) {
         content = this.#pages.write(page, at, last + 1)
         writable = true
       }
+      const after = withBits(content![at]!, mask, value)
       content![at] = after
       const dataByte = page * DATA_BYTES + at
       this.#changed(dataByte)
       // Bit by bit, the byte would first become a mixed one and change the index accordingly, which can
       // correct stale ancestors that the final value alone would not reach. Further mixed values change nothing.
-      const flipped = ONES[before ^ after]!
+      const flipped = ONES[flips]!
       if (flipped > 1) updateIndex(this.#pages, dataByte, SOME)
       updateIndex(this.#pages, dataByte, fullness(after))
       total += flipped

@@ -51,7 +51,8 @@ export interface PageAccess {
   whole(page: number): Uint8Array | null
   /**
    * The content of a page for the caller to change at once, between the bytes `from` and `to` − 1 and on one side of the borders of its
-   * three bitfields; from now on the page counts as changed. Errors: as {@link whole}.
+   * three bitfields; from now on the page counts as changed. It may have bits that {@link read} did not show: of somebody else, in a page
+   * that comes from the file only now. Errors: as {@link whole}.
    */
   write(page: number, from: number, to: number): Uint8Array
   /** Raises `length` to include `page`, without allocating it. */

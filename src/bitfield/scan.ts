@@ -7,6 +7,11 @@
 export const ONES = new Uint8Array(256)
 for (let byte = 1; byte < 256; byte++) ONES[byte] = ONES[byte >> 1]! + (byte & 1)
 
+/** A byte with the bits of a mask set or cleared. */
+export function withBits(byte: number, mask: number, value: boolean): number {
+  return value ? byte | mask : byte & ~mask
+}
+
 // Below this many bytes the words are not worth a DataView.
 const WORDWISE = 16
 

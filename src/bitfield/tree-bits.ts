@@ -2,7 +2,7 @@
 import { fullRoots, parent, sibling } from 'flat-tree'
 import { setClimbing, type TreeBitStore } from '../util/climbing.ts'
 import { DATA_BYTES, PAGE_TREE_INDEXES, type PageAccess, TREE_BYTES } from './pages.ts'
-import { findBit } from './scan.ts'
+import { findBit, withBits } from './scan.ts'
 
 // Where the tree bits of a page start, in bits.
 const FIRST_BIT = 8 * DATA_BYTES
@@ -43,9 +43,9 @@ export class TreeBits implements TreeBitStore {
     const at = bit >> 3
     const mask = 0x80 >> (bit & 7)
     const before = content === null ? 0 : content[DATA_BYTES + at]!
-    const after = value ? before | mask : before & ~mask
-    if (after === before) return false
-    this.#pages.write(page, DATA_BYTES + at, DATA_BYTES + at + 1)[DATA_BYTES + at] = after
+    if (withBits(before, mask, value) === before) return false
+    const bytes = this.#pages.write(page, DATA_BYTES + at, DATA_BYTES + at + 1)
+    bytes[DATA_BYTES + at] = withBits(bytes[DATA_BYTES + at]!, mask, value)
     this.#changed(page * TREE_BYTES + at)
     return true
   }
@@ -139,6 +139,5 @@ function fill(bytes: Uint8Array, from: number, to: number, value: boolean): void
 }
 
 function setMasked(bytes: Uint8Array, at: number, mask: number, value: boolean): void {
-  const before = bytes[at]!
-  bytes[at] = value ? before | mask : before & ~mask
+  bytes[at] = withBits(bytes[at]!, mask, value)
 }

@@ -197,6 +197,69 @@ test('pages read later: bits that are damaged in the file are written again with
   t.deepEqual(pages.dirty, [71], 'and no other')
 })
 
+test('pages read later: what somebody else has set in the byte that is changed stays', (t) => {
+  const foreign = { blocks: [1, 9, 23], nodes: [1, 40] }
+  const stored = new Pages(PAGE_SIZE)
+  for (const block of foreign.blocks) new Bitfield(stored).set(block, true)
+  for (const node of foreign.nodes) new TreeBits(stored).set(node, true)
+  const changes: Record<string, (bits: Bitfield, tree: TreeBits) => void> = {
+    'a block': (bits) => bits.set(0, true),
+    blocks: (bits) => bits.setRange(10, 13, true),
+    'a block that they have set, too': (bits) => bits.set(9, true),
+    'blocks that they have set, too': (bits) => bits.setRange(21, 24, true),
+    'a node': (_, tree) => tree.set(0, true),
+    nodes: (_, tree) => tree.setRange(42, 44, true)
+  }
+  for (const [what, change] of Object.entries(changes)) {
+    const expected = new Pages(PAGE_SIZE, b4a.concat(contents(stored)))
+    change(new Bitfield(expected), new TreeBits(expected))
+    for (const staged of [false, true]) {
+      const pages = new Pages(PAGE_SIZE)
+      // The page is not known to have been touched: its bits are thought to be those of the checkpoint, none.
+      pages.loadLater({
+        count: 1,
+        stored: 1,
+        exact: false,
+        bitsOf: () => null,
+        encodedBitsOf: () => null,
+        storedPage: () => b4a.from(stored.read(0)!)
+      })
+      if (staged) {
+        const stage = pages.stage()
+        change(new Bitfield(stage), new TreeBits(stage))
+        pages.adopt(stage)
+      } else change(new CommittedBitfield(pages), new CommittedTreeBits(pages))
+      t.equal(digest(pages.whole(0)), digest(expected.read(0)), `${what}, ${staged ? 'staged' : 'at once'}`)
+    }
+  }
+  t.end()
+})
+
+test('pages read later: what somebody else has set does not part an open stage from what is below', (t) => {
+  const foreign = b4a.alloc(PAGE_SIZE)
+  foreign[0] = 0x40
+  const pages = new Pages(PAGE_SIZE)
+  pages.loadLater({
+    count: 1,
+    stored: 1,
+    exact: false,
+    bitsOf: () => null,
+    encodedBitsOf: () => null,
+    storedPage: () => foreign
+  })
+  const bits = new CommittedBitfield(pages)
+  const stage = pages.stage()
+  t.equal(bits.set(1, true), true, 'it was not seen before')
+  new Bitfield(stage).set(2, true)
+  t.equal(bits.setRange(0, 3, true), 2)
+  pages.adopt(stage)
+  t.deepEqual(
+    [0, 1, 2].map((block) => bits.get(block)),
+    [true, true, true]
+  )
+  t.end()
+})
+
 test('pages read later: a new page of a chunk that was read while it was staged stays', (t) => {
   const chunk = 32
   const stored = chunk + 8
