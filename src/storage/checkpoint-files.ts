@@ -209,13 +209,30 @@ export class CheckpointFiles {
     return this.#append(TRUNCATED, encodeTruncated(head))
   }
 
-  /** Removes both files. */
+  /**
+   * Removes both files. What is forgotten next may be what they claim, and the name of a removed file may be back after a power failure.
+   * So each is emptied durably before, first the older one: alone it would not know what was taken back since.
+   */
   async destroy(): Promise<void> {
-    for (const name of CHECKPOINT_NAMES) await new StorageFile(this.#create(name, {})).destroy()
+    for (const file of [1 - this.#current, this.#current]) await this.#remove(file)
     this.#sequence = 0
     this.#end = 0
     this.#clean = null
     this.#touched = null
+  }
+
+  async #remove(file: number): Promise<void> {
+    const storage = this.#open(file, false)
+    try {
+      const emptied = await storage.del(0, Number.POSITIVE_INFINITY).then(
+        () => true,
+        // Who may not write to it may still remove it.
+        () => false
+      )
+      if (emptied) await storage.sync()
+    } finally {
+      await storage.destroy()
+    }
   }
 
   async #append(kind: number, payload: Uint8Array): Promise<void> {
@@ -231,8 +248,12 @@ export class CheckpointFiles {
   }
 
   // Opened for each use: a process may have thousands of feeds, and descriptors are few.
+  #open(file: number, folders: boolean): StorageFile {
+    return new StorageFile(this.#create(CHECKPOINT_NAMES[file]!, { folders }))
+  }
+
   async #writeAt(file: number, offset: number, bytes: Uint8Array, folders = false): Promise<void> {
-    const storage = new StorageFile(this.#create(CHECKPOINT_NAMES[file]!, { folders }))
+    const storage = this.#open(file, folders)
     try {
       await storage.write(offset, bytes)
       await storage.sync()
@@ -249,7 +270,7 @@ export class CheckpointFiles {
   async #bytes(file: number): Promise<Uint8Array | null> {
     const { readWhole } = this.#create
     if (readWhole !== undefined) return bytesNow(() => readWhole(CHECKPOINT_NAMES[file]!))
-    const storage = new StorageFile(this.#create(CHECKPOINT_NAMES[file]!, { folders: false }))
+    const storage = this.#open(file, false)
     try {
       const size = await storage.size()
       if (size === null || size < FRAME_OVERHEAD) return null

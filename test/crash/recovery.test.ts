@@ -6,6 +6,7 @@ import type { Recovery } from '../../src/feed/recovered.ts'
 import ddatabase, { type Feed, type Storage } from '../../src/index.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
+import { SeededRandom } from '../helpers/seeded-random.ts'
 import { rejection, within } from '../helpers/watchdog.ts'
 import { SimulatedDisk } from './disk.ts'
 
@@ -344,4 +345,28 @@ test('durability process: a synchronisation that fails concerns flush and close 
   t.equal(await feed.append('b'), 1)
   t.equal((await rejection(feed.close(), 'close')).code, 'ERR_STORAGE')
   t.equal(feed.closed, true, 'closed all the same')
+})
+
+test('recovery: checkpoints that were removed claim nothing when a power failure brings them back', async (t) => {
+  const author = new SimulatedDisk({ extraFiles: true })
+  // It knows nothing of names: what was removed is always back.
+  const storageOf = (disk: SimulatedDisk) => disk.factory() as unknown as Storage
+  const first = ddatabase(storageOf(author))
+  await first.append(BLOCKS)
+  await first.close()
+  // Two leaves, and their blocks: one leaf alone would be worked out.
+  for (const node of [20, 22]) author.files.writeAt('tree', 32 + 40 * node, Buffer.alloc(32, 7))
+  const size = BLOCKS[10]!.byteLength + BLOCKS[11]!.byteLength
+  author.files.writeAt('data', Buffer.concat(BLOCKS.slice(0, 10)).byteLength, Buffer.alloc(size, 7))
+
+  const disk = new SimulatedDisk({ extraFiles: true }, author.files)
+  const feed = ddatabase(storageOf(disk))
+  t.equal((await rejection(feed.get(11, { wait: false }), 'get')).code, 'ERR_BLOCK_DAMAGED')
+  await feed.flush()
+  const files = disk.powerless(disk.now, new SeededRandom(7))
+  await feed.close()
+  const again = ddatabase(storageOf(new SimulatedDisk({ extraFiles: true }, files)))
+  await again.ready()
+  t.deepEqual([again.length, again.downloaded()], [BLOCKS.length, BLOCKS.length - 2])
+  await again.close()
 })

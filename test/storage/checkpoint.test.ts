@@ -7,6 +7,7 @@ import { TreeBits } from '../../src/bitfield/tree-bits.ts'
 import { Checkpoints } from '../../src/feed/checkpoints.ts'
 import { type Checkpoint, encodeCheckpoint } from '../../src/storage/checkpoint.ts'
 import { CheckpointFiles } from '../../src/storage/checkpoint-files.ts'
+import { SimulatedDisk } from '../crash/disk.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 
@@ -235,5 +236,30 @@ test('checkpoint: of a short feed with bits far away, which an application has s
     t.equal(checkpoint?.length, 3, `bit ${far}`)
     t.ok((checkpoint?.pages.length ?? 0) <= 32, 'no more is read than the tree may need')
     t.equal(new Bitfield(checkpoint!.pages).total(0, 3), 3, 'the blocks are known')
+  }
+})
+
+test('checkpoint: while the files are being removed, what was taken back stays so', async (t) => {
+  const head = { byteLength: 100, treeHash: new Uint8Array(32), signatureSlots: 0, dataBytes: 0 }
+  const cleared = pagesOf(100)
+  new Bitfield(cleared).setRange(10, 20, false)
+  const random = new SeededRandom(42)
+  for (const before of [1, 2]) {
+    const disk = new SimulatedDisk({ extraFiles: true })
+    const files = new CheckpointFiles(disk.factory() as never, KEY)
+    for (let i = 0; i < before; i++) await files.write(encodeCheckpoint({ ...head, length: 90 }, pagesOf(90)))
+    await files.write(encodeCheckpoint({ ...head, length: 100 }, pagesOf(100)))
+    await files.cleared({ start: 10, end: 20 })
+    const start = disk.now
+    await files.destroy()
+    for (let moment = start; moment <= disk.now; moment++) {
+      for (let i = 0; i < 5; i++) {
+        const left = await filesOf(disk.powerless(moment, random)).load()
+        const checkpoint = left?.(2 * PAGE_BLOCKS) ?? null
+        if (checkpoint?.hasBitsOf(cleared) === false) t.fail(`at ${moment} of ${start} … ${disk.now}`)
+        if (moment === disk.now)
+          t.equal(checkpoint, null, 'then nothing is left, whatever becomes of the names')
+      }
+    }
   }
 })
