@@ -65,8 +65,8 @@ export class FileWriter {
   private async erase(name: 'key' | 'secret_key', size: number): Promise<void> {
     const file = this.file(name)
     await file.del(0, Number.POSITIVE_INFINITY)
-    // A storage that cannot delete: zeros count as no key.
-    if (!file.deletes) await file.write(0, b4a.alloc(size))
+    // A storage that cannot delete, or only says that it did: zeros count as no key.
+    if (!file.deletes || (await file.readIfPresent(0, 1)) !== null) await file.write(0, b4a.alloc(size))
     // An empty file of that name would be one that was lost.
     if (name === 'secret_key' && (await file.isEmptyFile())) await file.destroy()
   }

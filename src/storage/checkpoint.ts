@@ -25,7 +25,13 @@
  */
 import b4a from 'b4a'
 import { Bitfield } from '../bitfield/bitfield.ts'
-import { CHUNK_PAGES, PAGE_BLOCKS, PAGE_TREE_INDEXES, type PageSource, type Pages } from '../bitfield/pages.ts'
+import {
+  CHUNK_PAGES,
+  PAGE_BLOCKS,
+  PAGE_TREE_INDEXES,
+  type PageSource,
+  type Pages
+} from '../bitfield/pages.ts'
 import { TreeBits } from '../bitfield/tree-bits.ts'
 import { HASH_SIZE } from '../merkle/node.ts'
 import { TreeSet } from '../merkle/tree-set.ts'

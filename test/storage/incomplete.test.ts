@@ -148,6 +148,26 @@ test('incomplete: overwrite where nothing can be deleted', async (t) => {
   }
 })
 
+test('incomplete: overwrite by a copy of another feed where nothing can be deleted', async (t) => {
+  const other = ddatabase<unknown>(factory(new MemoryFiles()) as never)
+  await other.append('other')
+  for (const [name, change] of Object.entries(LACKS)) {
+    const storage = lacking(new MemoryFiles(), change)
+    const old = ddatabase<unknown>(storage)
+    await old.append('old')
+    await old.close()
+    const copy = ddatabase<unknown>(storage, other.key, { overwrite: true })
+    await copy.ready()
+    await copy.close()
+    const again = ddatabase<unknown>(storage)
+    await again.ready()
+    t.deepEqual([again.writable, again.secretKey, again.length], [false, null, 0], name)
+    t.deepEqual(again.key, other.key)
+    await again.close()
+  }
+  await other.close()
+})
+
 test('incomplete: truncate where nothing can be deleted', async (t) => {
   for (const [name, change] of Object.entries(LACKS)) {
     const storage = lacking(new MemoryFiles(), change)
