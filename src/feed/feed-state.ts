@@ -128,11 +128,11 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     this.key = this.args.key
     this.discoveryKey = this.key === null ? null : discoveryKey(this.key, this.dialect)
     this.secretKey = this.args.secretKey
-    this.sparse = given.sparse === true
+    this.sparse = !!given.sparse
     this.maxRequests = given.maxRequests || 16
     this.downloading = given.downloading !== false
     this.uploading = given.uploading !== false
-    this.allowPush = given.allowPush === true
+    this.allowPush = !!given.allowPush
     this.crypto = given.crypto ?? DEFAULT_CRYPTO
     this.timeouts = given.timeouts ?? {
       get: (callback) => callback(null),
@@ -140,7 +140,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     }
     this.codec = toCodec(given.valueEncoding)
     this.application = new Application(this.crypto, given.onwrite ?? null)
-    this.canWrite = given.writable === true
+    this.canWrite = !!given.writable
     this.isLive = given.live !== false
     this.noisePair = given.noiseKeyPair ?? null
     this.downloadingSet = typeof given.downloading === 'boolean'
@@ -299,7 +299,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       this.replication.replicator.compare()
     )
     try {
-      if (this.args.options.overwrite === true) await this.forgetHistories()
+      if (this.args.options.overwrite) await this.forgetHistories()
       else {
         await this.histories.load()
         await opened.core.unlinked.load(opened.core)
@@ -386,9 +386,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       timeout: options.timeout,
       signal: options.signal,
       ifAvailable:
-        typeof options.ifAvailable === 'boolean'
-          ? options.ifAvailable
-          : this.args.options.ifAvailable === true
+        typeof options.ifAvailable === 'boolean' ? options.ifAvailable : !!this.args.options.ifAvailable
     }
   }
 
@@ -462,7 +460,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       get secretKey() {
         return feed.secretKey
       },
-      indexing: feed.args.options.indexing === true,
+      indexing: !!feed.args.options.indexing,
       gaveUp: () => feed.catchingUp.gaveUp(),
       appended: (start, count) => {
         feed.notify('append')

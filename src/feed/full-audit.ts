@@ -114,7 +114,7 @@ class Audit {
   }
 
   private get repairs(): boolean {
-    return this.options.repair === true
+    return !!this.options.repair
   }
 
   private found(damage: Damage, repaired: boolean): void {

@@ -112,7 +112,7 @@ class Opening {
     this.createOthers(identity.key)
 
     let files = this.checkpointsOf(identity.key)
-    const found = await this.stored.look(options.overwrite === true, files)
+    const found = await this.stored.look(!!options.overwrite, files)
     if (identity.generated && found.key !== null) {
       // Somebody else created a feed here between the two looks at the key.
       identity = this.identify(found.key)
@@ -131,7 +131,7 @@ class Opening {
       found.checkpoint = (await files?.load())?.(slotsIn(found.sizes.tree)) ?? null
     }
     const writer = new FileWriter(this.files as FeedFiles, this.stored, options)
-    const overwrite = options.overwrite === true || this.mayReplace(found.key, identity.key)
+    const overwrite = !!options.overwrite || this.mayReplace(found.key, identity.key)
     const durability = new Durability(options.durability ?? 'process', Object.values(this.files as FeedFiles))
     const checkpoint = found.key === null || overwrite ? null : found.checkpoint
     const small = durability.offered && isSmall(found.sizes)
@@ -141,7 +141,7 @@ class Opening {
       found.secretKey = null
       found.pages = new Pages(found.pages.pageSize)
     } else {
-      await this.judge(found, identity.key, checkpoint !== null || small || options.repair === true)
+      await this.judge(found, identity.key, checkpoint !== null || small || !!options.repair)
     }
 
     const key = found.key ?? identity.key
@@ -155,10 +155,10 @@ class Opening {
       await writer.writeHeaders(found)
       throw new DDatabaseError('ERR_NO_FEED', { message: `No ${this.dialect.name} is stored here` })
     }
-    if (options.writable === true && !writable) throw new DDatabaseError('ERR_NOT_WRITABLE_OPTION')
+    if (options.writable && !writable) throw new DDatabaseError('ERR_NOT_WRITABLE_OPTION')
 
     const core = this.assemble(found, durability)
-    const claims = checkpoint === null && options.repair !== true ? files : null
+    const claims = checkpoint === null && !options.repair ? files : null
     const recovered = overwrite
       ? null
       : await this.load(core, found, key, secretKey, checkpoint, files?.exists === true, whole, small).catch(
@@ -178,7 +178,7 @@ class Opening {
     // From the first byte on it is known that nothing is known; if it cannot be told, the feed has no checkpoint yet. It comes after the
     // key, so it tells that there was one.
     if (first) await files?.write(EMPTY_CHECKPOINT, true).catch(ignore)
-    const readsData = options.indexing !== true
+    const readsData = !options.indexing
     const claimed = recovered?.claimed === true
     core.checkpoints = durability.offered
       ? new Checkpoints(core, this.create, files, { readsData, claimed })
@@ -219,13 +219,13 @@ class Opening {
     identity: { key: Uint8Array | null; generated: boolean }
   ): Promise<Uint8Array | null> {
     const { options, secretKey } = this.args
-    if (found.key !== null || options.overwrite === true || options.crypto !== undefined) return null
+    if (found.key !== null || options.overwrite || options.crypto !== undefined) return null
     if (this.create.extraFiles !== true) return null
     const random = identity.generated && secretKey === null
     return lostKey(this.create, found, {
       given: random ? null : identity.key,
       content: await this.holdsContent(found),
-      repair: options.repair === true
+      repair: !!options.repair
     })
   }
 
@@ -243,7 +243,7 @@ class Opening {
   /** The hypercore dialect's `force`: another feed's storage is overwritten. */
   private mayReplace(storedKey: Uint8Array | null, key: Uint8Array | null): boolean {
     const { options } = this.args
-    if (this.dialect.name !== 'hypercore' || options.force !== true) return false
+    if (this.dialect.name !== 'hypercore' || !options.force) return false
     return storedKey !== null && key !== null && !b4a.equals(storedKey, key)
   }
 
@@ -269,7 +269,7 @@ class Opening {
   }
 
   private holdsContent(found: Found): Promise<boolean> {
-    return this.stored.holdsContent(found, this.args.options.indexing === true)
+    return this.stored.holdsContent(found, !!this.args.options.indexing)
   }
 
   private assemble(found: Found, durability: Durability): Core {
@@ -295,7 +295,7 @@ class Opening {
     const core = new Core(storage, pages)
     const { options } = this.args
     core.live = options.live !== false
-    core.judgesData = options.indexing !== true
+    core.judgesData = !options.indexing
     const verify = options.verify ?? 'first'
     core.verified = verify === 'off' ? null : new Verified(verify)
     return core
@@ -326,12 +326,12 @@ class Opening {
       whole,
       small,
       dataSize: found.sizes.data,
-      readsData: options.indexing !== true,
+      readsData: !options.indexing,
       key,
       verify: key === null || !asks ? null : holds,
       sign: this.signerOf(secretKey),
       copy: key !== null && secretKey === null,
-      repair: options.repair === true,
+      repair: !!options.repair,
       bitsLost: found.bitsLost,
       touched: found.touched,
       readPages: found.readPages

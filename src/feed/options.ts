@@ -53,7 +53,7 @@ export interface AvailabilityTimeouts {
   update(callback: Callback): void
 }
 
-/** Options of a feed (spec API §2). */
+/** Options of a feed (spec API §2). Flags that are false by default count by truthiness, as in the published packages. */
 export interface FeedOptions<T = Uint8Array> extends CacheOptions {
   /** Same as the second argument, which wins. */
   key?: Key | null | undefined

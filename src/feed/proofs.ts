@@ -51,7 +51,7 @@ async function createProofWaiting(
     try {
       const selection = core.tree.proof(2 * block, {
         digest: options.digest ?? 0,
-        hash: options.hash === true,
+        hash: !!options.hash,
         ...(options.tree && { tree: options.tree })
       })
       if (selection === null) {

@@ -223,7 +223,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   private async findLast(options: HeadOptions<unknown>): Promise<unknown> {
     await this.whenReady()
     // A failed update is no failure: the head that is known is still the answer.
-    if (options.update === true) await this.updateTo(options).catch(ignore)
+    if (options.update) await this.updateTo(options).catch(ignore)
     if (this.length === 0) throw new DDatabaseError('ERR_FEED_EMPTY')
     return this.getValue(this.length - 1, options, options.cancel)
   }
@@ -254,7 +254,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     if (core.length >= length) return
     const settings = this.withDefaults(options)
     const isAuthor = this.canWrite && core.behind <= core.length
-    if (settings.ifAvailable === true && isAuthor && options.force !== true) {
+    if (settings.ifAvailable && isAuthor && !options.force) {
       throw new DDatabaseError('ERR_UPDATE_NOT_AVAILABLE')
     }
     await this.guarded(this.finder.length(length, { ...options, ...settings }))
@@ -347,7 +347,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
 
   protected override begin(): void {
     // Not before: an opening that fails has to be told, and may be tried again.
-    if (this.sparse && this.args.options.eagerUpdate === true) this.updateForEver()
+    if (this.sparse && this.args.options.eagerUpdate) this.updateForEver()
   }
 
   /** Follows the length of the feed all the time. */

@@ -153,7 +153,7 @@ export class FeedReplication implements ReplicationSource {
   /** What is not sparse and not live is there to be downloaded as a whole. */
   private wantEverything(settings: ReplicateOptions): void {
     const { host } = this
-    if (!host.sparse && settings.live !== true && !host.selections.hasWhole) host.downloadEverything()
+    if (!host.sparse && !settings.live && !host.selections.hasWhole) host.downloadEverything()
   }
 
   /** The feed is not to be had on this stream. */

@@ -66,9 +66,9 @@ export class Selection implements PromiseLike<void>, Wanted {
     }
     this.start = start ?? 0
     this.end = end ?? -1
-    this.linear = range.linear === true
+    this.linear = !!range.linear
     this.blocks = blocks
-    this.hash = range.hash === true
+    this.hash = !!range.hash
     this.#open = this.end === -1 && blocks === null
     this.#cursor = blocks === null ? this.start : 0
     this.#owner = owner

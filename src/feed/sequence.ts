@@ -72,10 +72,10 @@ export class BlockSequence<T> {
     if (this.opened) return
     const { live, snapshot, tail } = this.options
     if (this.end === -1) {
-      if (live === true) this.end = Number.POSITIVE_INFINITY
+      if (live) this.end = Number.POSITIVE_INFINITY
       else if (snapshot !== false) this.end = this.source.length
     }
-    if (tail === true) this.index = this.source.length
+    if (tail) this.index = this.source.length
     this.opened = true
   }
 
@@ -96,7 +96,8 @@ export class BlockSequence<T> {
     const { wait, ifAvailable, timeout, valueEncoding } = this.options
     return this.source.get(this.index, {
       wait: wait !== false,
-      ifAvailable,
+      // Anything but nothing says yes or no here, as in the published packages; `get` takes only booleans for an answer.
+      ifAvailable: ifAvailable === undefined || ifAvailable === null ? undefined : !!ifAvailable,
       timeout,
       valueEncoding,
       cancel: this.token

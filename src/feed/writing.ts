@@ -50,6 +50,7 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     const callback = typeof given === 'function' ? given : last
     checkCallback(callback)
     const options = typeof given === 'function' ? {} : checkOptions(given)
+    // Unlike other flags not by truthiness: the history that is given up does not come back.
     const force = options.force === true
     if (callback === undefined || callback === null) {
       const promise = new Promise<number>((resolve, reject) => {
@@ -155,7 +156,7 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     if (options.byteLength !== undefined && options.byteLength !== null)
       checkBytes(options.byteLength, 'byteLength')
     const core = await this.whenReady()
-    const indexing = this.args.options.indexing === true
+    const indexing = !!this.args.options.indexing
     const gone = await core.change(() => clearBlocks(core, start, end, options, indexing))
     if (gone === null) return
     const { replicator } = this.replication

@@ -142,7 +142,7 @@ export class TreeSet {
    */
   proof(treeIndex: number, options: ProofSelectionOptions = {}): ProofSelection | null {
     if (!this.has(treeIndex)) return null
-    const nodes = options.hash === true ? [treeIndex] : []
+    const nodes = options.hash ? [treeIndex] : []
     const digest = options.digest ?? 0
     if (digest === 1) return { nodes, verifiedBy: 0 }
 

@@ -114,9 +114,9 @@ export class Peer implements ChannelHandlers {
       () => this.limits.remotePages
     )
     this.remoteExtensions = source.extensions.remote()
-    this.live = options.live === true
+    this.live = !!options.live
     this.sparse = source.sparse
-    this.ack = options.ack === true
+    this.ack = !!options.ack
     this.downloadingChosen = typeof options.download === 'boolean'
     this.downloading = typeof options.download === 'boolean' ? options.download : source.downloading
     this.uploading = typeof options.upload === 'boolean' ? options.upload : source.uploading

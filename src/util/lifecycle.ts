@@ -136,7 +136,7 @@ export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter
   close(allowActive?: boolean | Callback, callback?: Callback): Promise<void> {
     const done = typeof allowActive === 'function' ? allowActive : callback
     checkCallback(done)
-    this.closingPromise ??= this.runClosing(allowActive !== true)
+    this.closingPromise ??= this.runClosing(!allowActive || allowActive === done)
     return settle(this.closingPromise, done)
   }
 

@@ -10,7 +10,7 @@ import {
 } from '../../helpers/replication-feeds.ts'
 import { unwatched } from '../../helpers/replication-pipes.ts'
 import { type AnyPeer, OURS, PUBLISHED, replicating } from '../../helpers/replication-subjects.ts'
-import { settle } from '../../helpers/watchdog.ts'
+import { settle, within } from '../../helpers/watchdog.ts'
 
 const BOTH = [OURS, PUBLISHED]
 
@@ -33,6 +33,24 @@ forEach(BOTH, 'switches: options of replicate win over those of the feed', async
   replicating(writer).peers[0]!.setUploading(true)
   await complete(mute, 4)
   await second.cut()
+})
+
+forEach(BOTH, 'switches: flags count by truthiness', async (t, bench) => {
+  const writer = await bench.writer(texts(4))
+  for (const flag of [true, 1, 'yes']) {
+    const replica = await bench.replica(writer)
+    // Only replication that is not live marks everything anew. (The published packages call what is passed here.)
+    replicating(replica).undownload({ start: 0, end: -1, callback() {} })
+    const { a, cut } = connect(writer, replica, { live: flag, ack: flag })
+    await until(() => replicating(writer).peers[0]?.remoteOpened === true, 'the peers')
+    const [there] = replicating(replica).peers
+    t.deepEqual([there!.live, there!.ack], [true, true], String(flag))
+    const acknowledged = new Promise<void>((resolve) => a.once('ack', () => resolve()))
+    await replica.get(2)
+    await within(acknowledged, 'the acknowledgement')
+    t.equal(replica.downloaded(), 1, 'and nothing else was asked for')
+    await cut()
+  }
 })
 
 forEach(BOTH, 'switches: options of the feed', async (t, bench) => {
