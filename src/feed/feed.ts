@@ -58,8 +58,17 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
   ): unknown {
     if (typeof index === 'function') return this.signature(undefined, index)
     checkCallback(callback)
+    const { core } = this
+    if (callback && core !== null && this.usable && !this.closingBegun) {
+      const block = index ?? core.length - 1
+      if (Number.isInteger(block) && (block < 0 || block >= core.length)) {
+        // At once, as callers of the published packages know it.
+        callback(new DDatabaseError('ERR_NO_SIGNATURE'))
+        return undefined
+      }
+    }
     const run = async (): Promise<StoredSignature> => {
-      if (index !== undefined && index !== null && !(Number.isInteger(index) && index < 0)) checkIndex(index)
+      if (index !== undefined && index !== null && !Number.isInteger(index)) checkIndex(index)
       const core = await this.whenReady()
       return nextSignature(core, index ?? core.length - 1, this.application, this.key)
     }

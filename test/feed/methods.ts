@@ -9,8 +9,8 @@ export interface MethodCase {
   expected: unknown
   /** Makes the answer comparable. */
   show?(values: unknown[]): unknown
-  /** Arguments with which it fails, and how. */
-  fails?: { args(known: Known): unknown[]; code: string }
+  /** Arguments with which it fails, and how; `atOnce`: before the call returns. */
+  fails?: { args(known: Known): unknown[]; code: string; atOnce?: true }
   /** `get` with a callback returns an id instead of a promise. */
   returnsId?: true
 }
@@ -66,7 +66,7 @@ export const METHODS: Record<string, MethodCase> = {
     args: () => [0],
     expected: ['index', 'signature'],
     show: keys,
-    fails: { args: () => [9], code: 'ERR_NO_SIGNATURE' }
+    fails: { args: () => [9], code: 'ERR_NO_SIGNATURE', atOnce: true }
   },
   verify: {
     args: (_feed, known) => [2, known.signature],

@@ -1,9 +1,10 @@
 /** signature, verify, rootHashes, proof, digest and put: arguments and edges (spec API §5). */
 import test from 'tape'
+import ddatabase from '../../src/index.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { naiveRoots } from '../helpers/models.ts'
 import { published } from '../helpers/published.ts'
-import { failure, feedOf, refusal, replicaOf, texts } from './feeds.ts'
+import { failure, feedOf, memory, method, refusal, replicaOf, texts } from './feeds.ts'
 
 const VALUES = [...'abcdefg']
 const BLOCKS = VALUES.map((value) => Buffer.from(value))
@@ -36,6 +37,42 @@ test('proofs: signature', async (t) => {
   }
   t.equal((await failure(feed.verify(2, 'text' as never))).code, 'ERR_INVALID_ARG_TYPE')
   await feed.close()
+})
+
+test('proofs: a signature out of range is refused before the call returns, if it has a callback', async (t) => {
+  for (const [values, ...indexes] of [[[]], [[], 0], [['a', 'b'], -1], [['a', 'b'], 2]] as [
+    string[],
+    number?
+  ][]) {
+    const feed = await feedOf<unknown>(values)
+    const told: unknown[] = []
+    const signature = method(feed, 'signature')
+    t.equal(
+      signature(...indexes, (error: { code: string }) => told.push(error.code)),
+      undefined
+    )
+    t.deepEqual(told, ['ERR_NO_SIGNATURE'], `${indexes} of ${values.length}`)
+    const theirs = published(new MemoryFiles().factory())
+    await theirs.ready()
+    if (values.length > 0) await theirs.append(values)
+    const heard: unknown[] = []
+    method(theirs.feed, 'signature')(...indexes, (error: Error) => heard.push(error.message))
+    t.deepEqual(heard, ['No signature available for this index'], 'as the original')
+    await Promise.all([feed.close(), theirs.close()])
+  }
+  const opening = ddatabase<unknown>(memory())
+  const told: unknown[] = []
+  const answered = new Promise<void>((resolve) => {
+    opening.signature(7, (error) => {
+      told.push((error as { code?: unknown }).code)
+      resolve()
+    })
+  })
+  t.deepEqual(told, [], 'not before it is known how long the feed is')
+  await answered
+  t.deepEqual(told, ['ERR_NO_SIGNATURE'])
+  await opening.close()
+  t.equal(await refusal(opening.signature(7)), 'ERR_FEED_CLOSED: Feed is closed')
 })
 
 test('proofs: rootHashes', async (t) => {
