@@ -171,7 +171,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     return this.core?.byteLength ?? 0
   }
 
-  /** Whether `append` works; false after closing. */
+  /** Whether `append` works; false after closing, and after an opening that failed. */
   get writable(): boolean {
     return this.canWrite && !this.closing && !this.closed
   }
@@ -310,7 +310,6 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       await opened.core.storage.close().catch(ignore)
       this.core = null
       this.files = null
-      this.canWrite = false
       throw storageError(error)
     }
     this.recovery = opened.recovery
@@ -321,6 +320,8 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   }
 
   protected override openFailed(error: Error, told: boolean): void {
+    // The option has said so until it was known.
+    this.canWrite = false
     if (this.listenerCount('error') > 0 || !told) this.emit('error', error)
   }
 

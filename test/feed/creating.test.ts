@@ -3,6 +3,7 @@ import test from 'tape'
 import { keyPair } from '../../src/crypto/keys.ts'
 import hypercore from '../../src/hypercore.ts'
 import ddatabase from '../../src/index.ts'
+import { FaultPlan } from '../helpers/faulty-storage.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { published } from '../helpers/published.ts'
 import { failure, feedOf, memory, refusal, texts } from './feeds.ts'
@@ -123,8 +124,29 @@ test('creating: writable: true', async (t) => {
   const replica = ddatabase(memory(), PAIR.publicKey, { writable: true })
   t.equal(replica.writable, true, 'before it is known')
   t.equal(await refusal(replica.ready()), 'ERR_NOT_WRITABLE_OPTION: Feed is not writable')
+  t.equal(replica.writable, false, 'now it is known')
   await replica.close()
   t.equal(replica.writable, false)
+})
+
+test('creating: writable: true, and an opening that fails', async (t) => {
+  const files = await stored(['a'], { secretKey: PAIR.secretKey }, PAIR.publicKey)
+  const other = ddatabase(memory(files), OTHER.publicKey, { writable: true })
+  const told: boolean[] = []
+  other.on('error', () => told.push(other.writable))
+  const answered = new Promise<boolean>((resolve) => other.ready(() => resolve(other.writable)))
+  t.deepEqual([await answered, ...told], [false, false], 'for callbacks and listeners too')
+  await other.close()
+
+  const plan = new FaultPlan()
+  plan.arm('before', 1)
+  const feed = ddatabase<unknown>(files.factory(plan) as never, { writable: true })
+  t.equal((await failure(feed.ready())).code, 'ERR_STORAGE')
+  t.equal(feed.writable, false)
+  plan.disarm()
+  t.equal(await feed.append('b'), 1, 'the next attempt finds out that it is')
+  t.equal(feed.writable, true)
+  await feed.close()
 })
 
 test('creating: a secret key without a public key', async (t) => {
