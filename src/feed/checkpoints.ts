@@ -160,9 +160,9 @@ export class Checkpoints {
     else if (this.#claimed) await this.#order.run(() => this.#mark())
   }
 
-  /** Removes the files. */
+  /** Removes the files, with all of the feed. */
   async destroy(): Promise<void> {
-    await this.#files?.destroy()
+    await this.#files?.destroy(false)
   }
 
   #start(): void {

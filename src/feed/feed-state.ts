@@ -289,29 +289,27 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       this.setKeys(key, secretKey)
     )
     this.setKeys(opened.key, opened.secretKey)
-    this.core = opened.core
-    opened.core.ondamage = (damage, mended, gone) => this.damageFound(damage, mended, gone)
-    this.files = opened.files
-    this.canWrite = opened.writable
-    if (!this.downloadingSet) this.downloading = !opened.writable
-    opened.core.forks = this.histories.list
-    opened.core.unlinked = new Unlinked(this.lineFile(UNLINKED_NAME), () =>
-      this.replication.replicator.compare()
-    )
+    const { core } = opened
+    core.ondamage = (damage, mended, gone) => this.damageFound(damage, mended, gone)
+    core.forks = this.histories.list
+    core.unlinked = new Unlinked(this.lineFile(UNLINKED_NAME), () => this.replication.replicator.compare())
     try {
-      if (this.args.options.overwrite) await this.forgetHistories()
+      if (this.args.options.overwrite) await this.forgetHistories(core)
       else {
         await this.histories.load()
-        await opened.core.unlinked.load(opened.core)
+        await core.unlinked.load(core)
       }
     } catch (error) {
       // Nobody else would close what is open, and the next opening would find it locked.
-      await opened.core.checkpoints?.close().catch(ignore)
-      await opened.core.storage.close().catch(ignore)
-      this.core = null
-      this.files = null
+      await core.checkpoints?.close().catch(ignore)
+      await core.storage.close().catch(ignore)
       throw storageError(error)
     }
+    // Not before: from now on it is appended to.
+    this.core = core
+    this.files = opened.files
+    this.canWrite = opened.writable
+    if (!this.downloadingSet) this.downloading = !opened.writable
     this.recovery = opened.recovery
     this.selections.check(opened.core)
     if (this.recovery !== null) this.notify('recovered', this.recovery)
@@ -556,9 +554,9 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   }
 
   /** Removes what is remembered of other histories. Errors: those of the storage. */
-  protected async forgetHistories(): Promise<void> {
+  protected async forgetHistories(core: Core | null): Promise<void> {
     await this.histories.destroy()
-    await this.core?.unlinked.destroy()
+    await core?.unlinked.destroy()
   }
 
   /** A file beside those of the format; null if the storage has no place for it. */

@@ -239,7 +239,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
       // What could not be opened may be locked or somebody else's: it is not deleted.
       if (this.core === null) throw failure
       await this.core.checkpoints?.destroy()
-      await this.forgetHistories()
+      await this.forgetHistories(this.core)
       await this.core.storage.destroy()
     }
     return settle(run(), callback)

@@ -7,12 +7,17 @@ import { WINDOW } from './wants.ts'
 // Wants may start anywhere, but are answered only in steps of a bitfield page (spec WIRE §11.2).
 const STEP = 8192
 
+// Windows of a long want that are looked through at once.
+const LOOKED_THROUGH = 16
+
 /** A want, or what is left of it. */
 interface Wanted {
   /** What was asked for. */
   readonly length: number
   /** Where it ends. */
   readonly end: number
+  /** Its first window was told: the others are if they have a block. */
+  readonly told: boolean
 }
 
 /**
@@ -49,20 +54,28 @@ export class WantedWindows {
     const settling = first ? this.peer.source.settling() : null
     // Old peers ask for everything so.
     const end = start === 0 && length === 0 ? Number.POSITIVE_INFINITY : start + length
-    if (settling === null) this.answer(start, { length, end }, first)
-    else settling.then(() => this.peer.closed || this.answer(start, { length, end }, first))
+    const wanted = { length, end, told: false }
+    if (settling === null) this.answer(start, wanted, first)
+    else {
+      settling
+        .then(() => this.peer.closed || this.answer(start, wanted, first))
+        .catch((error) => this.peer.destroy(error))
+    }
   }
 
   /** The remote reads again. */
   resume(): void {
+    const { peer } = this
+    if (!peer.uploading) this.unanswered.clear()
     for (const [start, wanted] of this.unanswered) {
-      if (this.peer.backedUp) return
+      if (peer.backedUp) return
       if (turnIsOver()) {
         this.goOn()
         return
       }
       this.unanswered.delete(start)
-      this.answer(start, wanted, false)
+      const next = wanted.told ? this.nextWindow(start, wanted) : start
+      if (next !== -1) this.answer(next, wanted, false)
     }
   }
 
@@ -85,9 +98,21 @@ export class WantedWindows {
     const covered = Math.min(end, start + WINDOW)
     stream.have({ start, length, bitfield: bits.compress(start, covered - start) })
     // Nobody needs more at a time, and what a few bytes ask for is not to take all of a long bitfield's memory and time.
-    const next = covered < end ? bits.firstPresent(covered, end) : -1
-    if (next === -1) return
-    this.unanswered.set(next - (next % STEP), wanted)
+    this.later(covered, { length, end, told: true })
+  }
+
+  /** Where the next window with a block begins; −1 if there is none, or it takes longer to find out. */
+  private nextWindow(start: number, wanted: Wanted): number {
+    const { bits } = this.peer.source.content
+    const until = Math.min(wanted.end, start + LOOKED_THROUGH * WINDOW)
+    const found = bits.firstPresent(start, until)
+    if (found === -1) this.later(until, wanted)
+    return found === -1 ? -1 : found - (found % STEP)
+  }
+
+  private later(start: number, wanted: Wanted): void {
+    if (start >= Math.min(wanted.end, this.peer.source.content.bits.length)) return
+    this.unanswered.set(start, wanted)
     this.goOn()
   }
 
@@ -96,7 +121,12 @@ export class WantedWindows {
     this.scheduled = true
     inNextTurn(() => {
       this.scheduled = false
-      if (!this.peer.closed) this.resume()
+      try {
+        if (!this.peer.closed) this.resume()
+      } catch (error) {
+        // Bits that are read when they are needed may fail to be.
+        this.peer.destroy(error as Error)
+      }
     })
   }
 }

@@ -210,25 +210,33 @@ export class CheckpointFiles {
   }
 
   /**
-   * Removes both files. What is forgotten next may be what they claim, and the name of a removed file may be back after a power failure.
-   * So each is emptied durably before, first the older one: alone it would not know what was taken back since.
+   * Removes both files, the one also if the other cannot be removed. What is forgotten next may be what they claim, and the name of a
+   * removed file may be back after a power failure. So each is emptied durably before, first the older one: alone it would not know
+   * what was taken back since.
+   * @param durably - false: nothing of the feed is going to be left
    */
-  async destroy(): Promise<void> {
-    for (const file of [1 - this.#current, this.#current]) await this.#remove(file)
+  async destroy(durably = true): Promise<void> {
+    const failures: unknown[] = []
+    for (const file of [1 - this.#current, this.#current]) {
+      await this.#remove(file, durably).catch((error) => failures.push(error))
+    }
     this.#sequence = 0
     this.#end = 0
     this.#clean = null
     this.#touched = null
+    if (failures.length > 0) throw failures[0]
   }
 
-  async #remove(file: number): Promise<void> {
+  async #remove(file: number, durably: boolean): Promise<void> {
     const storage = this.#open(file, false)
     try {
-      const emptied = await storage.del(0, Number.POSITIVE_INFINITY).then(
-        () => true,
-        // Who may not write to it may still remove it.
-        () => false
-      )
+      const emptied =
+        durably &&
+        (await storage.del(0, Number.POSITIVE_INFINITY).then(
+          () => true,
+          // Who may not write to it may still remove it.
+          () => false
+        ))
       if (emptied) await storage.sync()
     } finally {
       await storage.destroy()

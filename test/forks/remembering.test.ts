@@ -212,16 +212,28 @@ test('a feed that is overwritten, and whose forks cannot be removed, is closed a
   await before.close()
   const directory = directoryStorage(folder)
   let fails = true
+  let early: ReturnType<typeof failure> | null = null
   const create = (name: string, options?: object) => {
     const file = directory(name, options as never)
     if (name === 'forks' && fails) {
-      file.unlink = (callback) => setImmediate(callback, Object.assign(new Error('once'), { code: 'EIO' }))
+      const error = Object.assign(new Error('once'), { code: 'EIO' })
+      file.unlink = (callback) => {
+        early = failure(feed.append('too early'))
+        // Time for what does not wait for the opening.
+        setTimeout(callback, 30, error)
+      }
     }
     return file
   }
   const feed = ddatabase(Object.assign(create, directory) as never, { overwrite: true })
   feed.on('error', () => {})
-  t.equal((await failure(feed.ready())).code, 'ERR_STORAGE')
+  const opening = failure(feed.ready())
+  t.equal((await opening).code, 'ERR_STORAGE')
+  t.equal(
+    (await within(early!, 'the append')).code,
+    'ERR_STORAGE',
+    'nothing is appended to what will be emptied again'
+  )
   fails = false
   await within(feed.ready(), 'the second opening')
   t.equal(await feed.append('y'), 0)

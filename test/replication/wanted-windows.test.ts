@@ -22,6 +22,11 @@ function telling(ranges: readonly [number, number][]) {
     limits: { wants: 65536 },
     backedUp: false,
     closed: false,
+    uploading: true,
+    destroyed: null as Error | null,
+    destroy(error: Error) {
+      peer.destroyed = error
+    },
     source: { content: { length: ranges[ranges.length - 1]![1], bits }, settling: () => null },
     stream: { have: (message: Have) => void heard.push(message) }
   }
@@ -76,6 +81,25 @@ test('wants: what is left waits until the remote reads again', async (t) => {
   windows.resume()
   await until(() => told(heard).length === RANGES.length, 'the rest')
   t.deepEqual(told(heard), RANGES)
+})
+
+test('wants: where the rest cannot be read, that one connection ends', async (t) => {
+  const { windows, heard, peer, bits } = telling(RANGES)
+  windows.want({ start: 0, length: 0 })
+  bits.firstPresent = () => {
+    throw new Error('the storage failed')
+  }
+  await until(() => peer.destroyed !== null, 'the end')
+  t.equal(peer.destroyed!.message, 'the storage failed')
+  t.equal(heard.length, 2)
+})
+
+test('wants: nothing more is told when nothing is uploaded any more', async (t) => {
+  const { windows, heard, peer } = telling(RANGES)
+  windows.want({ start: 0, length: 0 })
+  peer.uploading = false
+  for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve))
+  t.equal(heard.length, 2)
 })
 
 test('wants: one window is answered as it was asked for', (t) => {

@@ -56,6 +56,20 @@ test('directory and file are created by the first write', async (t) => {
   await deleting.close()
 })
 
+test('a feed is destroyed also where nothing can be synchronised', async (t) => {
+  const folder = path.join(temporaryFolder(t), 'feed')
+  const before = new Feed(folder)
+  await before.append('a')
+  await before.close()
+  const feed = new Feed(folder)
+  await feed.ready()
+  for (const name of ['fsync', 'fdatasync'] as const) {
+    replace(t, fs, name, (_fd: number, callback: (error: Error) => void) => callback(systemError('EIO')))
+  }
+  await feed.destroyStorage()
+  t.notOk(fs.existsSync(folder) && fs.readdirSync(folder).length > 0, 'the secret key as well')
+})
+
 test('stat: a missing file is ENOENT every time', async (t) => {
   const { raw } = open(temporaryFolder(t))
   t.equal(raw.statable, true)
