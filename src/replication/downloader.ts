@@ -274,7 +274,12 @@ export class Downloader implements ArrivalsOwner {
     this.storeEnded(arrival)
     // Before anything else is asked for: what is asked for now is not to be freed. A hash that nobody asked for reserved nothing.
     if (claim.value !== null || request !== undefined) this.replicator.free(claim.block)
-    if (request !== undefined) this.settle(request)
+    if (request !== undefined) {
+      this.timer?.refresh()
+      this.giveUp(request)
+    }
+    // This one may have left by now, or would be asked for the same again.
+    this.replicator.fillOthersFirst(this.peer)
   }
 
   /** @internal */

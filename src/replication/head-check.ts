@@ -358,8 +358,9 @@ export class HeadCheck {
       const grown = this.growing.then(() => true)
       // What came is given up, and asked for again, only if somebody else could be faster.
       const limit = Math.max(PAUSE, peer.downloader.answerTime.expected)
-      if (peer.isOnlyOneWith(claim.block)) await grown
-      else if ((await this.within(limit, grown)) === null) return false
+      while ((await this.within(limit, grown)) === null) {
+        if (!peer.isOnlyOneWith(claim.block)) return false
+      }
       try {
         await this.putNow(claim)
         return true

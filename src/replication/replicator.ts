@@ -332,6 +332,12 @@ export class Replicator {
     for (const peer of [...this.peers]) this.fill(peer)
   }
 
+  /** The same, with one peer last. */
+  fillOthersFirst(last: Peer): void {
+    for (const peer of [...this.peers]) if (peer !== last) this.fill(peer)
+    this.fill(last)
+  }
+
   /** The same, once, when all messages at hand have been worked on. */
   fillSoon(): void {
     if (this.fillingSoon) return

@@ -5,7 +5,7 @@ import type { FeedFace } from '../../helpers/feed-face.ts'
 import { Bench, complete, connect, texts, until } from '../../helpers/replication-feeds.ts'
 import { ending, join, unwatched } from '../../helpers/replication-pipes.ts'
 import { type AnyChannel, type AnyStream, OURS, replicating } from '../../helpers/replication-subjects.ts'
-import { rejection, settle } from '../../helpers/watchdog.ts'
+import { rejection, settle, within } from '../../helpers/watchdog.ts'
 
 /** A remote of the test's own for `feed`: knows the key, says it has `length` blocks, and answers as `onrequest` does. */
 function fakeRemote(
@@ -338,3 +338,45 @@ test('more peers: ifAvailable with somebody who does not say what it has', async
   stream.destroy()
   await bench.close()
 })
+
+for (const leaves of ['the stream', 'the feed', 'only its uploads', 'nothing'] as const) {
+  test(`more peers: one sends a block of a longer history, and ends ${leaves} before it has shown that it continues ours`, async (t) => {
+    const bench = new Bench(t, OURS)
+    const writer = await bench.writer(texts(4))
+    const victim = await bench.sparse(writer)
+    const before = connect(writer, victim, { live: true })
+    await victim.get(1)
+    await before.cut()
+    await writer.append(texts(8, 4))
+    let asked = (): void => {}
+    const askedToContinue = new Promise<void>((resolve) => {
+      asked = resolve
+    })
+    const remote = unwatched(new OURS.Protocol(true, { live: true, timeout: 0 }))
+    const answer = async (index: number, hash: boolean): Promise<void> => {
+      const { nodes, signature } = await writer.proof(index, { hash, digest: 0 })
+      channel.data({ index, value: hash ? null : Buffer.from(`block ${index}`), nodes, signature })
+    }
+    const channel: AnyChannel = remote.open(writer.key!, {
+      onwant: () => channel.have({ start: 0, length: 12 }),
+      onrequest: ({ index, hash }: { index: number; hash: boolean }) => {
+        if (index === 3 || index === 11) void answer(index, hash)
+        else if (hash) asked()
+      }
+    })
+    const stream = unwatched(replicating(victim).replicate(false, { live: true, timeout: 0 }))
+    join(remote, stream)
+    const got = victim.get(11)
+    await within(askedToContinue, 'the question whether it continues ours')
+    const { cut } = connect(writer, victim, { live: true })
+    await until(() => replicating(victim).peers.some(({ remoteLength }) => remoteLength === 12), 'the writer')
+    await settle(20)
+    if (leaves === 'the stream') stream.destroy()
+    else if (leaves === 'the feed') channel.close()
+    else if (leaves === 'only its uploads') channel.status({ uploading: false, downloading: false })
+    t.equal(String(await within(got, 'the block, which the writer has')), 'block 11')
+    await cut()
+    remote.destroy()
+    stream.destroy()
+  })
+}
