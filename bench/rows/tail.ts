@@ -45,9 +45,10 @@ async function follow(context: Context): Promise<Work> {
     step: () => pump(count, 1, append),
     claim: () => ({ dir, blockSize, length, present: length, samples: [0, length >> 1, length - 1] })
   }
-  // A step is long in time, but short for the compiler: without this the latency would be that of cold code. Functions that are called
-  // a few times a block are compiled after some 7,000 of them, and those that look at bits once more when there is a second page of them.
-  const cold = context.size(12_000, 0)
+  // A step is long in time, but short for the compiler: without this the latency would be that of cold code, and of the other
+  // processor being busy compiling. Functions that are called a few times a block are compiled after some 7,000 of them, and those that
+  // look at bits once more when there is a second page of them; in a mixed pair each package does half of the work, and gets there later.
+  const cold = context.size(26_000, 0)
   while (length < cold) {
     await work.prepare?.()
     await work.step()
