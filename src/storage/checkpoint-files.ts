@@ -157,7 +157,13 @@ export class CheckpointFiles {
       this.#encode(TOUCHED, sequence, encodeTouched(range))
     )
     const mark = clean === null ? [] : [this.#encode(CLEAN, sequence, b4a.from(clean))]
-    await this.#writeAt(other, 0, b4a.concat([frame, ...records, ...mark]), creating)
+    try {
+      await this.#writeAt(other, 0, b4a.concat([frame, ...records, ...mark]), creating)
+    } catch (error) {
+      // It may be there all the same, and what follows now is told to the one before.
+      await this.#writeAt(other, 0, b4a.alloc(FRAME_HEADER)).catch(ignore)
+      throw error
+    }
     this.#current = other
     this.#sequence = sequence
     this.#firstRecord = frame.byteLength

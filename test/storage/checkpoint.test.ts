@@ -263,3 +263,21 @@ test('checkpoint: while the files are being removed, what was taken back stays s
     }
   }
 })
+
+test('checkpoint: one that could not be made durable does not count, as it would miss what is taken back later', async (t) => {
+  const pages = pagesOf(100)
+  const stored = await written(pages, 100)
+  const failure = { error: new Error('No synchronisation'), done: 'everything' } as const
+  let failures = 0
+  const before = () => (failures-- > 0 ? failure : undefined)
+  const flaky = stored.factory({ before: (_, operation) => (operation === 'write' ? before() : undefined) })
+  const files = new CheckpointFiles(flaky as never, KEY)
+  await files.load()
+  const head = { length: 100, byteLength: 100, treeHash: new Uint8Array(32), signatureSlots: 0, dataBytes: 0 }
+  failures = 1
+  const error = await files.write(encodeCheckpoint(head, pages)).catch((error: unknown) => error)
+  t.equal(error, failure.error)
+  await files.cleared({ start: 10, end: 20 })
+  new Bitfield(pages).setRange(10, 20, false)
+  t.equal((await read(stored, pages))!.hasBitsOf(pages), true)
+})
