@@ -230,14 +230,19 @@ export class Discovery {
 
   async #settleConnects(): Promise<void> {
     const over = async (): Promise<void> => {
-      await this.#swarm?.flush()
+      // Without a socket this fails, too, which the search has told of already.
+      await this.#swarm?.flush().catch(() => {})
       await this.#host.handshakes()
     }
     await untilTimeout(over(), LONGEST_CONNECT)
   }
 
   #start(): Promise<Hyperswarm> {
-    this.#starting ??= this.#startNow()
+    this.#starting ??= this.#startNow().catch((error: unknown) => {
+      // The next search tries again: the host may be there then.
+      this.#starting = null
+      throw error
+    })
     return this.#starting
   }
 

@@ -1,4 +1,7 @@
+import { createSocket } from 'node:dgram'
+import { lookup } from 'node:dns/promises'
 import type { EventEmitter } from 'node:events'
+import { isIP } from 'node:net'
 import type { AnyDuplex } from './connection.ts'
 import type { BootstrapNode } from './options.ts'
 
@@ -55,14 +58,36 @@ export interface HyperswarmOptions {
   maxPeers: number
 }
 
-/** Loads Hyperswarm and starts a node, which has to be destroyed. Not before it is needed: it opens sockets. */
+/**
+ * Loads Hyperswarm and starts a node, which has to be destroyed. Not before it is needed: it opens sockets.
+ * Errors: those of the system for a host that cannot be bound.
+ */
 export async function startHyperswarm(options: HyperswarmOptions): Promise<Hyperswarm> {
   const [swarmModule, dhtModule] = await Promise.all([import('hyperswarm'), import('hyperdht')])
   const HyperswarmClass = swarmModule.default as new (options: object) => Hyperswarm
   const HyperDhtClass = dhtModule.default as new (options: object) => HyperDht
+  const host = options.host ? await bindable(options.host) : null
   const dht = new HyperDhtClass({
     ...(options.bootstrap === null ? {} : { bootstrap: options.bootstrap }),
-    ...(options.host === null ? {} : { host: options.host })
+    ...(host === null ? {} : { host })
   })
   return new HyperswarmClass({ dht, seed: options.seed, maxPeers: options.maxPeers })
+}
+
+/**
+ * The IP address of a host, after a look whether it can be bound: a node that could not bind it would keep the process alive for ever,
+ * also when it is destroyed.
+ */
+async function bindable(host: string): Promise<string> {
+  const address = isIP(host) !== 0 ? host : (await lookup(host, { family: 4 })).address
+  const socket = createSocket(isIP(address) === 6 ? 'udp6' : 'udp4')
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', reject)
+      socket.bind(0, address, resolve)
+    })
+  } finally {
+    socket.close()
+  }
+  return address
 }

@@ -174,6 +174,27 @@ test('hyperswarm: peers that are as many as allowed', async (t) => {
   for (const reader of readers) t.ok(reader.stats.peers <= 3)
 })
 
+test('hyperswarm: a host by its name, and one that cannot be bound', async (t) => {
+  const bootstrap = await makeNetwork(t)
+  const feed = await makeFeed(t)
+  const named = makeSwarm(t, { bootstrap, host: 'localhost' })
+  await within(named.join(feed).flushed(), 'the announcement')
+  t.ok(named.stats.online)
+
+  // Of a network that is for documents; a rejection that nobody handles would end the tests here.
+  const swarm = makeSwarm(t, { bootstrap, host: '203.0.113.7', searchDelay: { min: 50 } })
+  const warned = next(swarm, 'warning')
+  const copy = copyOf(t, feed)
+  swarm.join(copy)
+  await within(swarm.flush(), 'flush')
+  const [first] = await warned
+  t.deepEqual([first.code, (first.cause as { code?: string }).code], ['ERR_DHT', 'EADDRNOTAVAIL'])
+  const { code } = await rejection(copy.update({ ifAvailable: true }), 'an update')
+  t.equal(code, 'ERR_UPDATE_NOT_AVAILABLE', 'the feed does not wait for the search any more')
+  const [second] = await next(swarm, 'warning')
+  t.equal(second.code, 'ERR_DHT', 'it is tried again')
+})
+
 test('hyperswarm: 100 feeds, the important ones first', async (t) => {
   const bootstrap = await makeNetwork(t)
   const writer = makeSwarm(t, { bootstrap, parallel: 4 })
