@@ -209,11 +209,13 @@ function delays(given: SwarmOptions['reconnectDelay'], min: number, max: number,
 }
 
 function checkNode(node: unknown): void {
-  const text = typeof node === 'string' && /:\d{1,5}$/.test(node)
+  const text = typeof node === 'string' ? /^[^:]+:(\d{1,5})$/.exec(node) : null
   const { host, port } = (node ?? {}) as { host?: unknown; port?: unknown }
-  if (!text && (typeof host !== 'string' || typeof port !== 'number')) {
+  if (text === null && (typeof host !== 'string' || typeof port !== 'number')) {
     throw argumentTypeError('Nodes of bootstrap should be "host:port" or { host, port }')
   }
+  // Hyperswarm would throw where nobody can catch it.
+  whole(text === null ? (port as number) : Number(text[1]), 0, 'Port of a node of bootstrap', 1, 65535)
 }
 
 // Timers cannot do more.

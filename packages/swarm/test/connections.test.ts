@@ -124,6 +124,11 @@ test('what cannot be a connection, a feed, or an option', async (t) => {
     { bootstrap: 'a:1' },
     { bootstrap: ['a'] },
     { bootstrap: [{ host: 'a' }] },
+    { bootstrap: ['a:0'] },
+    { bootstrap: ['a:65536'] },
+    { bootstrap: ['::1:5'] },
+    { bootstrap: [{ host: 'a', port: Number.NaN }] },
+    { bootstrap: [{ host: 'a', port: -1 }] },
     { reconnectDelay: { min: 0 } },
     { searchDelay: { min: 10, max: 5 } }
   ]
