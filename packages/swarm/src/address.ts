@@ -16,6 +16,8 @@ export function readAddress(text: string): Address {
   if (/^wss?:\/\//i.test(text)) {
     try {
       const url = new URL(text)
+      // Neither can be dialled.
+      if (url.hash !== '' || url.port === '0') throw wrong()
       const port = Number(url.port) || (url.protocol === 'wss:' ? 443 : 80)
       return { kind: 'websocket', host: url.hostname, port, text: url.href }
     } catch {

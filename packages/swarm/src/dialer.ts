@@ -3,6 +3,7 @@ import type { AnyDuplex, Connection } from './connection.ts'
 import { SwarmError } from './errors.ts'
 import type { ConnectOptions, Delays } from './options.ts'
 import { dial } from './sockets.ts'
+import { about } from './timing.ts'
 
 /** What a dialler needs of the swarm. */
 export interface DialerHost {
@@ -134,7 +135,7 @@ export class Dialer {
 
   async #pause(): Promise<void> {
     const { min, max } = this.#host.delays
-    const delay = Math.min(max, min * 2 ** Math.min(20, this.#failures++)) * (0.75 + Math.random() / 2)
+    const delay = about(Math.min(max, min * 2 ** Math.min(20, this.#failures++)))
     const { signal } = this.#stop
     if (signal.aborted) return
     await new Promise<void>((resolve) => {

@@ -11,7 +11,7 @@ import {
 import { JobQueue } from './job-queue.ts'
 import type { JoinedFeed } from './joined-feed.ts'
 import type { Settings } from './options.ts'
-import { untilTimeout } from './timing.ts'
+import { about, untilTimeout } from './timing.ts'
 
 /** Whom the search for peers tells. */
 export interface DiscoveryHost {
@@ -208,14 +208,11 @@ export class Discovery {
     if (topic.removed || this.#closed || topic.timer !== null || topic.search !== null) return
     if (!isWanting(topic.joined)) return
     const { min, max } = this.#host.settings.searchDelay
-    const delay = Math.min(max, min * 2 ** topic.vain++)
-    topic.timer = setTimeout(
-      () => {
-        topic.timer = null
-        if (isWanting(topic.joined)) void this.#search(topic)
-      },
-      delay * (0.75 + Math.random() / 2)
-    )
+    const delay = about(Math.min(max, min * 2 ** topic.vain++))
+    topic.timer = setTimeout(() => {
+      topic.timer = null
+      if (isWanting(topic.joined)) void this.#search(topic)
+    }, delay)
   }
 
   /** Resolves when who was found until now was connected, or has had the time. */

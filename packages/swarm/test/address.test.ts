@@ -1,6 +1,7 @@
 import test from 'tape'
 import { readAddress } from '../src/address.ts'
 import { JobQueue } from '../src/job-queue.ts'
+import { about } from '../src/timing.ts'
 
 test('addresses: what people write', (t) => {
   const read = (text: string) => {
@@ -28,12 +29,22 @@ test('addresses: what is none', (t) => {
     '::1:80',
     'http://a:80',
     'ws://',
+    'ws://a:0',
+    'ws://a:1/#part',
     'u@a:1'
   ]
   for (const text of wrong) {
     t.throws(() => readAddress(text), { code: 'ERR_ADDRESS' }, JSON.stringify(text))
   }
   t.throws(() => readAddress(80 as never), { code: 'ERR_ADDRESS' }, 'a number')
+  t.end()
+})
+
+test('waiting times are within what timers can do', (t) => {
+  const longest = 2 ** 31 - 1
+  for (let i = 0; i < 100; i++) if (about(longest) > longest) t.fail('too long')
+  const times = Array.from({ length: 100 }, () => about(1000))
+  t.ok(Math.min(...times) >= 750 && Math.max(...times) <= 1250)
   t.end()
 })
 
