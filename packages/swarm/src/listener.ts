@@ -50,6 +50,11 @@ export class Listener {
     return new Listener(server, websocket)
   }
 
+  /** Whether the port was given back. */
+  get closed(): boolean {
+    return this.#closing !== null
+  }
+
   /** Gives the port back. Connections that came by it stay. */
   close(): Promise<void> {
     // The server is closed when its connections are over; the port is free at once.

@@ -26,6 +26,7 @@ import {
   whole
 } from './options.ts'
 import { Patience } from './patience.ts'
+import { untilAborted } from './timing.ts'
 
 /**
  * Peers that find each other. Feeds are found by their discovery keys over Hyperswarm; peers can also be connected by TCP,
@@ -161,7 +162,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   /** The ports that are listened on. */
   get listening(): Listener[] {
-    return [...this.#listeners]
+    return [...this.#listeners].filter(({ closed }) => !closed)
   }
 
   /**
@@ -175,7 +176,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     const where = readAddress(address)
     if (this.#closing !== null) throw new SwarmError('ERR_SWARM_CLOSED')
     const known = this.#dialers.get(where.text)
-    if (known !== undefined) return known.first
+    if (known !== undefined) return untilAborted(known.first, options.signal)
     options.signal?.throwIfAborted()
     const releases = this.feeds.filter(({ client }) => client).map((joined) => joined.hold())
     const dialer: Dialer = new Dialer(where, options, {

@@ -294,6 +294,9 @@ test('a lost connection is made anew, also to a program that was started again',
   await client.disconnect(address)
   await until(() => server.connections.length === 0, 'the end')
   t.equal(client.connections.length, 0, 'what was disconnected stays so')
+  t.equal(server.listening.length, 1)
+  await server.listening[0]!.close()
+  t.equal(server.listening.length, 0, 'a port that was given back is not listened on')
 })
 
 test('an address that is not there yet', async (t) => {
@@ -307,6 +310,10 @@ test('an address that is not there yet', async (t) => {
     'asked twice, dialled once'
   )
   await warned
+  const stop = new AbortController()
+  const waiting = rejection(swarm.connect(address, { signal: stop.signal }), 'connect')
+  stop.abort(new Error('enough'))
+  t.equal((await within(waiting, 'the one with a signal')).message, 'enough')
   const server = makeSwarm(t)
   await server.listen({ port: Number(address.split(':')[1]) })
   const connection: Connection = await within(connecting, 'connect')
