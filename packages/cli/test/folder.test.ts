@@ -5,6 +5,7 @@ import {
   appendFile,
   chmod,
   lstat,
+  lutimes,
   mkdir,
   mkdtemp,
   readdir,
@@ -165,6 +166,25 @@ test('a feed that was not imported comes out as its bytes', async (t) => {
   await fails(t, ['export', dir, path.dirname(file)], 4, /is a folder, and this feed does not say/)
 })
 
+test('the longest names, and times before 1970', async (t) => {
+  const folder = await temporaryFolder(t)
+  // 255 bytes, as many as a name can have.
+  const [file, link] = ['語'.repeat(85), 'l'.repeat(255)]
+  await writeFile(path.join(folder, file), 'some text')
+  await mkdir(path.join(folder, 'old'))
+  if (POSIX) {
+    await symlink('old', path.join(folder, link))
+    await lutimes(path.join(folder, link), new Date(-3000), new Date(-3000))
+  }
+  for (const name of [file, 'old']) await utimes(path.join(folder, name), new Date(-3000), new Date(-3000))
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  await json(t, ['import', folder, dir])
+  const target = await temporaryFolder(t)
+  t.equal((await json(t, ['export', dir, target])).files, 1)
+  t.same(await contents(target), await contents(folder), 'the same')
+  t.equal((await json(t, ['export', dir, target])).unchanged, 1, 'again: nothing is written')
+})
+
 test('many files: the manifest takes several blocks', async (t) => {
   const folder = await temporaryFolder(t)
   const name = 'n'.repeat(200)
@@ -253,6 +273,7 @@ test('export refuses what is no manifest that an import makes', async (t) => {
     { ...FILE, block: -1 },
     { ...FILE, size: 0.5 },
     { ...FILE, mtime: null as unknown as number },
+    { ...FILE, mtime: 1e300 },
     { ...FILE, path: 7 as unknown as string },
     { type: 'symlink', path: 'l' },
     { type: 'directory', path: 'd', blocks: 1 }

@@ -84,10 +84,7 @@ export async function exportFile(
   attributes: { mode: number; mtime: number } | null,
   { signal, written }: { signal: AbortSignal; written(bytes: number): void }
 ): Promise<void> {
-  const part = path.join(
-    path.dirname(file),
-    `.${path.basename(file).slice(0, 100)}${PART}-${randomBytes(6).toString('hex')}`
-  )
+  const part = partOf(file)
   let handle: FileHandle | null = null
   try {
     // Never through a link that somebody has put there.
@@ -107,7 +104,7 @@ export async function exportFile(
       )
     }
     await handle.chmod(attributes?.mode ?? 0o666 & ~process.umask())
-    if (attributes !== null) await handle.utimes(attributes.mtime / 1000, attributes.mtime / 1000)
+    if (attributes !== null) await handle.utimes(timeOf(attributes), timeOf(attributes))
     await handle.sync()
     await handle.close()
     handle = null
@@ -184,11 +181,11 @@ class Export {
       counted.links++
     }
     // The deepest first, and last of all: what is made in a folder changes its time, and may need its permission.
-    for (const { path: name, mode, mtime } of folders.reverse()) {
-      const place = this.#place(name)
+    for (const folder of folders.reverse()) {
+      const place = this.#place(folder.path)
       await about(place, async () => {
-        await utimes(place, mtime / 1000, mtime / 1000)
-        await chmod(place, mode)
+        await utimes(place, timeOf(folder), timeOf(folder))
+        await chmod(place, folder.mode)
       })
     }
     return counted
@@ -230,10 +227,10 @@ class Export {
     if (there !== null && (await this.#isSame(entry, there))) return
     await about(place, async () => {
       // A link cannot be replaced in one step under its own name.
-      const part = `${place}${PART}-${randomBytes(6).toString('hex')}`
+      const part = partOf(place)
       await symlink(entry.target!, part)
       try {
-        await lutimes(part, entry.mtime / 1000, entry.mtime / 1000)
+        await lutimes(part, timeOf(entry), timeOf(entry))
         await rename(part, place)
       } catch (error) {
         await rm(part, { force: true })
@@ -323,6 +320,18 @@ class Export {
     this.#bytes += bytes
     this.#progress.at({ done: this.#bytes, total: this.#total, before: this.#before })
   }
+}
+
+/** What something is called until it is whole. */
+function partOf(place: string): string {
+  // Names have 255 bytes at most, and a character may take three of them.
+  const name = path.basename(place).slice(0, 50)
+  return path.join(path.dirname(place), `.${name}${PART}-${randomBytes(6).toString('hex')}`)
+}
+
+/** Not in seconds: Node takes times before 1970 for the present then. */
+function timeOf({ mtime }: { mtime: number }): Date {
+  return new Date(mtime)
 }
 
 function isBelow(name: string, left: ReadonlySet<string>): boolean {

@@ -144,7 +144,8 @@ function checkEntry(value: unknown, index: number, position: number): void {
   if (type !== 'file' && type !== 'directory' && type !== 'symlink') {
     throw malformed(`${place}, which is no file, folder or link,`)
   }
-  if (typeof mtime !== 'number' || !Number.isFinite(mtime)) throw malformed(place)
+  // What a `Date` can hold.
+  if (typeof mtime !== 'number' || !(Math.abs(mtime) <= 8.64e15)) throw malformed(place)
   if (!isWhole(mode) || mode > 0o777 || !isWhole(size) || !isWhole(block) || !isWhole(blocks))
     throw malformed(place)
   if (type === 'file' ? block + blocks > index || (blocks === 0) !== (size === 0) : blocks !== 0)
