@@ -2,6 +2,7 @@ import type { WriteStream } from 'node:tty'
 import pc from 'picocolors'
 import { codeOf, Failure } from './exit.ts'
 import { type Bar, type Progress, startProgress } from './progress.ts'
+import { printable } from './units.ts'
 
 /** Where a run writes. */
 export interface Streams {
@@ -91,15 +92,16 @@ export class Output {
 
   /** A line that people should not miss. */
   warn(words: string): void {
-    if (!this.quiet) this.#tell(`${this.noteColors.yellow('warning:')} ${words}`)
+    // It may name what others have written, as do errors.
+    if (!this.quiet) this.#tell(`${this.noteColors.yellow('warning:')} ${printable(words)}`)
   }
 
   /** The sentence of an error, and with `--debug` its stack. */
   fail(failure: Failure, debug: boolean): void {
     const { message, code, exitCode } = failure
     if (this.json) this.#tell(JSON.stringify({ error: { message, code, exitCode } }))
-    else this.#tell(`${this.noteColors.red('error:')} ${message}`)
-    if (debug) this.#tell(stacks(failure))
+    else this.#tell(`${this.noteColors.red('error:')} ${printable(message)}`)
+    if (debug) this.#tell(stacks(failure).split('\n').map(printable).join('\n'))
   }
 
   /** Shows how far some work is, as long as it goes on. */

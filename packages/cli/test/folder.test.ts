@@ -297,6 +297,33 @@ test('export refuses what is no manifest that an import makes', async (t) => {
   t.same(await readdir(target), [], 'nothing is left')
 })
 
+test('export: nothing in a manifest gets to steer the terminal', async (t) => {
+  const title = '\u001b]0;owned\u0007'
+  const long = await feedWith(t, [{ ...FILE, path: `${title}${'x'.repeat(300)}` }])
+  await fails(
+    t,
+    ['export', long, await temporaryFolder(t)],
+    4,
+    /^error: The name .*\\u001b\]0;owned\\u0007x+ is/
+  )
+  const below = await feedWith(t, [
+    { ...FILE, path: title },
+    { ...FILE, path: `${title}/x` }
+  ])
+  const reason = /because \\u001b\]0;owned\\u0007 is no folder/
+  await fails(t, ['export', below, await temporaryFolder(t)], 4, reason)
+
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  const feed = new Feed(dir)
+  const entry = { path: title, type: 'file', mode: 0o644, mtime: 0, size: 4, block: 0, blocks: 1 } as const
+  await feed.append([Buffer.from('evil'), ...encodeManifest('file', [entry])])
+  await feed.close()
+  const target = await temporaryFolder(t)
+  const { out } = await run(t, ['export', dir, `${target}/`])
+  t.ok(out.includes('\\u001b]0;owned\\u0007'), 'the name of the file that was written')
+  t.notOk(out.includes('\u001b'))
+})
+
 test('unsafe names on Windows', (t) => {
   const entry = (name: string, target?: string): Entry =>
     ({

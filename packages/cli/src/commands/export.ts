@@ -108,5 +108,5 @@ async function writeOne(
       throw explain(error, (error as NodeJS.ErrnoException).path === undefined ? file : path.dirname(file))
     }
   })
-  await out.result(`${size(total)} written to ${file}.`, { target: file, files: 1, bytes: total })
+  await out.result(`${size(total)} written to ${printable(file)}.`, { target: file, files: 1, bytes: total })
 }
