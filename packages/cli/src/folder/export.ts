@@ -67,12 +67,13 @@ export async function exportFolder(
   if (unsafe.length > 0 && !options.skipUnsafe) throw refused(unsafe)
   const left = new Set(unsafe.map(({ path }) => path))
   const entries = manifest.entries.filter((entry) => !left.has(entry.path) && !isBelow(entry.path, left))
+  const kept = new Set(entries)
   const run = new Export(source, target, options, progress, signal, entries)
   await run.checkPlace()
   const done = await run.write()
   return {
     ...done,
-    skipped: manifest.entries.filter((entry) => !entries.includes(entry)).map(({ path }) => path)
+    skipped: manifest.entries.filter((entry) => !kept.has(entry)).map(({ path }) => path)
   }
 }
 
