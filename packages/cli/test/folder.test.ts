@@ -365,6 +365,20 @@ if (POSIX) {
     t.equal(await readFile(path.join(other, 'f'), 'utf8'), 'evil')
   })
 
+  test('import: the feed is no part of itself, whatever its path', async (t) => {
+    const [around, folder] = [await temporaryFolder(t), await temporaryFolder(t)]
+    await writeFile(path.join(folder, 'x'), 'x')
+    await symlink(folder, path.join(around, 'alias'))
+    const dir = path.join(around, 'alias', 'feed')
+    await json(t, ['create', dir])
+    t.equal((await json(t, ['import', folder, dir])).files, 1, 'its folder by another path')
+    t.equal((await json(t, ['import', path.join(around, 'alias'), path.join(folder, 'feed')])).changed, false)
+    for (const own of [path.join(folder, 'feed'), path.join(folder, 'feed', 'secret_key')]) {
+      await fails(t, ['import', own, dir], 2, /is in the folder of the feed itself/)
+    }
+    t.equal((await json(t, ['info', dir])).length, 2, 'nothing was appended')
+  })
+
   test('import: links that lead out, and things that cannot be imported', async (t) => {
     const folder = await someFolder(t)
     const dir = path.join(await temporaryFolder(t), 'feed')

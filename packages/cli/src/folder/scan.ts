@@ -1,5 +1,5 @@
 import { constants, type Stats } from 'node:fs'
-import { access, lstat, readdir, readlink, stat } from 'node:fs/promises'
+import { access, lstat, readdir, readlink, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { Failure } from '../exit.ts'
 import { explain } from '../explain.ts'
@@ -38,18 +38,28 @@ export interface Scanned {
 
 /**
  * Lists what is in a folder, in an order that is always the same, without reading any file. Fails with exit code 4 if
- * the source itself cannot be read; everything else that cannot is among the obstacles.
+ * the source itself cannot be read, and with 2 if it is in `except`; everything else that cannot be is among the obstacles.
  * @param except - folder that is left out: that of the feed, if it is below the source
  */
 export async function scan(source: string, except: string, signal: AbortSignal): Promise<Scanned> {
   const scanned: Scanned = { root: 'folder', found: [], obstacles: [], leaving: [] }
   let stats: Stats
+  let real: string
   try {
     // A link that is named itself means what it leads to.
     stats = await stat(source)
     if (stats.isFile()) await access(source, constants.R_OK)
+    real = await realpath(source)
   } catch (error) {
     throw explain(error, source)
+  }
+  // One folder may have several paths; one that is not there yet is not below the source.
+  const own = await realpath(except).catch(() => path.resolve(except))
+  if (isIn(real, own)) {
+    throw new Failure(
+      'usage',
+      `${source} is in the folder of the feed itself; name something else to import.`
+    )
   }
   if (stats.isFile()) {
     scanned.root = 'file'
@@ -62,11 +72,16 @@ export async function scan(source: string, except: string, signal: AbortSignal):
       `${source} is neither a file nor a folder; \`ddatabase append --file -\` reads from a pipe.`
     )
   }
-  const names = await readdir(source).catch((error: unknown) => {
+  const names = await readdir(real).catch((error: unknown) => {
     throw explain(error, source)
   })
-  await scanNames(source, '', names, path.resolve(except), scanned, signal)
+  await scanNames(real, '', names, own, scanned, signal)
   return scanned
+}
+
+function isIn(place: string, folder: string): boolean {
+  const way = path.relative(folder, place)
+  return !path.isAbsolute(way) && way.split(path.sep)[0] !== '..'
 }
 
 async function scanNames(
@@ -82,7 +97,7 @@ async function scanNames(
     stopIfAsked(signal, 'nothing was imported yet')
     const source = path.join(folder, name)
     const shown = prefix === '' ? name : `${prefix}/${name}`
-    if (path.resolve(source) === except) continue
+    if (source === except) continue
     try {
       await scanOne(source, shown, except, scanned, signal)
     } catch (error) {
