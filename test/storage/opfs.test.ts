@@ -144,6 +144,40 @@ test('opfs: when the worker fails, so does all that waits for it', async (t) => 
   await other.close()
 })
 
+test('opfs: a message that cannot be sent holds up no other', async (t) => {
+  const worker = new FakeWorker(good)
+  const file = fileOf(worker)
+  await file.write(0, Buffer.from('a'))
+  const { postMessage } = worker
+  worker.postMessage = () => {
+    worker.postMessage = postMessage
+    throw new RangeError('no memory')
+  }
+  // Larger than what may be under way, so that the second one waits.
+  const large = rejection(file.write(0, Buffer.alloc(20 * 1024 * 1024)), 'the large one')
+  const small = file.write(0, Buffer.from('b'))
+  t.equal((await within(large, 'the large one')).message, 'no memory')
+  await within(small, 'the small one')
+  await file.close()
+})
+
+test('opfs: what a worker that has failed answers late is for nobody', async (t) => {
+  const worker = new FakeWorker((call) => (call.call.op === 'open' ? good(call) : null))
+  const write = rejection(fileOf(worker).write(0, Buffer.from('abc')), 'write')
+  await settle()
+  const late = worker.calls().at(-1)!
+  t.equal(late.call.op, 'write')
+  worker.fail('it broke')
+  t.equal((await within(write, 'write')).code, 'ERR_STORAGE_WORKER')
+  const read = fileOf(worker, 'tree').read(0, 1)
+  await settle()
+  const asked = worker.calls().at(-1)!
+  t.equal(asked.call.op, 'read')
+  worker.tell({ ddatabase: 'answers', answers: [{ id: late.id, value: undefined }] })
+  worker.tell({ ddatabase: 'answers', answers: [{ id: asked.id, value: new Uint8Array([7]) }] })
+  t.deepEqual(await within(read, 'read'), new Uint8Array([7]))
+})
+
 test('opfs: messages that are none of ours are left alone', async (t) => {
   const worker = new FakeWorker(good)
   const file = fileOf(worker)

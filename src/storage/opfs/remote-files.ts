@@ -101,6 +101,9 @@ class RemoteFiles implements Files {
   }
 }
 
+/** Of all sessions: a worker that was passed may have more than one, and answer calls of the last one late. */
+let lastId = 0
+
 /** The life of one worker. */
 class Session {
   ended = false
@@ -109,7 +112,6 @@ class Session {
   private readonly owned: boolean
   private readonly sent = new Map<number, Waiting>()
   private queue: Waiting[] = []
-  private lastId = 0
   private inFlight = 0
   private scheduled = false
   private idleTimer: ReturnType<typeof setTimeout> | undefined
@@ -173,6 +175,8 @@ class Session {
         this.inFlight -= cost
         answer.reject(error as Error)
       }
+      // If nothing is under way, no answer will send the others.
+      if (this.queue.length > 0) this.schedule()
     }
   }
 
@@ -185,13 +189,13 @@ class Session {
         if (bytes !== null) bytes.set(data!, at)
         at += call.size
       }
-      calls.push({ id: this.lastId + calls.length + 1, call })
+      calls.push({ id: lastId + calls.length + 1, call })
     }
     const message: CallMessage = { ddatabase: 'calls', version: VERSION, calls, bytes: bytes?.buffer ?? null }
     this.worker.postMessage(message, bytes === null ? [] : [bytes.buffer])
     for (const waiting of batch) {
       waiting.data = null
-      this.sent.set(++this.lastId, waiting)
+      this.sent.set(++lastId, waiting)
     }
   }
 
