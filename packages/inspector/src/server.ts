@@ -44,6 +44,10 @@ export async function startServer(options: ServerOptions): Promise<InspectorServ
   const app = new Hono()
   app.use(protectedHeaders)
   app.use(checkSource(() => names))
+  // Hono would make the answer of GET for nobody: streams would never end.
+  app.use((context, next) =>
+    context.req.method === 'HEAD' ? Promise.resolve(context.body(null, 405, { allow: 'GET' })) : next()
+  )
   app.onError((error, context) => {
     const code = (error as { code?: unknown }).code
     const status = BAD_REQUEST.some((kind) => error instanceof kind) ? 400 : 409
@@ -88,6 +92,8 @@ export async function startServer(options: ServerOptions): Promise<InspectorServ
   const { port: listening } = server.address() as AddressInfo
   const own = host === '::1' ? `[::1]:${listening}` : `127.0.0.1:${listening}`
   names = [own, `localhost:${listening}`]
+  // Browsers leave this port out.
+  if (listening === 80) names.push(...names.map((name) => name.slice(0, -':80'.length)))
   const base = `http://${own}`
   return {
     url: `${base}/${token}/`,

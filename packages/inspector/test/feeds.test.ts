@@ -304,6 +304,15 @@ test('feeds: search in what is here', async (t) => {
   }
 })
 
+test('feeds: no stream is made for who asks for its head only', async (t) => {
+  const { url } = await openWindow(t, await memoryFeed(t, ['one', 'two']))
+  const headers = { origin: new URL(url).origin }
+  for (let i = 0; i < 5; i++) {
+    t.equal((await request(`${url}api/feeds/0/search?q=o`, { method: 'HEAD', headers })).status, 405)
+  }
+  t.equal((await request(`${url}api/feeds/0/search?q=o`)).status, 200, 'no search is running')
+})
+
 test('feeds: a search stops after a hundred matches, goes on where it was, and ends with its reader', async (t) => {
   const feed = await memoryFeed(
     t,

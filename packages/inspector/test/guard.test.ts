@@ -217,6 +217,20 @@ test('guard: the other loopback address', async (t) => {
   await opened.close()
 })
 
+test('guard: the port that browsers leave out', async (t) => {
+  const opened = await inspectWith(new Map(), await author(t), { port: 80 }).catch(
+    (error: NodeJS.ErrnoException) => error
+  )
+  if (opened instanceof Error) {
+    t.ok(['EACCES', 'EADDRINUSE'].includes((opened as NodeJS.ErrnoException).code!), 'it cannot be had here')
+    return
+  }
+  const { pathname } = new URL(opened.url)
+  t.equal((await fetch(`http://127.0.0.1${pathname}api/feeds`)).status, 200)
+  t.equal((await fetch(`http://localhost${pathname}api/feeds`)).status, 200)
+  await opened.close()
+})
+
 test('guard: random tokens, ports in use, and closing', async (t) => {
   const feed = await author(t)
   const first = await openWindow(t, feed)
