@@ -52,6 +52,18 @@ test('append, cat, get, seek: values', async (t) => {
   t.match((await run(t, ['seek', dir, '6'])).out, /^Block 1, byte 1 of it\.\n$/, 'seek')
 })
 
+test('append: JSON stays what it is', async (t) => {
+  const { dir } = await someFeed(t, [])
+  const given =
+    '{ "id" : 12345678901234567890,\n\t"n": [1.10, -0, 1e400], "text": " a \\" b \\\\" , "a":1,"a":2 }'
+  await json(t, ['append', dir, given])
+  const raw = '{"id":12345678901234567890,"n":[1.10,-0,1e400],"text":" a \\" b \\\\","a":1,"a":2}'
+  t.equal((await run(t, ['get', dir, '0', '--raw'])).out, raw, 'without the space between its parts')
+  const input = Buffer.concat([Buffer.from('"'), Buffer.from([0xff]), Buffer.from('"\n')])
+  const { code } = await run(t, ['append', dir, '--encoding', 'json'], { input })
+  t.equal(code, 2, 'no UTF-8 is no JSON')
+})
+
 test('append: lines of the standard input', async (t) => {
   const { dir } = await someFeed(t, [])
   const { code } = await run(t, ['append', dir], { input: 'one\r\ntwo\n\nfour\ufffd\nlast' })

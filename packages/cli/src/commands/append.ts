@@ -163,8 +163,8 @@ type Encode = (bytes: Uint8Array, what: string) => Uint8Array
 function encoder(encoding: Encoding): Encode {
   return (bytes, what) => {
     if (encoding === 'utf-8') return bytes
+    if (encoding === 'json') return checkedJson(bytes, what)
     const text = Buffer.from(bytes).toString('utf8').trim()
-    if (encoding === 'json') return checkedJson(text, what)
     const decoded = Buffer.from(text, encoding)
     // Node stops at the first character that does not belong there.
     const plain = (word: string): string => word.replace(/=+$/, '').toLowerCase()
@@ -177,9 +177,13 @@ function encoder(encoding: Encoding): Encode {
   }
 }
 
-function checkedJson(text: string, what: string): Uint8Array {
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+function checkedJson(bytes: Uint8Array, what: string): Uint8Array {
   try {
-    return Buffer.from(JSON.stringify(JSON.parse(text)))
+    const text = utf8.decode(bytes)
+    JSON.parse(text)
+    return Buffer.from(compact(text))
   } catch (error) {
     throw new Failure(
       'usage',
@@ -187,4 +191,21 @@ function checkedJson(text: string, what: string): Uint8Array {
       error
     )
   }
+}
+
+/** JSON without the space between its parts. The rest stays as it was given: a number may have more digits than are kept here. */
+function compact(text: string): string {
+  let kept = ''
+  let from = 0
+  let quoted = false
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at]!
+    if (character === '"') quoted = !quoted
+    else if (character === '\\') at++
+    else if (!quoted && ' \t\n\r'.includes(character)) {
+      kept += text.slice(from, at)
+      from = at + 1
+    }
+  }
+  return kept + text.slice(from)
 }
