@@ -1,4 +1,4 @@
-import { createServer as createHttpServer } from 'node:http'
+import { createServer as createHttpServer, Server as HttpServer } from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws'
 import { addressText } from './address.ts'
@@ -60,6 +60,8 @@ export class Listener {
     // The server is closed when its connections are over; the port is free at once.
     this.#closing ??= new Promise((resolve) => {
       this.#server.close()
+      // Who has not asked for a WebSocket yet would keep the process alive, for ever if it says nothing. The others are not among these.
+      if (this.#server instanceof HttpServer) this.#server.closeAllConnections()
       setImmediate(resolve)
     })
     return this.#closing

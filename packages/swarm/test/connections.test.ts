@@ -1,5 +1,6 @@
 /** Connections that are made by address, or brought: how they begin, end, and are found to be the same. */
 
+import { connect as connectTcp } from 'node:net'
 import { ProtocolStream } from 'ddatabase'
 import test from 'tape'
 import { rejection, within } from '../../../test/helpers/watchdog.ts'
@@ -135,6 +136,26 @@ test('what cannot be a connection, a feed, or an option', async (t) => {
   for (const wrong of options) {
     t.throws(() => new Swarm(wrong as never), /should be/, JSON.stringify(wrong))
   }
+})
+
+test('a port for WebSockets that is given back: who said nothing goes, connections stay', async (t) => {
+  const [server, client] = [makeSwarm(t), makeSwarm(t, FAST)]
+  const listener = await server.listen({ websocket: true })
+  const connection = await client.connect(listener.address)
+  const silent = connectTcp(listener.port, LOOPBACK)
+  t.teardown(() => silent.destroy())
+  await new Promise((resolve) => silent.once('connect', resolve))
+  // What is asked after it is answered after it was taken.
+  await fetch(listener.address.replace('ws:', 'http:'))
+  const closed = new Promise((resolve) => silent.once('close', resolve))
+  await listener.close()
+  await within(closed, 'the end of the silent one')
+  const feed = await makeFeed(t)
+  const copy = copyOf(t, feed)
+  server.join(feed)
+  client.join(copy)
+  t.equal(await within(copy.get(1), 'a block'), 'one')
+  t.equal(await Promise.race([connection.closed, 'there']), 'there')
 })
 
 test('noise on the line ends that connection only', async (t) => {
