@@ -397,7 +397,7 @@ export class HeadCheck {
     const answered = await (timeout === null ? answer : this.within(timeout.ms, answer))
     if (answered === null) throw new DDatabaseError('ERR_REQUEST_TIMEOUT')
     const { message } = answered
-    // It does not upload any more.
+    // It does not upload any more, or has nothing that proves this block.
     if (message === null) return
     const claim = claimOf(message)
     await this.putNow(claim).catch(async (error) => {
@@ -439,6 +439,15 @@ export class HeadCheck {
     if (at === -1) return false
     this.questions.splice(at, 1)[0]!.answer.resolve(message)
     return true
+  }
+
+  /** The remote does not have blocks `start` … `end` − 1 (any more). Other hashes may come all the same: they outlive their blocks. */
+  absent(start: number, end: number): void {
+    const over = this.questions.filter(({ index, signed }) => signed && index >= start && index < end)
+    for (const question of over) {
+      this.questions.splice(this.questions.indexOf(question), 1)
+      question.answer.resolve(null)
+    }
   }
 
   /** No answers are to be expected any more. */

@@ -454,6 +454,7 @@ export class Peer implements ChannelHandlers {
 
   private lacked(start: number, length: number): void {
     this.downloader.absent(start, start + length)
+    this.check.absent(start, start + length)
     this.replicator.fillSoon()
     this.source.lessAvailable()
     // It may have claimed what it cannot show any more.

@@ -1,12 +1,13 @@
 /** Copies that grow by blocks which cannot be shown to continue what they have, because nobody with the nodes between is there. */
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import test from 'tape'
+import test, { type Test } from 'tape'
 import ddatabase, { type Feed, type ForkProof } from '../../src/index.ts'
 import type { FeedFace } from '../helpers/feed-face.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
 import { blocksOf, connect, until } from '../helpers/replication-feeds.ts'
-import { OURS } from '../helpers/replication-subjects.ts'
+import { join, unwatched } from '../helpers/replication-pipes.ts'
+import { type AnyChannel, OURS, replicating } from '../helpers/replication-subjects.ts'
 import { settle, within } from '../helpers/watchdog.ts'
 import { Author, branch, checkProof, forksOf, PAIRS } from './branches.ts'
 
@@ -409,3 +410,47 @@ async function visit(feed: Feed, other: FeedFace, act: () => Promise<unknown>): 
   remote.destroy()
   await Promise.all(ends)
 }
+
+interface Asked {
+  index: number
+  hash: boolean
+  nodes: number
+}
+
+/** A copy of 10 blocks, and a remote with 40 whose answers `say` gives: true for the true one. */
+async function asking(t: Test, say: (asked: Asked, channel: AnyChannel) => boolean) {
+  const author = new Author(t, OURS)
+  const all = [...COMMON, ...branch('a', 4, 36)]
+  const long = await author.device(all.slice(0, 10), all.slice(10))
+  const short = await author.device(all.slice(0, 10))
+  const copy = await author.replica({ sparse: true })
+  await fetchFrom(copy, short, 2)
+  const answer = async ({ index, hash, nodes }: Asked): Promise<void> => {
+    const proof = (await long.call('proof', index, { digest: nodes, hash })) as object
+    channel.data({ index, value: hash ? null : Buffer.from(all[index]!), ...proof })
+  }
+  const remote = unwatched(new OURS.Protocol(true, { live: true, timeout: 0 }))
+  const channel: AnyChannel = remote.open(author.key, {
+    onwant: ({ start }: { start: number }) => void (start === 0 && channel.have({ start: 0, length: 40 })),
+    onrequest: (asked: Asked) => void (say(asked, channel) && answer(asked))
+  })
+  const stream = unwatched(replicating(copy).replicate(false, { live: true, timeout: 0 }))
+  join(remote, stream)
+  const close = async (): Promise<void> => {
+    remote.destroy()
+    stream.destroy()
+    await author.close()
+  }
+  return { copy, close }
+}
+
+test('unlinked growth: who has nothing any more that proves the continuation is not waited for', async (t) => {
+  const { copy, close } = await asking(t, ({ index }, channel) => {
+    if (index !== 10 && index !== 11) return true
+    channel.unhave({ start: index })
+    return false
+  })
+  t.equal(text(await within(copy.get(35), 'the block')), 'a 35', 'as if it had never had them')
+  t.equal(copy.length, 40)
+  await close()
+})
