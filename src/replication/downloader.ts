@@ -150,7 +150,10 @@ export class Downloader implements ArrivalsOwner {
     for (const request of [...this.inflight]) {
       if (!which(request)) continue
       this.giveUp(request)
-      this.peer.stream.cancel({ index: request.index, bytes: request.bytes, hash: request.hash })
+      const { index, bytes, hash } = request
+      // A Cancel would take back both.
+      if (bytes === 0 && hash && this.peer.check.asks(index)) continue
+      this.peer.stream.cancel({ index, bytes, hash })
     }
   }
 

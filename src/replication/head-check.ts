@@ -430,6 +430,11 @@ export class HeadCheck {
     return question.answer.promise
   }
 
+  /** Whether the hash of this block is asked for. */
+  asks(block: number): boolean {
+    return this.questions.some(({ index }) => index === block)
+  }
+
   /** Takes what is an answer to a question of this side. */
   take(message: DataMessage): boolean {
     const answers = message.signature !== null

@@ -418,7 +418,11 @@ interface Asked {
 }
 
 /** A copy of 10 blocks, and a remote with 40 whose answers `say` gives: true for the true one. */
-async function asking(t: Test, say: (asked: Asked, channel: AnyChannel) => boolean) {
+async function asking(
+  t: Test,
+  say: (asked: Asked, channel: AnyChannel) => boolean,
+  oncancel: (cancelled: Asked) => void = () => {}
+) {
   const author = new Author(t, OURS)
   const all = [...COMMON, ...branch('a', 4, 36)]
   const long = await author.device(all.slice(0, 10), all.slice(10))
@@ -432,7 +436,8 @@ async function asking(t: Test, say: (asked: Asked, channel: AnyChannel) => boole
   const remote = unwatched(new OURS.Protocol(true, { live: true, timeout: 0 }))
   const channel: AnyChannel = remote.open(author.key, {
     onwant: ({ start }: { start: number }) => void (start === 0 && channel.have({ start: 0, length: 40 })),
-    onrequest: (asked: Asked) => void (say(asked, channel) && answer(asked))
+    onrequest: (asked: Asked) => void (say(asked, channel) && answer(asked)),
+    oncancel
   })
   const stream = unwatched(replicating(copy).replicate(false, { live: true, timeout: 0 }))
   join(remote, stream)
@@ -441,7 +446,7 @@ async function asking(t: Test, say: (asked: Asked, channel: AnyChannel) => boole
     stream.destroy()
     await author.close()
   }
-  return { copy, close }
+  return { copy, answer, close }
 }
 
 test('unlinked growth: who has nothing any more that proves the continuation is not waited for', async (t) => {
@@ -452,5 +457,32 @@ test('unlinked growth: who has nothing any more that proves the continuation is 
   })
   t.equal(text(await within(copy.get(35), 'the block')), 'a 35', 'as if it had never had them')
   t.equal(copy.length, 40)
+  await close()
+})
+
+test('unlinked growth: a download that is cancelled does not take back what shows the continuation', async (t) => {
+  const open: Asked[] = []
+  const { copy, answer, close } = await asking(
+    t,
+    (asked) => {
+      if (asked.index === 10) open.push(asked)
+      return asked.index !== 10
+    },
+    ({ index, hash }) => {
+      const left = open.filter((asked) => asked.index !== index || asked.hash !== hash)
+      open.splice(0, open.length, ...left)
+    }
+  )
+  const block = copy.get(35)
+  await until(() => open.length === 1, 'the continuation to be asked for')
+  const selected = { start: 10, end: 11, hash: true }
+  const download = copy.call('download', selected).catch(() => {})
+  await until(() => open.length === 2, 'the download')
+  replicating(copy).undownload(selected)
+  await download
+  await settle(30)
+  t.ok(open.length > 0, 'it is still asked for')
+  for (const asked of open) await answer(asked)
+  t.equal(text(await within(block, 'the block')), 'a 35')
   await close()
 })
