@@ -1,5 +1,5 @@
 /** Commands about a feed in a folder. */
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test from 'tape'
 import { begin, fails, json, run, shared, someFeed, someFile, temporaryFolder } from './helpers.ts'
@@ -102,6 +102,25 @@ test('append: a file in chunks', async (t) => {
   await fails(t, ['append', dir, '--file', dir], 4, /is a folder; `ddatabase import`/)
   await fails(t, ['append', dir, '--file', file, 'value'], 2, /do not go together/)
   await fails(t, ['append', dir, '--file', file, '--chunk', '9m'], 2, /--chunk should be/)
+})
+
+test('append: no file of the feed itself', async (t) => {
+  const { dir } = await someFeed(t)
+  const own = ['data', 'secret_key'].map((name) => path.join(dir, name))
+  if (process.platform !== 'win32') {
+    const alias = path.join(await temporaryFolder(t), 'alias')
+    await symlink(dir, alias)
+    await symlink(own[0]!, `${alias} of data`)
+    own.push(path.join(alias, 'data'), `${alias} of data`)
+    await fails(t, ['append', alias, '--file', own[0]!], 2, /is in the folder of the feed itself/)
+  }
+  for (const file of own) {
+    await fails(t, ['append', dir, '--file', file], 2, /is in the folder of the feed itself/)
+  }
+  t.equal((await json(t, ['info', dir])).length, 3, 'nothing was appended')
+  const beside = path.join(path.dirname(dir), 'data')
+  await writeFile(beside, 'x')
+  t.equal((await json(t, ['append', dir, '--file', beside])).blocks, 1, 'a file beside it')
 })
 
 test('info and audit', async (t) => {

@@ -11,6 +11,7 @@ import { explain } from '../explain.ts'
 import { stopIfAsked } from '../interrupt.ts'
 import { linesOf } from '../lines.ts'
 import { openFeed, using } from '../open-feed.ts'
+import { placeOf, refuseOwn } from '../own-folder.ts'
 import type { Progress } from '../progress.ts'
 import { parseSize } from '../range.ts'
 import { count } from '../units.ts'
@@ -59,7 +60,7 @@ export const append = command({
       if (!feed.writable) throw new Failure('feed', readOnly(dir))
       const first = feed.length
       try {
-        if (file !== undefined) await appendFile(feed, file, blockSize, context)
+        if (file !== undefined) await appendFile(feed, dir, file, blockSize, context)
         else if (given.length > 0) await feed.append(given)
         else await appendLines(feed, encode, context)
       } finally {
@@ -83,9 +84,15 @@ export const append = command({
   }
 })
 
-async function appendFile(feed: Feed, file: string, blockSize: number, context: Context): Promise<void> {
+async function appendFile(
+  feed: Feed,
+  dir: string,
+  file: string,
+  blockSize: number,
+  context: Context
+): Promise<void> {
   const { out, signal, stdin } = context
-  const total = file === '-' ? null : await sizeOf(file)
+  const total = file === '-' ? null : await sizeOf(file, dir)
   const input = file === '-' ? stdin : createReadStream(file, { highWaterMark: BLOCK_SIZE })
   const before = feed.byteLength
   await out.showing('appending', async (progress: Progress) => {
@@ -137,14 +144,17 @@ async function* endingWith(input: Readable, signal: AbortSignal): AsyncGenerator
   }
 }
 
-async function sizeOf(file: string): Promise<number | null> {
+async function sizeOf(file: string, dir: string): Promise<number | null> {
   try {
     const stats = await stat(file)
     if (stats.isDirectory()) {
       throw new Failure('files', `${file} is a folder; \`ddatabase import\` puts a folder into a feed.`)
     }
     // A pipe or a device has no size that says anything.
-    return stats.isFile() ? stats.size : null
+    if (!stats.isFile()) return null
+    // What is read would grow with what is appended; and its secret key is there.
+    refuseOwn(file, await placeOf(file), await placeOf(dir), 'append')
+    return stats.size
   } catch (error) {
     throw explain(error, file)
   }

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { Failure } from '../exit.ts'
 import { explain } from '../explain.ts'
 import { stopIfAsked } from '../interrupt.ts'
+import { placeOf, refuseOwn } from '../own-folder.ts'
 import { printable } from '../units.ts'
 import { isInside } from './paths.ts'
 
@@ -53,14 +54,8 @@ export async function scan(source: string, except: string, signal: AbortSignal):
   } catch (error) {
     throw explain(error, source)
   }
-  // One folder may have several paths; one that is not there yet is not below the source.
-  const own = await realpath(except).catch(() => path.resolve(except))
-  if (isIn(real, own)) {
-    throw new Failure(
-      'usage',
-      `${source} is in the folder of the feed itself; name something else to import.`
-    )
-  }
+  const own = await placeOf(except)
+  refuseOwn(source, real, own, 'import')
   if (stats.isFile()) {
     scanned.root = 'file'
     scanned.found.push(describe(source, path.basename(path.resolve(source)), 'file', stats))
@@ -77,11 +72,6 @@ export async function scan(source: string, except: string, signal: AbortSignal):
   })
   await scanNames(real, '', names, own, scanned, signal)
   return scanned
-}
-
-function isIn(place: string, folder: string): boolean {
-  const way = path.relative(folder, place)
-  return !path.isAbsolute(way) && way.split(path.sep)[0] !== '..'
 }
 
 async function scanNames(
