@@ -19,7 +19,8 @@ import {
 import path from 'node:path'
 import { Feed } from 'ddatabase'
 import test, { type Test } from 'tape'
-import { type Entry, encodeManifest } from '../src/folder/manifest.ts'
+import { rejection } from '../../../test/helpers/watchdog.ts'
+import { type Entry, encodeManifest, manifestOf } from '../src/folder/manifest.ts'
 import { unsafeEntries } from '../src/folder/paths.ts'
 import { begin, fails, json, run, someFile, spawned, temporaryFolder } from './helpers.ts'
 
@@ -295,6 +296,56 @@ test('export refuses what is no manifest that an import makes', async (t) => {
     /manifest says 3 bytes/
   )
   t.same(await readdir(target), [], 'nothing is left')
+})
+
+test('info tells what it can of a feed with a manifest that makes no sense', async (t) => {
+  const dir = await feedWith(t, [{ ...FILE, mode: 0o4755 }])
+  const { code, out, error } = await run(t, ['info', dir])
+  t.equal(code, 0)
+  t.match(out, /^length +2 blocks$/m)
+  t.notOk(/holds a folder/.test(out))
+  t.match(
+    error,
+    /^warning: The manifest of the folder in this feed makes no sense \(entry 0\); `ddatabase cat`/
+  )
+  const { key, length, folderEntries } = await json(t, ['info', dir])
+  t.same([key.length, length, folderEntries], [64, 2, null], 'as JSON')
+})
+
+test('a manifest of many parts is not read at once, and not without end', async (t) => {
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  const feed = new Feed(dir)
+  const head = (parts: number) =>
+    Buffer.from(JSON.stringify({ format: 'ddatabase-folder', version: 1, root: 'folder', parts }))
+  await feed.append([...Array.from({ length: 20 }, () => Buffer.from('[]')), head(20)])
+  const read: number[] = []
+  const { getBatch } = feed
+  feed.getBatch = ((start: number, end: number, options: object) => {
+    read.push(end - start)
+    return Reflect.apply(getBatch, feed, [start, end, options])
+  }) as typeof getBatch
+  t.same(await manifestOf(feed), { root: 'folder', entries: [], index: 20 })
+  t.same([read.length, Math.max(...read)], [5, 4], 'four blocks at a time')
+
+  read.length = 0
+  await feed.append([...Array.from({ length: 20 }, () => Buffer.from('no part')), head(20)])
+  t.match((await rejection(manifestOf(feed), 'the manifest')).message, /makes no sense \(entries\)/)
+  t.equal(read.length, 1, 'the first part that is none is the last that is read')
+  await feed.close()
+  t.equal((await json(t, ['info', dir])).length, 42)
+  await fails(t, ['export', dir, path.join(await temporaryFolder(t), 'target')], 6, /makes no sense/)
+
+  // As large as blocks can be, and nothing in them.
+  const part = Buffer.alloc(8_000_000, ' ')
+  part.write('[]')
+  const large = {
+    length: 1_000_001,
+    has: () => true,
+    get: async () => head(1_000_000),
+    getBatch: async (start: number, end: number) => Array.from({ length: end - start }, () => part)
+  }
+  const error = await rejection(manifestOf(large as unknown as Feed), 'the manifest')
+  t.match(error.message, /has more than 512 MiB/)
 })
 
 test('export: nothing in a manifest gets to steer the terminal', async (t) => {

@@ -1,7 +1,10 @@
+import type { Feed } from 'ddatabase'
 import { feedFolder } from '../arguments.ts'
 import { command } from '../command.ts'
+import { Failure } from '../exit.ts'
 import { manifestOf } from '../folder/manifest.ts'
 import { openFeed, using } from '../open-feed.ts'
+import type { Output } from '../output.ts'
 import { pairs } from '../table.ts'
 import { count, hex, size } from '../units.ts'
 
@@ -17,7 +20,7 @@ export const info = command({
     await using(await openFeed(out, dir, { sparse: true }), dir, async (feed) => {
       const { length, byteLength, writable, live, recovery } = feed
       const present = feed.downloaded()
-      const files = (await manifestOf(feed))?.entries.length ?? null
+      const files = await entriesOf(feed, out)
       const [key, discoveryKey] = [hex(feed.key), hex(feed.discoveryKey)]
       const all = present === length ? 'all' : `${present}; ${length - present} missing`
       const rows: [string, string][] = [
@@ -47,3 +50,15 @@ export const info = command({
     })
   }
 })
+
+/** How many things the folder in a feed holds, null if that cannot be told. */
+async function entriesOf(feed: Feed, out: Output): Promise<number | null> {
+  try {
+    return (await manifestOf(feed))?.entries.length ?? null
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    // Whoever has written the feed decides what is in it; all else can be told.
+    out.warn(error.message)
+    return null
+  }
+}

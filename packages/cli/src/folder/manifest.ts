@@ -12,6 +12,12 @@ const VERSION = 1
 /** Bytes of entries in one block: a manifest that is longer has its entries in several blocks. */
 const PART_BYTES = 1024 * 1024
 
+/** Bytes of entries in all blocks together: several millions of files. More of them would not fit into memory. */
+const MAX_BYTES = 512 * 1024 * 1024
+
+/** Blocks of a manifest that are read at once: whoever has written it decides how large they are. */
+const PARTS_AT_ONCE = 4
+
 /** One file, folder or symbolic link. */
 export interface Entry {
   /** Names joined by `/`, below the folder; never empty, absolute, or with `.` or `..` in it. */
@@ -59,11 +65,15 @@ export interface ReadManifestOptions {
   length?: number
 }
 
-/** The blocks of a manifest: one, or several of which the last is the manifest. */
+/**
+ * The blocks of a manifest: one, or several of which the last is the manifest.
+ * Fails with exit code 4 if it would be larger than what is read.
+ */
 export function encodeManifest(root: Manifest['root'], entries: readonly Entry[]): Uint8Array[] {
   const parts: string[] = []
   let part: string[] = []
   let bytes = 0
+  let total = 0
   const close = (): void => {
     if (part.length > 0) parts.push(`[${part.join(',')}]`)
     part = []
@@ -75,6 +85,8 @@ export function encodeManifest(root: Manifest['root'], entries: readonly Entry[]
     if (bytes + length > PART_BYTES) close()
     part.push(text)
     bytes += length
+    total += length
+    if (total > MAX_BYTES) throw tooLarge()
   }
   close()
   const head: StoredManifest = { format: FORMAT, version: VERSION, root }
@@ -102,20 +114,35 @@ export async function manifestOf(
       `The folder in this feed has format ${stored.version}; a newer ddatabase-cli can read it.`
     )
   }
-  let entries: unknown = stored.entries
-  if (stored.parts !== undefined) {
-    if (!isWhole(stored.parts) || stored.parts > index) throw malformed('parts')
-    if (!wait && !feed.has(index - stored.parts, index)) return null
-    const blocks = await feed.getBatch(index - stored.parts, index, { wait, signal })
-    entries = blocks.flatMap((block) => parseJson(block) ?? [])
-  }
   if (stored.root !== 'folder' && stored.root !== 'file') throw malformed('root')
-  if (!Array.isArray(entries)) throw malformed('entries')
-  for (const [i, entry] of entries.entries()) checkEntry(entry, index, i)
-  if (stored.root === 'file' && (entries.length !== 1 || (entries[0] as Entry).type !== 'file')) {
+  const entries: Entry[] = []
+  const add = (part: unknown): void => {
+    if (!Array.isArray(part)) throw malformed('entries')
+    for (const entry of part) {
+      checkEntry(entry, index, entries.length)
+      entries.push(entry)
+    }
+  }
+  if (stored.parts === undefined) {
+    add(stored.entries)
+  } else {
+    if (!isWhole(stored.parts) || stored.parts > index) throw malformed('parts')
+    const first = index - stored.parts
+    if (!wait && !feed.has(first, index)) return null
+    let bytes = 0
+    for (let at = first; at < index; at += PARTS_AT_ONCE) {
+      const blocks = await feed.getBatch(at, Math.min(at + PARTS_AT_ONCE, index), { wait, signal })
+      for (const block of blocks) {
+        bytes += block.byteLength
+        if (bytes > MAX_BYTES) throw tooLarge()
+        add(parseJson(block))
+      }
+    }
+  }
+  if (stored.root === 'file' && (entries.length !== 1 || entries[0]!.type !== 'file')) {
     throw malformed('root')
   }
-  return { root: stored.root, entries: entries as Entry[], index }
+  return { root: stored.root, entries, index }
 }
 
 function parse(block: Uint8Array): StoredManifest | null {
@@ -160,6 +187,13 @@ function isWhole(value: unknown): value is number {
 function malformed(what: string): Failure {
   return new Failure(
     'damage',
-    `The manifest of the folder in this feed makes no sense (${what}); nothing was written.`
+    `The manifest of the folder in this feed makes no sense (${what}); \`ddatabase cat\` shows the blocks as they are.`
+  )
+}
+
+function tooLarge(): Failure {
+  return new Failure(
+    'files',
+    'The manifest of the folder has more than 512 MiB, which is too much to be read; use several folders.'
   )
 }
