@@ -16,12 +16,16 @@ import {
   utimes,
   writeFile
 } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import path from 'node:path'
 import { Feed } from 'ddatabase'
 import test, { type Test } from 'tape'
-import { rejection } from '../../../test/helpers/watchdog.ts'
+import { rejection, within } from '../../../test/helpers/watchdog.ts'
+import { importInto } from '../src/folder/import.ts'
 import { type Entry, encodeManifest, manifestOf } from '../src/folder/manifest.ts'
 import { unsafeEntries } from '../src/folder/paths.ts'
+import { scan } from '../src/folder/scan.ts'
+import type { Progress } from '../src/progress.ts'
 import { begin, fails, json, run, someFile, spawned, temporaryFolder } from './helpers.ts'
 
 const POSIX = process.platform !== 'win32'
@@ -455,6 +459,46 @@ if (POSIX) {
       '--skip-unreadable'
     )
     await fails(t, ['import', path.join(folder, 'none'), other], 4, /does not exist/)
+  })
+
+  test('import: a file that has become something else since it was looked at', async (t) => {
+    const [folder, outside] = [await temporaryFolder(t), await temporaryFolder(t)]
+    const [file, other] = [path.join(folder, 'f'), path.join(outside, 'other')]
+    for (const name of [file, other]) {
+      await writeFile(name, '')
+      await utimes(name, 1000, 1000)
+    }
+    const { signal } = new AbortController()
+    const scanned = await scan(folder, outside, signal)
+    const feed = new Feed(path.join(await temporaryFolder(t), 'feed'))
+    const become: Record<string, () => Promise<unknown>> = {
+      'a pipe': async () => execFileSync('mkfifo', [file]),
+      'a link': () => symlink(other, file),
+      'a socket': () =>
+        new Promise<void>((resolve) => {
+          const server = createServer().listen(file, resolve)
+          t.teardown(() => server.close())
+        })
+    }
+    for (const [what, make] of Object.entries(become)) {
+      await rm(file)
+      await make()
+      if (what !== 'a link') await utimes(file, 1000, 1000)
+      const work = importInto(feed, outside, scanned, false, { at() {} } as unknown as Progress, signal)
+      const error = await rejection(within(work, 'the import'), what)
+      t.match(error.message, /^f was changed while it was read/, what)
+    }
+    t.equal(feed.length, 0, 'nothing was appended')
+    await feed.close()
+  })
+
+  test('import: a link that is named itself', async (t) => {
+    const folder = await temporaryFolder(t)
+    await writeFile(path.join(folder, 'file'), 'text')
+    await symlink('file', path.join(folder, 'link'))
+    const dir = path.join(await temporaryFolder(t), 'feed')
+    t.equal((await json(t, ['import', path.join(folder, 'link'), dir])).files, 1, 'means what it leads to')
+    t.equal((await run(t, ['get', dir, '0', '--raw'])).out, 'text')
   })
 
   test('import: files that may not be read', async (t) => {

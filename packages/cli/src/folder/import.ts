@@ -1,3 +1,4 @@
+import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Feed } from 'ddatabase'
 import { BATCH_BYTES, BLOCK_SIZE } from '../chunks.ts'
@@ -114,6 +115,9 @@ function total(scanned: Scanned, known: ReadonlyMap<string, Entry>): number {
   return bytes
 }
 
+// What was a file may have become something else: no link is followed, and no pipe waited for. Windows has neither.
+const READ = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
+
 class Import {
   /** Blocks that were appended. */
   appended = 0
@@ -143,7 +147,7 @@ class Import {
     const shown = printable(found.path)
     let handle: FileHandle
     try {
-      handle = await open(found.source, 'r')
+      handle = await open(found.source, READ)
     } catch (error) {
       throw lost(shown, error)
     }
@@ -241,14 +245,17 @@ async function readBlocks(
 }
 
 async function checkUnchanged(handle: FileHandle, found: Found): Promise<void> {
-  const { size, mtimeMs } = await handle.stat()
-  if (size !== found.size || Math.round(mtimeMs) !== found.mtime) throw changed(printable(found.path))
+  const stats = await handle.stat()
+  const { size, mtimeMs } = stats
+  if (!stats.isFile() || size !== found.size || Math.round(mtimeMs) !== found.mtime)
+    throw changed(printable(found.path))
 }
 
-function changed(shown: string): Failure {
+function changed(shown: string, cause?: unknown): Failure {
   return new Failure(
     'files',
-    `${shown} was changed while it was read; import again when nobody writes to it.`
+    `${shown} was changed while it was read; import again when nobody writes to it.`,
+    cause
   )
 }
 
@@ -256,5 +263,7 @@ function lost(shown: string, error: unknown): Failure {
   if (codeOf(error) === 'ENOENT') {
     return new Failure('files', `${shown} was removed during the import; run the same command again.`, error)
   }
+  // A link, which systems tell in two ways, or a socket.
+  if (['ELOOP', 'EMLINK', 'ENXIO'].includes(codeOf(error) ?? '')) return changed(shown, error)
   return explain(error, shown)
 }

@@ -58,7 +58,7 @@ export async function scan(source: string, except: string, signal: AbortSignal):
   refuseOwn(source, real, own, 'import')
   if (stats.isFile()) {
     scanned.root = 'file'
-    scanned.found.push(describe(source, path.basename(path.resolve(source)), 'file', stats))
+    scanned.found.push(describe(real, path.basename(path.resolve(source)), 'file', stats))
     return scanned
   }
   if (!stats.isDirectory()) {
