@@ -246,6 +246,20 @@ const HOSTILE: Record<string, { entries: Partial<Entry>[]; reason: RegExp }> = {
     ],
     reason: /m is refused because it is a link that leads out/
   },
+  'a link that goes up by way of another on disks that do not tell capitals': {
+    entries: [
+      { path: 'x/y/Z', type: 'symlink', target: '../..' },
+      { path: 'e', type: 'symlink', target: 'x/y/z/../s' }
+    ],
+    reason: /e is refused because it is a link that leads out/
+  },
+  'a link that goes up by way of another whose letters are composed': {
+    entries: [
+      { path: 'x/y/\u00fc', type: 'symlink', target: '../..' },
+      { path: 'e', type: 'symlink', target: 'x/y/u\u0308/../s' }
+    ],
+    reason: /e is refused because it is a link that leads out/
+  },
   'links in a circle': {
     entries: [
       { path: 'l', type: 'symlink', target: 'm' },
@@ -377,6 +391,19 @@ test('export: nothing in a manifest gets to steer the terminal', async (t) => {
   const { out } = await run(t, ['export', dir, `${target}/`])
   t.ok(out.includes('\\u001b]0;owned\\u0007'), 'the name of the file that was written')
   t.notOk(out.includes('\u001b'))
+})
+
+test('names that some disks take for the same, and links that stay inside', (t) => {
+  const link = (name: string, target: string) => ({ path: name, type: 'symlink', target }) as Entry
+  const entries = [
+    link('A', 'x'),
+    link('a', 'x/y'),
+    link('x/B', '../a/z'),
+    link('x/b', 'y'),
+    link('c', 'X/b/../s')
+  ]
+  t.same(unsafeEntries(entries, false), [])
+  t.end()
 })
 
 test('unsafe names on Windows', (t) => {

@@ -26,10 +26,21 @@ export function unsafeEntries(entries: readonly Entry[], windows = process.platf
     if (reason === null) byPath.set(entry.path, entry)
     else unsafe.push({ path: entry.path, reason })
   }
+  const links: LinkAt = (path) => {
+    const entry = byPath.get(path)
+    return entry?.type === 'symlink' ? entry : undefined
+  }
+  // Of those with the same name there the last is made last.
+  const folded = new Map<string, Entry>()
+  for (const entry of byPath.values()) if (entry.type === 'symlink') folded.set(fold(entry.path), entry)
+  const foldedLinks: LinkAt = (path) => folded.get(fold(path))
   for (const entry of byPath.values()) {
     const parent = foreignParent(entry.path, byPath)
     if (parent !== null) unsafe.push({ path: entry.path, reason: `${parent} is no folder` })
-    else if (entry.type === 'symlink' && leaves(entry, byPath, windows)) {
+    else if (
+      entry.type === 'symlink' &&
+      (leaves(entry, links, windows) || leaves(entry, foldedLinks, windows))
+    ) {
       unsafe.push({ path: entry.path, reason: 'it is a link that leads out of the folder' })
     }
   }
@@ -57,8 +68,16 @@ function foreignParent(path: string, byPath: ReadonlyMap<string, Entry>): string
   return null
 }
 
+/** The link of the manifest that has a path. */
+type LinkAt = (path: string) => Entry | undefined
+
+/** What is alike for names that some disks take for the same: capitals and others, composed letters and others. */
+function fold(path: string): string {
+  return path.toLowerCase().toUpperCase().normalize()
+}
+
 /** Whether a link leads out, in any step of following it through the other links of the manifest. */
-function leaves(link: Entry, byPath: ReadonlyMap<string, Entry>, windows: boolean): boolean {
+function leaves(link: Entry, linkAt: LinkAt, windows: boolean): boolean {
   const at = link.path.split('/').slice(0, -1)
   // What is still to be followed, the next name last.
   const rest: string[] = []
@@ -78,8 +97,8 @@ function leaves(link: Entry, byPath: ReadonlyMap<string, Entry>, windows: boolea
       continue
     }
     at.push(name)
-    const next = byPath.get(at.join('/'))
-    if (next?.type !== 'symlink') continue
+    const next = linkAt(at.join('/'))
+    if (next === undefined) continue
     at.pop()
     if (!follow(next.target!)) return true
   }
