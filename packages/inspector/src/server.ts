@@ -83,7 +83,8 @@ export async function startServer(options: ServerOptions): Promise<InspectorServ
 
   const server = createAdaptorServer({ fetch: app.fetch }) as Server
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
+    // For its life: one that comes while it runs, as when no file can be opened any more, must not end the process.
+    server.on('error', reject)
     server.listen(port, host, resolve)
   }).catch((error: unknown) => {
     for (const watch of watches) watch.close()

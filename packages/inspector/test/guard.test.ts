@@ -2,7 +2,7 @@
 
 import { readFile, writeFile } from 'node:fs/promises'
 import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { connect } from 'node:net'
+import { connect, Server } from 'node:net'
 import path from 'node:path'
 import ddatabase, { type Feed } from 'ddatabase'
 import RandomAccessMemory from 'random-access-memory'
@@ -306,6 +306,22 @@ test('guard: a package that was not built says so', async (t) => {
   const error = await readPage('/nowhere/at/all').catch((reason: NodeJS.ErrnoException) => reason.code)
   t.equal(error, 'ENOENT')
   t.equal(typeof inspect, 'function')
+})
+
+test('guard: errors of the running server do not end the process', async (t) => {
+  const { listen } = Server.prototype
+  let server: Server | undefined
+  Server.prototype.listen = function (this: Server, ...values: unknown[]) {
+    server = this
+    return Reflect.apply(listen, this, values)
+  } as typeof listen
+  t.teardown(() => {
+    Server.prototype.listen = listen
+  })
+  const { url } = await openWindow(t, await author(t))
+  t.ok(server)
+  for (let i = 0; i < 3; i++) server?.emit('error', new Error('accept EMFILE'))
+  t.equal((await request(url)).status, 200)
 })
 
 /** What a server answers to these bytes. */
