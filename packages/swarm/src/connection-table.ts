@@ -95,9 +95,11 @@ export class ConnectionTable {
     return { sent, received }
   }
 
-  /** Whether there is a connection to this peer. */
-  has(remotePublicKey: Uint8Array): boolean {
-    return this.#byPeer.has(hex(remotePublicKey))
+  /** This connection, or if it is over the newest one to the same peer; null if there is none. */
+  present(connection: Connection): Connection | null {
+    const all = [...(this.#byPeer.get(hex(connection.remotePublicKey)) ?? [])]
+    const there = all.filter(({ stream }) => !stream.destroying)
+    return there.includes(connection) ? connection : (there.at(-1) ?? null)
   }
 
   /** Resolves when all handshakes that are under way now, or begin meanwhile, are over. */

@@ -11,8 +11,8 @@ export interface DialerHost {
   readonly delays: Delays
   /** Takes a connection on, handshake included. */
   take(duplex: AnyDuplex, address: Address): Promise<Connection>
-  /** Whether there is a connection to this peer. */
-  isConnected(remotePublicKey: Uint8Array): boolean
+  /** This connection, or if it is over another one to the same peer; null if there is none. */
+  present(connection: Connection): Connection | null
   /** An attempt in the background failed; another one follows. */
   warn(error: SwarmError): void
   /** It is over. */
@@ -30,7 +30,9 @@ export class Dialer {
   readonly #host: DialerHost
   readonly #reconnect: NonNullable<ConnectOptions['reconnect']>
   readonly #stop = new AbortController()
+  // The last one, which may be lost.
   #connection: Connection | null = null
+  #waiting: { resolve(connection: Connection): void; reject(reason: unknown): void }[] = []
   #failures = 0
 
   /** Begins at once. */
@@ -49,6 +51,36 @@ export class Dialer {
     )
   }
 
+  /** Whether the connection was the last one: it is ending because this side wants it to, or lost and not to be made anew. */
+  get over(): boolean {
+    if (this.#connection === null) return false
+    return (
+      this.#connection.intended ||
+      (this.#reconnect === 'never' && this.#host.present(this.#connection) === null)
+    )
+  }
+
+  /**
+   * Resolves with the connection that there is, or with another one to the same peer; if there is none with the next one. Rejects when
+   * nothing is dialled any more.
+   */
+  async current(): Promise<Connection> {
+    await this.first
+    if (this.#stopped) throw this.#stop.signal.reason
+    const present = this.#host.present(this.#connection!)
+    if (present !== null) return present
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
+  }
+
+  /** The swarm is connected to a peer: who waits for it does not have to wait any longer. */
+  connected(connection: Connection): void {
+    const { initiator, address } = connection
+    // Before the attempt is known to have succeeded: it may be ended at once.
+    if (initiator && address === this.#address.text) this.#connection = connection
+    if (this.#connection === null || this.#host.present(this.#connection) !== connection) return
+    this.#tellWaiting(connection)
+  }
+
   /** Ends the connection; nothing is dialled any more. */
   async close(reason: Error = new SwarmError('ERR_SWARM_CLOSED')): Promise<void> {
     this.#end(reason)
@@ -63,7 +95,12 @@ export class Dialer {
   #end(reason?: unknown): void {
     if (this.#stop.signal.aborted) return
     this.#stop.abort(reason)
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#stop.signal.reason)
     this.#host.ended()
+  }
+
+  #tellWaiting(connection: Connection): void {
+    for (const { resolve } of this.#waiting.splice(0)) resolve(connection)
   }
 
   async #begin(): Promise<Connection> {
@@ -77,17 +114,16 @@ export class Dialer {
     let connection: Connection | null = first
     while (connection !== null) {
       this.#connection = connection
+      this.#tellWaiting(connection)
       await connection.closed
       if (connection.intended || this.#reconnect === 'never') break
       if (Date.now() - connection.since > GOOD) this.#failures = 0
       // Another connection to the same peer may have taken its place.
-      const { remotePublicKey } = connection
       do await this.#pause()
-      while (!this.#stopped && this.#host.isConnected(remotePublicKey))
+      while (!this.#stopped && this.#host.present(connection) !== null)
       connection = await this.#dialUntilConnected()
     }
-    this.#connection = null
-    this.#end()
+    this.#end(new SwarmError('ERR_CONNECTION_LOST', { about: this.#address.text }))
   }
 
   async #dialUntilConnected(): Promise<Connection | null> {

@@ -167,7 +167,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
 
   /**
    * Connects to an address: `host:port`, `ws://host:port/path` or `wss://…`. If the connection is lost it is made anew in the
-   * background, see {@link ConnectOptions.reconnect}. An address that is connected to already is not dialled twice.
+   * background, see {@link ConnectOptions.reconnect}. An address that is connected to already is not dialled twice: what is resolved with
+   * then is the connection that there is, or while that is being made anew the next one, or whatever connects to the same peer before.
    * Errors: `ERR_ADDRESS`, `ERR_CONNECTION_REFUSED`, `ERR_CONNECT`, `ERR_CONNECT_TIMEOUT`, `ERR_CONNECTION_LOST`, `ERR_SELF`,
    * `ERR_NOT_WELCOME`, `ERR_MAX_PEERS`, `ERR_SWARM_CLOSED`. A peer that does not welcome this swarm ends the connection when it
    * knows who it is, right after this has resolved.
@@ -175,15 +176,15 @@ export class Swarm extends EventEmitter<SwarmEvents> {
   async connect(address: string, options: ConnectOptions = {}): Promise<Connection> {
     const where = readAddress(address)
     if (this.#closing !== null) throw new SwarmError('ERR_SWARM_CLOSED')
-    const known = this.#dialers.get(where.text)
-    if (known !== undefined) return untilAborted(known.first, options.signal)
     options.signal?.throwIfAborted()
+    const known = this.#dialers.get(where.text)
+    if (known !== undefined && !known.over) return untilAborted(known.current(), options.signal)
     const releases = this.feeds.filter(({ client }) => client).map((joined) => joined.hold())
     const dialer: Dialer = new Dialer(where, options, {
       connectTimeout: this.#settings.connectTimeout,
       delays: this.#settings.reconnectDelay,
       take: (duplex, { kind, text }) => this.#table.add(duplex, { kind, initiator: true, address: text }),
-      isConnected: (remotePublicKey) => this.#table.has(remotePublicKey),
+      present: (connection) => this.#table.present(connection),
       warn: (error) => this.#warn(error),
       ended: () => {
         if (this.#dialers.get(where.text) === dialer) this.#dialers.delete(where.text)
@@ -392,6 +393,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     const exchange = new Exchange(connection, this.#exchangeHost)
     this.#exchanges.set(connection, exchange)
     this.#byStream.set(connection.stream, exchange)
+    for (const dialer of this.#dialers.values()) dialer.connected(connection)
     this.emit('connection', connection)
     const wanted = [...this.#feeds.values()].filter(({ client }) => client)
     // Worked out once each: it looks at what is here of the feed.

@@ -320,6 +320,59 @@ test('a lost connection is made anew, also to a program that was started again',
   t.equal(server.listening.length, 0, 'a port that was given back is not listened on')
 })
 
+test('an address that is asked for again while its connection is made anew', async (t) => {
+  const [server, client] = [makeSwarm(t), makeSwarm(t, { reconnectDelay: { min: 200, max: 200 } })]
+  const listener = await server.listen()
+  const { address } = listener
+  const first = await client.connect(address)
+  t.equal(await client.connect(address), first, 'the one that is there')
+
+  await until(() => server.connections.length === 1, 'the connection')
+  const heard = new Promise<Connection>((resolve, reject) => {
+    client.once('disconnection', () => client.connect(address).then(resolve, reject))
+  })
+  server.connections[0]!.destroy(new Error('a bad moment'))
+  const second = await within(heard, 'connect')
+  t.notEqual(second, first)
+  t.equal(client.connections[0], second, 'the next one')
+
+  second.destroy(new Error('another bad moment'))
+  const third = await within(client.connect(address), 'connect')
+  t.deepEqual([third !== second, third.stream.destroying], [true, false])
+  t.equal(client.stats.total.opened, 3, 'dialled once each time')
+
+  third.destroy()
+  const fourth = await within(client.connect(address), 'connect')
+  t.notEqual(fourth, third, 'one that was ended on purpose is not waited for')
+
+  await listener.close()
+  const stop = new AbortController()
+  await until(() => server.connections.length === 1, 'the connection')
+  server.connections[0]!.destroy(new Error('the last bad moment'))
+  await fourth.closed
+  const waiting = rejection(client.connect(address, { signal: stop.signal }), 'connect')
+  const ended = rejection(client.connect(address), 'connect')
+  stop.abort(new Error('enough'))
+  t.equal((await within(waiting, 'the one with a signal')).message, 'enough')
+  await client.disconnect(address)
+  t.equal((await within(ended, 'the other one')).code, 'ERR_SWARM_CLOSED')
+})
+
+test('an address that is asked for again, and its peer is connected another way', async (t) => {
+  const [server, client] = [makeSwarm(t), makeSwarm(t, { reconnectDelay: { min: 60_000, max: 60_000 } })]
+  const [listener, own] = [await server.listen(), await client.listen()]
+  const first = await client.connect(listener.address)
+  await listener.close()
+  await until(() => server.connections.length === 1, 'the connection')
+  server.connections[0]!.destroy(new Error('a bad moment'))
+  await first.closed
+  const waiting = client.connect(listener.address)
+  await server.connect(own.address)
+  const other = await within(waiting, 'connect')
+  t.deepEqual([other.initiator, other.remotePublicKey], [false, server.keyPair.publicKey])
+  t.equal(await client.connect(listener.address), other, 'and when it is there')
+})
+
 test('an address that is not there yet', async (t) => {
   const swarm = makeSwarm(t, FAST)
   const address = await deafAddress()
