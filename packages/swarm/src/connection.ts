@@ -25,6 +25,9 @@ export interface ConnectionFacts {
   closeTimeout: number
 }
 
+// Milliseconds that a stream may take to end once it is destroyed. That of an application may never do: it is left to itself then.
+const END = 1000
+
 /** A connection to one peer, over which any number of feeds are replicated. */
 export class Connection {
   /** What kind it is. */
@@ -39,6 +42,7 @@ export class Connection {
   readonly closed: Promise<Error | null>
 
   readonly #closeTimeout: number
+  readonly #cut: () => void
   #reason: Error | null = null
   #intended = false
 
@@ -57,6 +61,7 @@ export class Connection {
     })
     stream.on('error', (error) => {
       failure ??= error
+      this.#cut()
     })
     const reason = (error: Error | null | undefined): Error | null => {
       if (this.#reason !== null) return this.#reason
@@ -65,10 +70,24 @@ export class Connection {
       if (inOrder || this.#intended) return null
       return failure ?? error ?? new SwarmError('ERR_CONNECTION_LOST')
     }
+    let cut = (): void => {}
     this.closed = new Promise((resolve) => {
+      let timer: NodeJS.Timeout | undefined
+      const over = (error?: Error | null): void => {
+        clearTimeout(timer)
+        cut = () => {}
+        resolve(reason(error))
+      }
+      cut = () => {
+        timer ??= setTimeout(() => {
+          duplex.destroy()
+          over()
+        }, END)
+      }
       const node = duplex as Duplex
-      pipeline(node, stream as unknown as Duplex, node, (error) => resolve(reason(error)))
+      pipeline(node, stream as unknown as Duplex, node, over)
     })
+    this.#cut = () => cut()
   }
 
   /** Whether this side sent the first message of the handshake. */
@@ -100,7 +119,10 @@ export class Connection {
   async close(): Promise<void> {
     this.#intended = true
     this.stream.finalize()
-    const timer = setTimeout(() => this.stream.destroy(), this.#closeTimeout)
+    const timer = setTimeout(() => {
+      this.stream.destroy()
+      this.#cut()
+    }, this.#closeTimeout)
     await this.closed
     clearTimeout(timer)
   }
@@ -110,6 +132,7 @@ export class Connection {
     if (reason === null) this.#intended = true
     else this.#reason ??= reason
     this.stream.destroy(reason)
+    this.#cut()
   }
 
   /** Ends the connection at once, because of a peer or an address. @internal */

@@ -484,6 +484,35 @@ test('a remote that does not read holds up nobody', async (t) => {
   t.equal(swarm.connections.length, 0)
 })
 
+test('a stream that never ends holds up nobody', async (t) => {
+  const pair = async (one: Swarm, other: Swarm): Promise<Connection> => {
+    const [a, b] = duplexPair()
+    a._destroy = () => {}
+    const [connection] = await Promise.all([
+      one.addConnection(a, { initiator: true }),
+      other.addConnection(b, { initiator: false })
+    ])
+    return connection
+  }
+  const other = makeSwarm(t)
+  const destroyed = makeSwarm(t)
+  await pair(destroyed, other)
+  await within(destroyed.destroy(), 'destroy')
+  t.equal(destroyed.connections.length, 0)
+
+  const closed = makeSwarm(t, { closeTimeout: 100 })
+  await pair(closed, other)
+  await within(closed.close(), 'close')
+  t.equal(closed.connections.length, 0)
+
+  const swarm = makeSwarm(t)
+  const lost = await pair(swarm, other)
+  const told = next(swarm, 'disconnection')
+  lost.stream.destroy(new Error('noise'))
+  t.equal((await told)[1]?.message, 'noise', 'what is lost is told')
+  t.equal(swarm.stats.peers, 0)
+})
+
 test('errors have a code, a sentence, and a cause', async (t) => {
   const swarm = makeSwarm(t)
   const error = (await rejection(swarm.connect(await deafAddress()), 'connect')) as SwarmError
