@@ -153,8 +153,12 @@ export function argumentTypeError(message: string): TypeError & { code: Argument
 }
 
 /** An argument of the right type whose content cannot be used: a TypeError with code `ERR_INVALID_ARG_VALUE`. */
-export function argumentValueError(message: string): TypeError & { code: ArgumentErrorCode } {
-  return Object.assign(new TypeError(message), { code: 'ERR_INVALID_ARG_VALUE' as const })
+export function argumentValueError(
+  message: string,
+  cause?: unknown
+): TypeError & { code: ArgumentErrorCode } {
+  const error = new TypeError(message, cause === undefined ? undefined : { cause })
+  return Object.assign(error, { code: 'ERR_INVALID_ARG_VALUE' as const })
 }
 
 /** A number outside its range: a RangeError with code `ERR_OUT_OF_RANGE`. */

@@ -126,6 +126,10 @@ test('browser storage: names', async (t) => {
   const names = Object.keys((await tab.call<Record<string, number>>('listing', 'files')) ?? {})
   for (const name of ['escaped', 'absolute/data', 'b', 'sub/folder/data']) t.ok(names.includes(name), name)
   t.equal((await tab.failure('open', 'a\0b')).code, 'ERR_INVALID_ARG_VALUE', 'a zero byte')
+  for (const name of ['a\\b', 'a\\b/data']) {
+    const { code, cause } = await tab.failure('write', name, 0, 'x')
+    t.deepEqual([code, cause?.name], ['ERR_INVALID_ARG_VALUE', 'TypeError'], name)
+  }
   t.equal((await tab.failure('open', '..')).code, 'ERR_INVALID_ARG_VALUE', 'no name')
   t.equal((await tab.failure('open', 'x', { worker: 5 })).code, 'ERR_INVALID_ARG_TYPE', 'no worker')
   await quiet(t, tab)

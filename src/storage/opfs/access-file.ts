@@ -1,5 +1,5 @@
 import b4a from 'b4a'
-import { argumentRangeError, DDatabaseError } from '../../errors.ts'
+import { argumentRangeError, argumentValueError, DDatabaseError } from '../../errors.ts'
 import { requireSupport, unsupported } from './support.ts'
 import { type FileHandle, type FolderHandle, type SyncAccessHandle, web } from './web.ts'
 
@@ -29,7 +29,8 @@ export class AccessFile {
   /**
    * Opens a file; nobody else, in no tab or worker, can open it until it is closed or its owner is gone.
    * @param create - whether the file and its folders are made if they are missing
-   * Errors: `ENOENT`, `ELOCKED` (after a second at most), `ERR_UNSUPPORTED_RUNTIME`, and what {@link translate} makes of others
+   * Errors: `ENOENT`, `ELOCKED` (after a second at most), `ERR_UNSUPPORTED_RUNTIME`, `ERR_INVALID_ARG_VALUE`,
+   * and what {@link translate} makes of others
    */
   static async open(path: FilePath, create: boolean): Promise<AccessFile> {
     requireSupport(false)
@@ -124,14 +125,14 @@ export class AccessFile {
 
 /**
  * Removes a file, and its folder if that is empty then.
- * Errors: `ENOENT`, `ELOCKED`, `ERR_UNSUPPORTED_RUNTIME`
+ * Errors: `ENOENT`, `ELOCKED`, `ERR_UNSUPPORTED_RUNTIME`, `ERR_INVALID_ARG_VALUE`
  */
 export async function removeFile(path: FilePath): Promise<void> {
   requireSupport(false)
   try {
     const folders = path.slice(0, -1)
     const folder = await findFolder(folders, false)
-    await folder.removeEntry(path.at(-1)!)
+    await named(path.at(-1)!, (name) => folder.removeEntry(name))
     if (folders.length === 0) return
     const parent = await findFolder(folders.slice(0, -1), false)
     // Refused as long as something is in it.
@@ -149,13 +150,26 @@ async function findFolder(path: FilePath, create: boolean): Promise<FolderHandle
     // Private windows of some browsers, and pages without an origin.
     throw unsupported('the browser refuses the origin private file system to this page', error)
   }
-  for (const name of path) folder = await folder.getDirectoryHandle(name, { create })
+  for (const part of path) {
+    const parent = folder
+    folder = await named(part, (name) => parent.getDirectoryHandle(name, { create }))
+  }
   return folder
 }
 
 async function findFile(path: FilePath, create: boolean): Promise<FileHandle> {
   const folder = await findFolder(path.slice(0, -1), create)
-  return folder.getFileHandle(path.at(-1)!, { create })
+  return named(path.at(-1)!, (name) => folder.getFileHandle(name, { create }))
+}
+
+/** Uses a name. Which ones no file can have depends on the browser. Errors: `ERR_INVALID_ARG_VALUE`, and those of `use` */
+async function named<T>(name: string, use: (name: string) => Promise<T>): Promise<T> {
+  try {
+    return await use(name)
+  } catch (error) {
+    if (nameOf(error) !== 'TypeError') throw error
+    throw argumentValueError(`No file can be called ${JSON.stringify(name)} here`, error)
+  }
 }
 
 /**

@@ -31,8 +31,9 @@ const SYNC = -1
  * file is open. Inside a dedicated worker they are used directly. An open file cannot be opened again, in this
  * page or another: that fails with `ELOCKED`, after a second, in which the page before a reload may let go.
  *
- * Errors of opening: `ERR_UNSUPPORTED_RUNTIME`, `ERR_STORAGE_WORKER`, `ELOCKED`. A write beyond the quota fails
- * with the code `ENOSPC`, which a feed reports as the cause of `ERR_STORAGE`.
+ * Errors of opening: `ERR_UNSUPPORTED_RUNTIME`, `ERR_STORAGE_WORKER`, `ELOCKED`, and `ERR_INVALID_ARG_VALUE` for a name that
+ * this browser does not allow, such as one with a backslash. A write beyond the quota fails with the code `ENOSPC`, which
+ * a feed reports as the cause of `ERR_STORAGE`.
  * @throws TypeError `ERR_INVALID_ARG_TYPE`, `ERR_INVALID_ARG_VALUE` (also the factory) for a name that no file can have
  */
 export function originPrivateStorage(
