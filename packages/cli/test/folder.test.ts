@@ -456,9 +456,13 @@ if (POSIX) {
     t.equal((await json(t, ['import', folder, dir])).files, 1, 'its folder by another path')
     t.equal((await json(t, ['import', path.join(around, 'alias'), path.join(folder, 'feed')])).changed, false)
     for (const own of [path.join(folder, 'feed'), path.join(folder, 'feed', 'secret_key')]) {
-      await fails(t, ['import', own, dir], 2, /is in the folder of the feed itself/)
+      await fails(t, ['import', own, dir], 2, /is (the folder|a file) of the feed itself/)
     }
     t.equal((await json(t, ['info', dir])).length, 2, 'nothing was appended')
+    const below = path.join(folder, 'feed', 'below')
+    await mkdir(below)
+    await writeFile(path.join(below, 'y'), 'y')
+    t.equal((await json(t, ['import', below, dir])).files, 1, 'another folder that is in its own')
   })
 
   test('import: links that lead out, and things that cannot be imported', async (t) => {

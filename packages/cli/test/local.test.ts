@@ -112,12 +112,15 @@ test('append: no file of the feed itself', async (t) => {
     await symlink(dir, alias)
     await symlink(own[0]!, `${alias} of data`)
     own.push(path.join(alias, 'data'), `${alias} of data`)
-    await fails(t, ['append', alias, '--file', own[0]!], 2, /is in the folder of the feed itself/)
+    await fails(t, ['append', alias, '--file', own[0]!], 2, /is a file of the feed itself/)
   }
   for (const file of own) {
-    await fails(t, ['append', dir, '--file', file], 2, /is in the folder of the feed itself/)
+    await fails(t, ['append', dir, '--file', file], 2, /is a file of the feed itself/)
   }
   t.equal((await json(t, ['info', dir])).length, 3, 'nothing was appended')
+  const note = path.join(dir, 'note')
+  await writeFile(note, 'x')
+  t.equal((await json(t, ['append', dir, '--file', note])).blocks, 1, 'another one in its folder')
   const beside = path.join(path.dirname(dir), 'data')
   await writeFile(beside, 'x')
   t.equal((await json(t, ['append', dir, '--file', beside])).blocks, 1, 'a file beside it')

@@ -39,7 +39,7 @@ export interface Scanned {
 
 /**
  * Lists what is in a folder, in an order that is always the same, without reading any file. Fails with exit code 4 if
- * the source itself cannot be read, and with 2 if it is in `except`; everything else that cannot be is among the obstacles.
+ * the source itself cannot be read, and with 2 if it is `except` or a file of the feed there; everything else that cannot be is among the obstacles.
  * @param except - folder that is left out: that of the feed, if it is below the source
  */
 export async function scan(source: string, except: string, signal: AbortSignal): Promise<Scanned> {
