@@ -301,6 +301,8 @@ class Audit {
     const { signatures } = core.storage
     if (core.signatureHolds === null || !core.live) return
     await core.change(() => signatures.refresh())
+    // First: when it is made again behind a slot that was cut, what is left of that one becomes a signature that does not hold.
+    await core.change(() => this.lastSignature())
     for (let start = 0; start < Math.min(core.length, signatures.slots); start += SLOTS_AT_A_TIME) {
       const slots = await signatures.copy(start, Math.min(core.length, start + SLOTS_AT_A_TIME))
       for (let i = 0; (i + 1) * SIGNATURE_SIZE <= slots.byteLength; i++) {
@@ -310,7 +312,6 @@ class Audit {
       }
       await this.pause()
     }
-    await core.change(() => this.lastSignature())
   }
 
   /** Whether the signature in the slot of a block holds; null if a sparse copy does not know the roots. */

@@ -86,6 +86,23 @@ test('audit: a copy without its last signature cannot sign', async (t) => {
   await feed.close()
 })
 
+test('audit: signatures that are cut within a slot are mended at once', async (t) => {
+  const whole = await storedAuthor()
+  const files = whole.clone()
+  const feed = await opened(files)
+  files.put('signatures', files.read('signatures')!.subarray(0, 32 + 64 * 12 + 20))
+  const { repaired } = await feed.audit({ repair: true })
+  t.deepEqual(
+    repaired.map(({ start }) => start),
+    [36, 12]
+  )
+  const { damage } = await feed.audit({ repair: true })
+  t.deepEqual(damage, [], 'nothing is left to be mended')
+  const slot = (from: MemoryFiles) => from.read('signatures')!.subarray(32 + 64 * 12, 32 + 64 * 13)
+  t.deepEqual(slot(files), slot(whole), 'the author has made it again')
+  await feed.close()
+})
+
 test('audit: progress', async (t) => {
   const feed = await opened(await storedAuthor())
   const seen: number[] = []
