@@ -220,6 +220,8 @@ export class TreeCheck {
     const tops: TreeNode[] = end > from ? await signedRoots(start, end) : []
     let covered = start
     for (const { index } of tops) covered = flat.rightSpan(index) / 2 + 1
+    // Up to this block damage was told of, with a node further up.
+    let told = start
     const stack = [flat.rightChild(above), flat.leftChild(above)]
     for (;;) {
       const index = stack.pop()
@@ -230,16 +232,18 @@ export class TreeCheck {
       if (!proven.treeBits.any(first, last + 1) || !found.treeBits.any(first, last + 1)) continue
       if (this.#isProven(index)) {
         const node = await this.#node(index)
-        if (node !== null && (this.#source.trusts === undefined || (await this.#source.trusts(node))))
+        if (node !== null && (this.#source.trusts === undefined || (await this.#source.trusts(node)))) {
           tops.push(node)
-        else
-          this.damage.push({
-            file: 'tree',
-            problem: 'nodes are missing or do not hold',
-            start: first / 2,
-            end: last / 2 + 1
-          })
-      } else if (index % 2 === 1) stack.push(flat.rightChild(index), flat.leftChild(index))
+          continue
+        }
+        const problem = 'nodes are missing or do not hold'
+        if (first >= 2 * told)
+          this.damage.push({ file: 'tree', problem, start: first / 2, end: last / 2 + 1 })
+        told = Math.max(told, last / 2 + 1)
+        // The bit alone may be wrong: what lies below it may hold, and others hold by the same signature.
+        if (node !== null) continue
+      }
+      if (index % 2 === 1) stack.push(flat.rightChild(index), flat.leftChild(index))
     }
   }
 

@@ -1,7 +1,7 @@
 /** `audit` with options: every fault with its place, mending, progress, abort. */
 import test from 'tape'
 import ddatabase from '../../src/index.ts'
-import { failure, memory } from '../feed/feeds.ts'
+import { copyBlocks, failure, memory } from '../feed/feeds.ts'
 import { HeldStorage } from '../helpers/held-storage.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import {
@@ -208,4 +208,27 @@ test('audit: a tree that somebody has cut since it was opened is damaged like on
     await feed.close()
   }
   t.deepEqual(reports[1], reports[0])
+})
+
+test('audit: a bit of a node that was never here does not cost the blocks beside it', async (t) => {
+  const author = ddatabase(memory(new MemoryFiles()))
+  await author.append(BLOCKS.slice(0, 7))
+  const files = new MemoryFiles()
+  const copy = ddatabase(memory(files), author.key, { sparse: true })
+  await copy.ready()
+  await copyBlocks(author, copy, 0, 1, 2, 3, 4, 5, 6)
+  await author.append(BLOCKS.slice(7))
+  // What lies between the roots of 7 blocks and those of 37 is not known.
+  await copyBlocks(author, copy, 36)
+  await Promise.all([author.close(), copy.close()])
+  // Node 13: the parent of block 6 and one that is not here.
+  flip(files, 'bitfield', 32 + 1024 + 1, 2)
+  for (const name of ['checkpoint.0', 'checkpoint.1']) files.put(name, null)
+  const feed = await opened(files, { sparse: true })
+  const found = { file: 'tree', problem: 'nodes are missing or do not hold', start: 6, end: 8 }
+  const first = await feed.audit({ repair: true })
+  t.deepEqual([first.valid, first.invalid, first.damage], [8, 0, [found]])
+  const second = await feed.audit({ repair: true })
+  t.deepEqual([second.valid, second.invalid, second.damage], [8, 0, []])
+  await feed.close()
 })
