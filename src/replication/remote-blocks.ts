@@ -102,7 +102,8 @@ export class RemoteBlocks {
       if (to - from === PAGE_BLOCKS) this.setPage(window, page, value ? FULL_PAGE : null)
       else if (window[page] !== (value ? FULL_PAGE : null)) {
         fill(this.ownPage(window, page), from - base, to - base, value)
-        if (!value) this.dropPage(window, page)
+        if (value) this.sharePage(window, page)
+        else this.dropPage(window, page)
       }
       from = to
     }
@@ -127,6 +128,7 @@ export class RemoteBlocks {
       else if (!empty || window[page] !== null) {
         this.ownPage(window, page).set(part, offset)
         if (empty) this.dropPage(window, page)
+        else this.sharePage(window, page)
       }
       if (empty) this.dropWindow(number, window)
     }
@@ -220,6 +222,11 @@ export class RemoteBlocks {
   /** Forgets a page if it has no block any more. */
   private dropPage(window: Page[], page: number): void {
     if (b4a.equals(window[page]!, EMPTY_PAGE)) this.setPage(window, page, null)
+  }
+
+  /** A page that has come to be full, bit by bit, is the shared one from then on. */
+  private sharePage(window: Page[], page: number): void {
+    if (b4a.equals(window[page]!, FULL_PAGE)) this.setPage(window, page, FULL_PAGE)
   }
 
   /** Forgets a window if it has no block any more. */

@@ -140,6 +140,23 @@ test('remote blocks: of what was taken back nothing is left', (t) => {
   t.end()
 })
 
+test('remote blocks: what is told block by block costs nothing when the gaps are closed', (t) => {
+  const blocks = new RemoteBlocks(
+    () => EMPTY,
+    () => 3
+  )
+  const held = blocks as unknown as { units: number }
+  const end = 8 * PAGE
+  for (let block = 0; block < end / 2; block++) blocks.setRange(block, block + 1, true)
+  t.equal(held.units, 1, 'by ranges, upward')
+  for (let block = end - 8; block >= end / 2; block -= 8) blocks.replace(block, Buffer.from([0xff]))
+  t.equal(held.units, 1, 'by bitfields, downward')
+  t.deepEqual([blocks.next(0, end), blocks.last(2 ** 40)], [0, end - 1])
+  blocks.setRange(5, 6, false)
+  t.deepEqual([blocks.has(4), blocks.has(5), blocks.has(PAGE + 5), held.units], [true, false, true, 2])
+  t.end()
+})
+
 test('remote blocks: what has gaps is limited, what has none is not', (t) => {
   const blocks = new RemoteBlocks(
     () => EMPTY,
