@@ -104,7 +104,11 @@ class Audit {
 
   async run(): Promise<FullAuditReport> {
     throwIfEnded(this.source)
-    await this.core.change(() => this.core.storage.tree.refresh())
+    await this.core.change(async () => {
+      await this.core.storage.tree.refresh()
+      // Nodes may count because of a signature.
+      await this.core.storage.signatures.refresh()
+    })
     await this.keys()
     await this.core.change(() => this.headers())
     await this.bits()
@@ -300,7 +304,6 @@ class Audit {
     const { core } = this
     const { signatures } = core.storage
     if (core.signatureHolds === null || !core.live) return
-    await core.change(() => signatures.refresh())
     // First: when it is made again behind a slot that was cut, what is left of that one becomes a signature that does not hold.
     await core.change(() => this.lastSignature())
     for (let start = 0; start < Math.min(core.length, signatures.slots); start += SLOTS_AT_A_TIME) {

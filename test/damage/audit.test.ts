@@ -210,7 +210,8 @@ test('audit: a tree that somebody has cut since it was opened is damaged like on
   t.deepEqual(reports[1], reports[0])
 })
 
-test('audit: a bit of a node that was never here does not cost the blocks beside it', async (t) => {
+/** The files of a copy that has 7 blocks of when the feed had no more, and the last one of now. What lies between is not known. */
+async function grownCopy(): Promise<MemoryFiles> {
   const author = ddatabase(memory(new MemoryFiles()))
   await author.append(BLOCKS.slice(0, 7))
   const files = new MemoryFiles()
@@ -218,9 +219,13 @@ test('audit: a bit of a node that was never here does not cost the blocks beside
   await copy.ready()
   await copyBlocks(author, copy, 0, 1, 2, 3, 4, 5, 6)
   await author.append(BLOCKS.slice(7))
-  // What lies between the roots of 7 blocks and those of 37 is not known.
   await copyBlocks(author, copy, 36)
   await Promise.all([author.close(), copy.close()])
+  return files
+}
+
+test('audit: a bit of a node that was never here does not cost the blocks beside it', async (t) => {
+  const files = await grownCopy()
   // Node 13: the parent of block 6 and one that is not here.
   flip(files, 'bitfield', 32 + 1024 + 1, 2)
   for (const name of ['checkpoint.0', 'checkpoint.1']) files.put(name, null)
@@ -230,5 +235,21 @@ test('audit: a bit of a node that was never here does not cost the blocks beside
   t.deepEqual([first.valid, first.invalid, first.damage], [8, 0, [found]])
   const second = await feed.audit({ repair: true })
   t.deepEqual([second.valid, second.invalid, second.damage], [8, 0, []])
+  await feed.close()
+})
+
+test('audit: of signatures that are cut meanwhile it is told as of those that were cut before', async (t) => {
+  const files = await grownCopy()
+  const feed = await opened(files, { sparse: true })
+  files.put('signatures', files.read('signatures')!.subarray(0, 32 + 64))
+  const { valid, invalid, damage } = await feed.audit({ repair: true })
+  t.deepEqual([valid, invalid], [1, 7])
+  t.deepEqual(
+    damage.map(({ file, start, end }) => `${file} ${start} ${end}`),
+    ['tree 0 7', 'signatures 36 37'],
+    'the blocks can be read; nothing speaks for them'
+  )
+  const second = await feed.audit({ repair: true })
+  t.deepEqual([second.valid, second.invalid, second.damage.length], [1, 0, 1])
   await feed.close()
 })
