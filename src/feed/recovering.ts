@@ -40,8 +40,9 @@ export class Recovering {
     const head = await this.#headOf(checkpoint)
     if (head === null) return null
     const { roots, end } = head
-    const { touched } = this.#source
-    if (touched === null && head.holds && checkpoint.hasBitsOf(this.#core.pages))
+    const { bitsLost, touched } = this.#source
+    // Lost bits agree with each checkpoint that has none.
+    if (touched === null && !bitsLost && head.holds && checkpoint.hasBitsOf(this.#core.pages))
       return { ...NOTHING_TO_DO, length, roots, claimed: true, proven: true }
     const { suspects, lostPages } = differenceOf(this.#core.pages, checkpoint.pages, length, touched)
     const base: Base = {

@@ -183,3 +183,29 @@ test('bits lost: an author whose application has set a bit far away finds its bl
   t.deepEqual([again.length, again.recovery?.foundBlocks], [LENGTH + 1, LENGTH])
   await again.close()
 })
+
+test('bits lost: a copy of a static feed is not taken for what it was at its last checkpoint, empty', async (t) => {
+  const folder = await temporaryFolder(t)
+  const author = ddatabase(path.join(folder, 'author'), { live: false })
+  await author.append(['a', 'b', 'c', 'd', 'e'])
+  await author.finalize()
+  const where = path.join(folder, 'copy')
+  const copy = ddatabase(where, author.key, { sparse: true })
+  await copy.ready()
+  const names = ['checkpoint.0', 'checkpoint.1'].map((name) => path.join(where, name))
+  const before = await Promise.all(names.map((name) => readFile(name).catch(() => null)))
+  t.ok(
+    before.some((bytes) => bytes !== null),
+    'there is a checkpoint'
+  )
+  await copyBlocks(author, copy, 4, 1)
+  await Promise.all([author.close(), copy.close()])
+  for (const [i, name] of names.entries())
+    await (before[i] === null ? rm(name, { force: true }) : writeFile(name, before[i]!))
+  await rm(path.join(where, 'bitfield'))
+  const again = ddatabase(where, { sparse: true })
+  await within(again.ready(), 'ready')
+  t.deepEqual([again.length, again.has(1), again.has(4), again.has(0)], [5, true, true, false])
+  t.equal(String(await again.get(1)), 'b')
+  await again.close()
+})
