@@ -208,7 +208,12 @@ async function readWhole(
 ): Promise<Uint8Array | null> {
   const stored = await file.sizeIfTold()
   if (stored === 0) return null
-  if (stored === null) return file.readOrAbsent(0, size)
+  if (stored === null) {
+    const bytes = await file.readOrAbsent(0, size)
+    // One that was cut short is not absent: another one would be written over it.
+    if (bytes === null && (await file.readOrAbsent(0, 1)) !== null) throw new DDatabaseError(code)
+    return bytes
+  }
   if (stored < size) throw new DDatabaseError(code)
   return file.read(0, size)
 }

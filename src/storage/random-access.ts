@@ -75,6 +75,9 @@ export interface StorageFactory {
   readonly stampsFrom?: number
 }
 
+/** What storages that cannot tell their size say of what they do not have. */
+const ABSENT: ReadonlySet<unknown> = new Set(['ENOENT', 'EPARTIALREAD', undefined, null])
+
 // Reads of so many bytes are made at once where the storage can: a trip through the thread pool takes ten times as long.
 const SMALL = 4096
 
@@ -146,7 +149,7 @@ export class StorageFile {
 
   /**
    * Like `read`, but null if nothing is stored here (spec FORMAT §13 quirk 13): the storage says ENOENT or size 0;
-   * a storage that cannot tell its size: reading fails with ENOENT or with an error without a code.
+   * of a storage that cannot tell its size what {@link readOrAbsent} answers.
    * A file that is not empty but too short is damaged, not absent: it rejects.
    */
   async readIfPresent(offset: number, size: number): Promise<Uint8Array | null> {
@@ -160,7 +163,10 @@ export class StorageFile {
     })
   }
 
-  /** Like `readIfPresent` where sizes cannot be told: ENOENT, or an error without a code, means absent. */
+  /**
+   * Like `readIfPresent` where sizes cannot be told: ENOENT, EPARTIALREAD, or an error without a code, means absent. That the file ends
+   * before is all that a wrapper of a file without `stat` can say: by it the last page of bits is known.
+   */
   readOrAbsent(offset: number, size: number): Promise<Uint8Array | null> {
     return new Promise((resolve, reject) => {
       this.#retryOpening()
@@ -168,8 +174,7 @@ export class StorageFile {
       this.raw.read(offset, size, (error, data) => {
         if (error) {
           this.#failed(error)
-          const code = codeOf(error)
-          if (code === 'ENOENT' || code === undefined || code === null) resolve(null)
+          if (ABSENT.has(codeOf(error))) resolve(null)
           else reject(error)
         } else if (data?.byteLength === size) resolve(data)
         else reject(wrongSize(size, data))

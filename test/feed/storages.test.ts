@@ -1,6 +1,7 @@
 /** What may be passed as storage, and how it is asked (spec API §1, FORMAT §10). */
-import { access, readdir } from 'node:fs/promises'
+import { access, readdir, truncate } from 'node:fs/promises'
 import path from 'node:path'
+import RAF from 'random-access-file'
 import RAM from 'random-access-memory'
 import test from 'tape'
 import ddatabase, { type Feed, type Storage } from '../../src/index.ts'
@@ -158,6 +159,37 @@ test('storages: one that can only read, for the keys', async (t) => {
   const feed = ddatabase<unknown>(storage as unknown as Storage, key)
   t.equal(await within(feed.append('y'), 'append'), 1, 'keys that are stored are not written again')
   await feed.close()
+})
+
+test('storages: files in a wrapper that has nothing but read and write', async (t) => {
+  const folder = await temporaryFolder(t)
+  const storage = ((name: string) => {
+    const file = new RAF(name, { directory: folder })
+    const { read, write, close } = file
+    return { read: read.bind(file), write: write.bind(file), close: close.bind(file) }
+  }) as unknown as Storage
+  const first = ddatabase<unknown>(storage)
+  t.deepEqual(await works(first), ['a', 'b'])
+  await first.close()
+  const again = ddatabase<unknown>(storage)
+  await within(again.ready(), 'ready')
+  t.deepEqual([again.length, again.writable, again.key], [2, true, first.key], 'it is there again')
+  t.equal(await again.append('c'), 2)
+  await again.close()
+
+  for (const [file, code] of [
+    ['secret_key', 'ERR_SECRET_KEY_DAMAGED'],
+    ['key', 'ERR_KEY_DAMAGED']
+  ] as const) {
+    await truncate(path.join(folder, file), 10)
+    const damaged = ddatabase(storage)
+    t.equal(
+      (await failure(damaged.ready())).code,
+      code,
+      `no other ${file} takes the place of one that was cut`
+    )
+    await damaged.close()
+  }
 })
 
 test('storages: a function whose storages are promises or nonsense', async (t) => {
