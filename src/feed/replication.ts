@@ -372,7 +372,7 @@ function contentOf(core: Core, host: ReplicationHost): ReplicatedContent {
         return null
       }
     },
-    keepsNothing: core.storage.data.writesPieces && core.storage.blocks === null && !host.hooked,
+    keepsNothing: core.storage.data.keepsNothing && core.storage.blocks === null && !host.hooked,
     runInto: (start, end, target, offer) => readInto(core, start, end, target, offer),
     async seek(bytes) {
       const read = async (index: number) => tree.getSync(index) ?? tree.require(index)

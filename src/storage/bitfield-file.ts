@@ -37,10 +37,10 @@ export class BitfieldFile {
     const dirty = this.takeDirty(stage)
     for (const [page, bytes] of this.runs(dirty, (page) => stage.read(page))) {
       const touched = bytes.byteLength === this.pages.pageSize ? this.touchedOnly(stage, page) : null
-      if (touched === null) await this.file.write(this.position(page), bytes)
+      if (touched === null) await this.put(this.position(page), bytes)
       else {
         const { start, end } = touched
-        await this.file.write(this.position(page) + start, bytes.subarray(start, end))
+        await this.put(this.position(page) + start, bytes.subarray(start, end))
       }
     }
     this.wrote(stage, dirty)
@@ -89,8 +89,13 @@ export class BitfieldFile {
   async restore(stage: PageStage): Promise<void> {
     this.putBack()
     for (const [page, bytes] of this.runs(stage.dirty, (page) => this.pages.read(page))) {
-      await this.file.write(this.position(page), bytes)
+      await this.put(this.position(page), bytes)
     }
+  }
+
+  /** The memory of a page is used again for others: no storage may go on to refer to it. */
+  private put(position: number, bytes: Uint8Array): Promise<void> {
+    return this.file.write(position, this.file.keepsNothing ? bytes : b4a.from(bytes))
   }
 
   /** What of a page may differ from the file; null if more may than the stage has touched. */

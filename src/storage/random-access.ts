@@ -199,6 +199,14 @@ export class StorageFile {
     })
   }
 
+  /**
+   * Whether nobody refers to what was written when that is answered. Storages of applications may: some pass on later what they have
+   * answered for, others take what they are given for a part of what they hold.
+   */
+  get keepsNothing(): boolean {
+    return this.raw.writeAll !== undefined
+  }
+
   /** Whether {@link writeAll} does it in one go. */
   get writesPieces(): boolean {
     return this.raw.writeAll !== undefined

@@ -192,6 +192,45 @@ test('storages: files in a wrapper that has nothing but read and write', async (
   }
 })
 
+test('storages: one that keeps what it is given', async (t) => {
+  // As those do that answer before they have written, or whose pages are what was written.
+  const kept = new Map<string, { offset: number; data: Uint8Array }[]>()
+  const storage = ((name: string) => {
+    const writes = kept.get(name) ?? []
+    kept.set(name, writes)
+    return {
+      read(offset: number, size: number, callback: (error: Error | null, data?: Buffer) => void) {
+        const end = Math.max(0, ...writes.map((write) => write.offset + write.data.byteLength))
+        if (offset + size > end) {
+          callback(new Error('Could not satisfy length'))
+          return
+        }
+        const content = Buffer.alloc(end)
+        for (const write of writes) content.set(write.data, write.offset)
+        callback(null, content.subarray(offset, offset + size))
+      },
+      write(offset: number, data: Uint8Array, callback: (error: null) => void) {
+        writes.push({ offset, data })
+        callback(null)
+      }
+    }
+  }) as unknown as Storage
+  const feed = ddatabase<unknown>(storage)
+  // Into the second page of bits, and changes of both in turns.
+  await feed.append(Array.from({ length: 8190 }, (_, i) => `${i}`))
+  for (let i = 0; i < 10; i++) await feed.append('more')
+  for (let i = 0; i < 6; i++) {
+    await feed.clear(i)
+    await feed.append('last')
+  }
+  await feed.close()
+  const again = ddatabase<unknown>(storage)
+  await within(again.ready(), 'ready')
+  t.deepEqual([again.length, again.downloaded()], [8206, 8200], 'the memory of a page was not used again')
+  t.deepEqual(texts([(await again.get(6)) as Uint8Array, (await again.head()) as Uint8Array]), ['6', 'last'])
+  await again.close()
+})
+
 test('storages: a function whose storages are promises or nonsense', async (t) => {
   const make = new MemoryFiles().factory()
   const answers: Record<string, unknown> = {
