@@ -130,7 +130,7 @@ export class StorageFile {
       this.#retryOpening()
       this.raw.read(offset, size, (error, data) => {
         if (error) reject(this.#failed(error))
-        else if (data?.byteLength === size) resolve(data)
+        else if (isBytes(data, size)) resolve(data)
         else reject(wrongSize(size, data))
       })
     })
@@ -176,7 +176,7 @@ export class StorageFile {
           this.#failed(error)
           if (ABSENT.has(codeOf(error))) resolve(null)
           else reject(error)
-        } else if (data?.byteLength === size) resolve(data)
+        } else if (isBytes(data, size)) resolve(data)
         else reject(wrongSize(size, data))
       })
     })
@@ -365,8 +365,14 @@ function call(method: (done: StorageCallback) => void): Promise<void> {
   })
 }
 
+// An ArrayBuffer has a size as well, and no bytes that could be looked at: they would count as damaged.
+function isBytes(data: Uint8Array | undefined, size: number): data is Uint8Array {
+  return data?.byteLength === size && data.length === size
+}
+
 function wrongSize(size: number, data: Uint8Array | null | undefined): DDatabaseError {
-  const got = typeof data?.byteLength === 'number' ? `${data.byteLength} bytes` : 'no bytes'
+  const got =
+    typeof data?.byteLength === 'number' && 'length' in data ? `${data.byteLength} bytes` : 'no bytes'
   return new DDatabaseError('ERR_STORAGE', { message: `The storage answered ${got} instead of ${size}` })
 }
 

@@ -185,11 +185,15 @@ test('absent: without a usable stat', async (t) => {
 
 test('the answer must have the size that was asked for', async (t) => {
   const answers: unknown[] = [bytes('ab'), bytes('abcd'), bytes(''), null, undefined, 'abc', {}]
+  // Of that size, and not bytes.
+  answers.push(new ArrayBuffer(3), new DataView(new ArrayBuffer(3)))
   for (const answer of answers) {
     const file = new StorageFile(
       minimal({ read: (_offset, _size, callback) => callback(null, answer as Uint8Array) })
     )
     t.equal((await rejection(file.read(0, 3), 'read')).code, 'ERR_STORAGE', `got ${JSON.stringify(answer)}`)
+    const read = file.readOrAbsent(0, 3)
+    t.equal((await rejection(read, 'readOrAbsent')).code, 'ERR_STORAGE', 'nor is it absent')
   }
   const file = new StorageFile(minimal({ readSync: () => bytes('ab') }))
   t.throws(() => file.readSync(0, 3), { code: 'ERR_STORAGE' }, 'at once as well')
