@@ -23,7 +23,7 @@ import test, { type Test } from 'tape'
 import { rejection, within } from '../../../test/helpers/watchdog.ts'
 import { importInto } from '../src/folder/import.ts'
 import { type Entry, encodeManifest, manifestOf } from '../src/folder/manifest.ts'
-import { unsafeEntries } from '../src/folder/paths.ts'
+import { isInside, targetOf, unsafeEntries } from '../src/folder/paths.ts'
 import { scan } from '../src/folder/scan.ts'
 import type { Progress } from '../src/progress.ts'
 import { begin, fails, json, run, someFile, spawned, temporaryFolder } from './helpers.ts'
@@ -423,6 +423,10 @@ test('unsafe names on Windows', (t) => {
     t.equal(unsafeEntries([entry(name)], false).length, 0, `${name} elsewhere`)
   }
   t.equal(unsafeEntries([entry('l', '..\\x')], true).length, 1, 'a link')
+  t.equal(targetOf('sub\\x', true), 'sub/x', 'a link that Windows tells is that of the manifest')
+  t.equal(unsafeEntries([entry('l', targetOf('sub\\x', true))], true).length, 0, 'and can be exported')
+  t.notOk(isInside('l', targetOf('..\\x', true)), 'one that leads out is seen to')
+  t.equal(targetOf('sub\\x', false), 'sub\\x', 'elsewhere it is a letter of the name')
   t.end()
 })
 

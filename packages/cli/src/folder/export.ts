@@ -22,7 +22,7 @@ import type { Progress } from '../progress.ts'
 import { blocksOf, type Source } from '../source.ts'
 import { printable } from '../units.ts'
 import type { Entry, Manifest } from './manifest.ts'
-import { unsafeEntries } from './paths.ts'
+import { targetOf, unsafeEntries } from './paths.ts'
 
 /** How an export deals with what is in its way. */
 export interface ExportOptions {
@@ -294,7 +294,7 @@ class Export {
 
   async #isSame(entry: Entry, there: Stats): Promise<boolean> {
     if (entry.type === 'symlink') {
-      return there.isSymbolicLink() && (await readlink(this.#place(entry.path))) === entry.target
+      return there.isSymbolicLink() && targetOf(await readlink(this.#place(entry.path))) === entry.target
     }
     return there.isFile() && there.size === entry.size && Math.round(there.mtimeMs) === entry.mtime
   }

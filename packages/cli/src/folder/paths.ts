@@ -105,6 +105,11 @@ function leaves(link: Entry, linkAt: LinkAt, windows: boolean): boolean {
   return false
 }
 
+/** What a link leads to, as manifests have it: Windows tells it with its own separator, however the link was made. */
+export function targetOf(told: string, windows = process.platform === 'win32'): string {
+  return windows ? told.replaceAll('\\', '/') : told
+}
+
 /** Whether a link, taken by itself, stays in the folder. */
 export function isInside(path: string, target: string): boolean {
   if (target.startsWith('/') || /^[a-z]:/i.test(target)) return false

@@ -6,7 +6,7 @@ import { explain } from '../explain.ts'
 import { stopIfAsked } from '../interrupt.ts'
 import { placeOf, refuseOwn } from '../own-folder.ts'
 import { printable } from '../units.ts'
-import { isInside } from './paths.ts'
+import { isInside, targetOf } from './paths.ts'
 
 /** Something that is to be imported. */
 export interface Found {
@@ -117,7 +117,7 @@ async function scanOne(
   }
   const stats = await lstat(source)
   if (stats.isSymbolicLink()) {
-    const target = await readlink(source)
+    const target = targetOf(await readlink(source))
     if (!isInside(shown, target)) scanned.leaving.push(shown)
     scanned.found.push({ ...describe(source, shown, 'symlink', stats), target })
   } else if (stats.isDirectory()) {
