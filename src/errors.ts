@@ -180,7 +180,9 @@ export function isArgumentError(error: unknown): error is Error & { code: Argume
 /** What anything that was thrown says of itself; applications throw what they like. */
 export function reasonOf(thrown: unknown): string {
   try {
-    return String(thrown instanceof Error ? thrown.message : thrown)
+    // What has come from another process, or realm, is no Error here.
+    const message = (thrown as { message?: unknown } | null | undefined)?.message
+    return String(typeof message === 'string' ? message : thrown)
   } catch {
     return 'something was thrown that cannot be shown'
   }

@@ -254,6 +254,27 @@ test('storages: a function whose storages are promises or nonsense', async (t) =
   await feed.close()
 })
 
+test('storages: what one says of a failure is told, also if it is no Error', async (t) => {
+  for (const [said, told] of [
+    [{ message: 'no such bucket' }, 'no such bucket'],
+    [new Error('no such disk'), 'no such disk'],
+    ['no such file', 'no such file'],
+    [{ message: 7 }, '[object Object]'],
+    [true, 'true']
+  ] as const) {
+    const make = new MemoryFiles().factory()
+    const feed = ddatabase<unknown>(((name: string) => {
+      const file = make(name)
+      if (name === 'data') file.write = (_offset, _data, callback) => callback?.(said as Error)
+      return file
+    }) as Storage)
+    const error = await failure(feed.append('x'))
+    t.deepEqual([error.code, error.message], ['ERR_STORAGE', `The storage failed: ${told}`])
+    t.equal(error.cause, said)
+    await feed.close()
+  }
+})
+
 test('storages: a failed opening can be tried again', async (t) => {
   const make = new MemoryFiles().factory()
   let ready = false
