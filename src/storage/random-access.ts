@@ -107,6 +107,7 @@ export class StorageFile {
   unsynced = true
   readonly #statable: boolean
   #openingFailed = false
+  #absent = false
   #destroyed = false
   #closing: Promise<void> | null = null
 
@@ -194,7 +195,10 @@ export class StorageFile {
         // Not before: a synchronisation that ends earlier may have missed it.
         this.unsynced = true
         if (error) reject(this.#failed(error))
-        else resolve()
+        else {
+          this.#absent = false
+          resolve()
+        }
       })
     })
   }
@@ -267,7 +271,9 @@ export class StorageFile {
       this.raw.stat!((error, stat) => {
         if (error) {
           this.#failed(error)
-          if (codeOf(error) === 'ENOENT') resolve(0)
+          const code = codeOf(error)
+          // A wrapper does not tell whether what is in it is open, so it cannot be asked to open it again.
+          if (code === 'ENOENT' || (code === undefined && this.#absent)) resolve(0)
           else reject(error)
         } else if (typeof stat?.size === 'number' && stat.size >= 0) resolve(stat.size)
         else
@@ -344,6 +350,7 @@ export class StorageFile {
 
   #failed(error: Error): Error {
     if (this.raw.opened === false) this.#openingFailed = true
+    if (codeOf(error) === 'ENOENT') this.#absent = true
     return error
   }
 

@@ -161,36 +161,38 @@ test('storages: one that can only read, for the keys', async (t) => {
   await feed.close()
 })
 
-test('storages: files in a wrapper that has nothing but read and write', async (t) => {
-  const folder = await temporaryFolder(t)
-  const storage = ((name: string) => {
-    const file = new RAF(name, { directory: folder })
-    const { read, write, close } = file
-    return { read: read.bind(file), write: write.bind(file), close: close.bind(file) }
-  }) as unknown as Storage
-  const first = ddatabase<unknown>(storage)
-  t.deepEqual(await works(first), ['a', 'b'])
-  await first.close()
-  const again = ddatabase<unknown>(storage)
-  await within(again.ready(), 'ready')
-  t.deepEqual([again.length, again.writable, again.key], [2, true, first.key], 'it is there again')
-  t.equal(await again.append('c'), 2)
-  await again.close()
+for (const [what, methods] of [
+  ['nothing but read and write', ['read', 'write', 'close']],
+  ['stat as well', ['read', 'write', 'close', 'stat']]
+] as const) {
+  test(`storages: files in a wrapper that has ${what}`, async (t) => {
+    const folder = await temporaryFolder(t)
+    const storage = ((name: string) => {
+      const file = new RAF(name, { directory: folder })
+      const has = methods.map((method) => [method, file[method].bind(file)])
+      return { ...Object.fromEntries(has), statable: methods.length === 4 }
+    }) as unknown as Storage
+    const first = ddatabase<unknown>(storage)
+    t.deepEqual(await works(first), ['a', 'b'])
+    await first.close()
+    const again = ddatabase<unknown>(storage)
+    await within(again.ready(), 'ready')
+    t.deepEqual([again.length, again.writable, again.key], [2, true, first.key], 'it is there again')
+    t.equal(await again.append('c'), 2)
+    await again.close()
 
-  for (const [file, code] of [
-    ['secret_key', 'ERR_SECRET_KEY_DAMAGED'],
-    ['key', 'ERR_KEY_DAMAGED']
-  ] as const) {
-    await truncate(path.join(folder, file), 10)
-    const damaged = ddatabase(storage)
-    t.equal(
-      (await failure(damaged.ready())).code,
-      code,
-      `no other ${file} takes the place of one that was cut`
-    )
-    await damaged.close()
-  }
-})
+    for (const [file, code] of [
+      ['secret_key', 'ERR_SECRET_KEY_DAMAGED'],
+      ['key', 'ERR_KEY_DAMAGED']
+    ] as const) {
+      await truncate(path.join(folder, file), 10)
+      const damaged = ddatabase(storage)
+      const error = await failure(damaged.ready())
+      t.equal(error.code, code, `no other ${file} takes the place of one that was cut`)
+      await damaged.close()
+    }
+  })
+}
 
 test('storages: one that keeps what it is given', async (t) => {
   // As those do that answer before they have written, or whose pages are what was written.
