@@ -457,9 +457,14 @@ export class Replicator {
     return false
   }
 
-  /** The blocks of a seek's pair that may be asked for. */
+  /**
+   * The blocks of a seek's pair that may be asked for. Remotes tell the place also if it lies outside of the range, which byte streams
+   * rely on: then the range says nothing about the pair.
+   */
   private pairOf({ pair, start, end }: Extract<Wish, { kind: 'seek' }>): number[] {
-    return [pair!, pair! + 1].filter((index) => index >= start && (end === -1 || index < end))
+    const both = [pair!, pair! + 1]
+    const within = both.filter((index) => index >= start && (end === -1 || index < end))
+    return within.length > 0 ? within : both
   }
 
   /** How many requests more may be sent to a peer for a seek; the more peers are late with theirs, the more for all others. */

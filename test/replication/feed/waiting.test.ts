@@ -42,6 +42,22 @@ forEach(BOTH, 'waiting: calls made before anybody is connected', async (t, bench
   await cut()
 })
 
+forEach(BOTH, 'waiting: a seek whose range does not contain the place', async (t, bench) => {
+  const writer = await bench.writer(texts(8))
+  for (const [bytes, start, end] of [
+    [31, 6, 8],
+    [31, 0, 2],
+    [31, 5, 6],
+    [22, 4, 6]
+  ] as const) {
+    const replica = await bench.sparse(writer)
+    const { cut } = connect(writer, replica, { live: true })
+    const place = await within(replica.seek(bytes, { start, end }), `${bytes} in ${start} to ${end}`)
+    t.deepEqual(place, await writer.seek(bytes), `${bytes} in ${start} to ${end}`)
+    await cut()
+  }
+})
+
 forEach(BOTH, 'waiting: several calls for one block are one request', async (t, bench) => {
   const writer = await bench.writer(texts(5))
   const replica = await bench.sparse(writer)
