@@ -9,6 +9,7 @@ import { storageError } from '../storage/storage-error.ts'
 import { checkSignal, throwIfAborted, untilAborted } from '../util/abort.ts'
 import { type Callback, checkCallback, settle } from '../util/callback.ts'
 import { type AuditReport, auditFeed } from './audit.ts'
+import type { ChosenEncoding, DecodedAs } from './encoding.ts'
 import { type AuditOptions, type AuditSource, auditAll, type FullAuditReport } from './full-audit.ts'
 import {
   checkBytes,
@@ -206,10 +207,22 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
   }
 
   /**
-   * Messages of the application's own to and from peers of this feed.
+   * Messages of the application's own to and from peers of this feed. Their type follows from the encoding, or from what
+   * `onmessage` takes.
    * @throws TypeError `ERR_INVALID_ARG_TYPE`; `ERR_INVALID_ARG_VALUE` if there is one of this name
    */
+  registerExtension<const E, M extends unknown extends E ? Uint8Array : DecodedAs<E, Uint8Array>>(
+    name: string,
+    handlers?: ExtensionHandlers<M, Peer> & {
+      /** Name of a codec or a codec. Default `binary`. */
+      encoding?: (E & ChosenEncoding) | undefined
+    }
+  ): Extension<M, Peer>
   registerExtension<M = Uint8Array>(
+    name: string,
+    handlers?: ExtensionHandlers<M, Peer> | ((extension: Extension<M, Peer>) => ExtensionHandlers<M, Peer>)
+  ): Extension<M, Peer>
+  registerExtension<M>(
     name: string,
     handlers?: ExtensionHandlers<M, Peer> | ((extension: Extension<M, Peer>) => ExtensionHandlers<M, Peer>)
   ): Extension<M, Peer> {

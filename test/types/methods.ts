@@ -4,6 +4,8 @@ import ddatabase, {
   type Callback,
   type Codec,
   type DownloadProgress,
+  type Extension,
+  type ExtensionHandlers,
   type Feed,
   type FullAuditReport,
   type GetOptions,
@@ -143,6 +145,45 @@ texts.off('peer-add', (peer) => exact<Peer>()(peer))
 texts.on('replicating', (stream) => exact<ProtocolStream>()(stream))
 texts.on('error', (error) => exact<string | undefined>()(error.code))
 exact<Feed<string>>()(texts.on('ready', () => {}).on('close', () => {}))
+
+// messages of the application's own: their type follows from the encoding, from what `onmessage` takes, or is an argument
+interface Greeting {
+  from: string
+}
+exact<Extension<Uint8Array, Peer>>()(texts.registerExtension('bytes'))
+texts.registerExtension('bytes', { onmessage: (message) => exact<Uint8Array>()(message) })
+texts.registerExtension('bytes', { encoding: 'binary', onmessage: (message) => exact<Uint8Array>()(message) })
+const said = texts.registerExtension('text', {
+  encoding: 'utf-8',
+  onmessage(message, peer) {
+    exact<string>()(message)
+    exact<Peer>()(peer)
+  }
+})
+said.broadcast('text')
+exact<Extension<unknown, Peer>>()(
+  texts.registerExtension('json', { encoding: 'json', onmessage: (message) => exact<unknown>()(message) })
+)
+texts.registerExtension('json', { encoding: 'json' }).broadcast({ any: 'thing' })
+exact<Extension<number, Peer>>()(
+  texts.registerExtension('codec', { encoding: numbers, onmessage: (message) => exact<number>()(message) })
+)
+exact<Extension<unknown, Peer>>()(texts.registerExtension('name', { encoding: name }))
+exact<Extension<Greeting, Peer>>()(
+  texts.registerExtension('json', { encoding: 'json', onmessage(_message: Greeting) {} })
+)
+exact<Extension<Greeting, Peer>>()(texts.registerExtension<Greeting>('json', { encoding: 'json' }))
+exact<Extension<string, Peer>>()(texts.registerExtension<string>('text', { encoding: 'utf-8' }))
+exact<Extension<Greeting, Peer>>()(
+  texts.registerExtension<Greeting>('function', (extension) => ({
+    encoding: 'json',
+    onmessage: (message, peer) => extension.send(message, peer)
+  }))
+)
+declare const greeting: ExtensionHandlers<Greeting, Peer>
+exact<Extension<Greeting, Peer>>()(texts.registerExtension('json', greeting))
+// @ts-expect-error an extension of strings
+said.broadcast(5)
 
 // the rest
 exact<ProtocolStream>()(texts.replicate(true, { live: true }))
