@@ -13,7 +13,7 @@ class HypercoreFeed<T = Uint8Array> extends FeedClass<T> {
 
   /** The leaf node of a block: its hash and size. Errors: `ERR_NODE_NOT_FOUND`, `ERR_STORAGE`. */
   getBlockInfo(index: number): Promise<TreeNode>
-  getBlockInfo(index: number, callback: Callback<TreeNode>): void
+  getBlockInfo(index: number, callback: Callback<TreeNode> | null | undefined): void
   getBlockInfo(index: number, callback?: Callback<TreeNode> | null): Promise<TreeNode> {
     checkCallback(callback)
     return settle(this.leaf(index), callback)

@@ -23,7 +23,7 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
    * Errors: `ECANCELED`, `ERR_FEED_CLOSED`. Throws TypeError or RangeError for a range that is none.
    */
   download(range?: DownloadRange | number | readonly number[] | null, callback?: Callback | null): Selection
-  download(callback: Callback): Selection
+  download(callback: Callback | null | undefined): Selection
   download(
     range?: DownloadRange | number | readonly number[] | null | Callback,
     callback?: Callback | null

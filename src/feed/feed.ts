@@ -51,8 +51,8 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
   /** The first stored signature at or after a block (by default the last). Errors: `ERR_NO_SIGNATURE`,
    * `ERR_SIGNATURE_NOT_FOUND`, `ERR_STORAGE`. */
   signature(index?: number | null): Promise<StoredSignature>
-  signature(callback: Callback<StoredSignature>): void
-  signature(index: number | null | undefined, callback: Callback<StoredSignature>): void
+  signature(callback: Callback<StoredSignature> | null | undefined): void
+  signature(index: number | null | undefined, callback: Callback<StoredSignature> | null | undefined): void
   signature(
     index?: number | null | Callback<StoredSignature>,
     callback?: Callback<StoredSignature> | null
@@ -78,7 +78,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
 
   /** Checks a signature of the feed that ends with block `index`. Errors: `ERR_SIGNATURE_INVALID`, `ERR_ROOTS_MISSING`. */
   verify(index: number, signature: Uint8Array): Promise<true>
-  verify(index: number, signature: Uint8Array, callback: Callback<true>): void
+  verify(index: number, signature: Uint8Array, callback: Callback<true> | null | undefined): void
   verify(index: number, signature: Uint8Array, callback?: Callback<true> | null): unknown {
     checkCallback(callback)
     const run = async (): Promise<true> => {
@@ -94,7 +94,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
 
   /** Root nodes of the feed that ends with block `index`. Errors: `ERR_ROOTS_MISSING`, `ERR_STORAGE`. */
   rootHashes(index: number): Promise<TreeNode[]>
-  rootHashes(index: number, callback: Callback<TreeNode[]>): void
+  rootHashes(index: number, callback: Callback<TreeNode[]> | null | undefined): void
   rootHashes(index: number, callback?: Callback<TreeNode[]> | null): unknown {
     checkCallback(callback)
     const run = async (): Promise<TreeNode[]> => {
@@ -106,8 +106,12 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
 
   /** What proves a block to somebody with the public key. Errors: `ERR_NO_PROOF`, `ERR_SIGNATURE_NOT_FOUND`, `ERR_STORAGE`. */
   proof(index: number, options?: ProofOptions | null): Promise<Proof>
-  proof(index: number, callback: Callback<Proof>): void
-  proof(index: number, options: ProofOptions | null | undefined, callback: Callback<Proof>): void
+  proof(index: number, callback: Callback<Proof> | null | undefined): void
+  proof(
+    index: number,
+    options: ProofOptions | null | undefined,
+    callback: Callback<Proof> | null | undefined
+  ): void
   proof(
     index: number,
     given?: ProofOptions | null | Callback<Proof>,
@@ -149,9 +153,9 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
    */
   audit(options?: null): Promise<AuditReport>
   audit(options: AuditOptions): Promise<FullAuditReport>
-  audit(callback: Callback<AuditReport>): void
-  audit(options: null | undefined, callback: Callback<AuditReport>): void
-  audit(options: AuditOptions, callback: Callback<FullAuditReport>): void
+  audit(callback: Callback<AuditReport> | null | undefined): void
+  audit(options: null | undefined, callback: Callback<AuditReport> | null | undefined): void
+  audit(options: AuditOptions, callback: Callback<FullAuditReport> | null | undefined): void
   audit(
     given?: AuditOptions | null | Callback<AuditReport>,
     callback?: Callback<FullAuditReport> | Callback<AuditReport> | null
@@ -240,7 +244,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
 
   /** Closes the feed and deletes its files. Errors: `ERR_STORAGE`. */
   destroyStorage(): Promise<void>
-  destroyStorage(callback: Callback): void
+  destroyStorage(callback: Callback | null | undefined): void
   destroyStorage(callback?: Callback | null): unknown {
     checkCallback(callback)
     const run = async (): Promise<void> => {

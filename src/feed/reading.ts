@@ -42,10 +42,11 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     options?: GetOptions<E> | null
   ): Promise<DecodedAs<E, T>>
   get(index: number, callback: Callback<T>): symbol
+  get(index: number, callback: Callback<T> | null | undefined): unknown
   get<const E extends ChosenEncoding = undefined>(
     index: number,
     options: GetOptions<E> | null | undefined,
-    callback: Callback<DecodedAs<E, T>>
+    callback: Callback<DecodedAs<E, T>> | null | undefined
   ): unknown
   get(
     index: number,
@@ -98,12 +99,12 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     end: number,
     options?: GetOptions<E> | null
   ): Promise<DecodedAs<E, T>[]>
-  getBatch(start: number, end: number, callback: Callback<T[]>): void
+  getBatch(start: number, end: number, callback: Callback<T[]> | null | undefined): void
   getBatch<const E extends ChosenEncoding = undefined>(
     start: number,
     end: number,
     options: GetOptions<E> | null | undefined,
-    callback: Callback<DecodedAs<E, T>[]>
+    callback: Callback<DecodedAs<E, T>[]> | null | undefined
   ): void
   getBatch(
     start: number,
@@ -200,10 +201,10 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
 
   /** The value of the last block. Errors: `ERR_FEED_EMPTY`, and those of {@link get}. */
   head<const E extends ChosenEncoding = undefined>(options?: HeadOptions<E> | null): Promise<DecodedAs<E, T>>
-  head(callback: Callback<T>): void
+  head(callback: Callback<T> | null | undefined): void
   head<const E extends ChosenEncoding = undefined>(
     options: HeadOptions<E> | null | undefined,
-    callback: Callback<DecodedAs<E, T>>
+    callback: Callback<DecodedAs<E, T>> | null | undefined
   ): void
   head(options?: HeadOptions<unknown> | null | Callback<T>, callback?: Callback<never> | null): unknown {
     if (typeof options === 'function') return this.head(null, options)
@@ -231,8 +232,8 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   /** Waits until the feed is longer: by one block, or as long as `minLength`. Errors: `ERR_UPDATE_NOT_AVAILABLE`,
    * `ERR_UNEXPECTED_LENGTH`, `ETIMEDOUT`, `ERR_REQUEST_CANCELLED`, `ERR_FEED_CLOSED`. */
   update(options?: UpdateOptions | number | null): Promise<void>
-  update(callback: Callback): void
-  update(options: UpdateOptions | number | null | undefined, callback: Callback): void
+  update(callback: Callback | null | undefined): void
+  update(options: UpdateOptions | number | null | undefined, callback: Callback | null | undefined): void
   update(options?: UpdateOptions | number | null | Callback, callback?: Callback | null): unknown {
     if (typeof options === 'function') return this.update(null, options)
     checkCallback(callback)
@@ -283,8 +284,12 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
    * `ETIMEDOUT`, `ERR_REQUEST_CANCELLED`, `ERR_STORAGE`, `ERR_FEED_CLOSED`.
    */
   seek(bytes: number, options?: SeekOptions | null): Promise<SeekPosition>
-  seek(bytes: number, callback: SeekCallback): void
-  seek(bytes: number, options: SeekOptions | null | undefined, callback: SeekCallback): void
+  seek(bytes: number, callback: SeekCallback | null | undefined): void
+  seek(
+    bytes: number,
+    options: SeekOptions | null | undefined,
+    callback: SeekCallback | null | undefined
+  ): void
   seek(bytes: number, options?: SeekOptions | null | SeekCallback, callback?: SeekCallback | null): unknown {
     if (typeof options === 'function') return this.seek(bytes, null, options)
     checkCallback(callback)

@@ -36,11 +36,11 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     data: Appendable<T> | readonly Appendable<T>[],
     options: AppendOptions | null | undefined
   ): Promise<number>
-  append(data: Appendable<T> | readonly Appendable<T>[], callback: Callback<number>): void
+  append(data: Appendable<T> | readonly Appendable<T>[], callback: Callback<number> | null | undefined): void
   append(
     data: Appendable<T> | readonly Appendable<T>[],
     options: AppendOptions | null | undefined,
-    callback: Callback<number>
+    callback: Callback<number> | null | undefined
   ): void
   append(
     data: Appendable<T> | readonly Appendable<T>[],
@@ -73,8 +73,8 @@ export abstract class WritingFeed<T> extends FeedState<T> {
    * survives a power failure. Errors: `ERR_STORAGE`.
    */
   flush(): Promise<number>
-  flush(callback: Callback<number>): void
-  flush(callback?: Callback<number>): unknown {
+  flush(callback: Callback<number> | null | undefined): void
+  flush(callback?: Callback<number> | null): unknown {
     return this.append([], callback as Callback<number>)
   }
 
@@ -85,7 +85,7 @@ export abstract class WritingFeed<T> extends FeedState<T> {
    * `ERR_ROOTS_MISSING`, `ERR_DATA_SIZE`, `ERR_ENCODING`, `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
    */
   put(index: number, data: Appendable<T> | null, proof: Proof): Promise<void>
-  put(index: number, data: Appendable<T> | null, proof: Proof, callback: Callback): void
+  put(index: number, data: Appendable<T> | null, proof: Proof, callback: Callback | null | undefined): void
   put(index: number, data: Appendable<T> | null, proof: Proof, callback?: Callback | null): unknown {
     checkCallback(callback)
     return settle(this.putValue(index, data, proof), callback)
@@ -123,13 +123,13 @@ export abstract class WritingFeed<T> extends FeedState<T> {
    * Errors: `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
    */
   clear(start: number, end?: number | null, options?: ClearOptions | null): Promise<void>
-  clear(start: number, callback: Callback): void
-  clear(start: number, end: number | null | undefined, callback: Callback): void
+  clear(start: number, callback: Callback | null | undefined): void
+  clear(start: number, end: number | null | undefined, callback: Callback | null | undefined): void
   clear(
     start: number,
     end: number | null | undefined,
     options: ClearOptions | null | undefined,
-    callback: Callback
+    callback: Callback | null | undefined
   ): void
   clear(
     start: number,
@@ -174,7 +174,7 @@ export abstract class WritingFeed<T> extends FeedState<T> {
    * Errors: `ERR_NODE_NOT_FOUND` if the feed is shorter, `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
    */
   truncate(newLength: number): Promise<void>
-  truncate(newLength: number, callback: Callback): void
+  truncate(newLength: number, callback: Callback | null | undefined): void
   truncate(newLength: number, callback?: Callback | null): unknown {
     checkCallback(callback)
     return settle(this.truncateTo(newLength), callback)
@@ -207,7 +207,7 @@ export abstract class WritingFeed<T> extends FeedState<T> {
 
   /** Makes the hash of a static feed its key and stores it; on other feeds it stores the key again. */
   finalize(): Promise<void>
-  finalize(callback: Callback): void
+  finalize(callback: Callback | null | undefined): void
   finalize(callback?: Callback | null): unknown {
     checkCallback(callback)
     return settle(this.finalizeKey(), callback)

@@ -60,19 +60,19 @@ export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter
    * Errors: `ERR_RESOURCE_CLOSED` after closing, else why opening failed. After a failure the next call tries again.
    */
   open(): Promise<void>
-  open(callback: Callback): void
-  open(callback?: Callback): Promise<void> {
+  open(callback: Callback | null | undefined): void
+  open(callback?: Callback | null): Promise<void> {
     return this.openFor(callback)
   }
 
   /** Same as {@link open}. */
   ready(): Promise<void>
-  ready(callback: Callback): void
-  ready(callback?: Callback): Promise<void> {
+  ready(callback: Callback | null | undefined): void
+  ready(callback?: Callback | null): Promise<void> {
     return this.openFor(callback)
   }
 
-  private openFor(callback: Callback | undefined): Promise<void> {
+  private openFor(callback: Callback | null | undefined): Promise<void> {
     checkCallback(callback)
     this.waitingForOpen++
     return settle(this.whenOpen(), callback)
@@ -131,9 +131,9 @@ export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter
    * @param allowActive - accepted for compatibility: users may still be added while others hold the resource
    */
   close(allowActive?: boolean): Promise<void>
-  close(callback: Callback): void
-  close(allowActive: boolean, callback: Callback): void
-  close(allowActive?: boolean | Callback, callback?: Callback): Promise<void> {
+  close(callback: Callback | null | undefined): void
+  close(allowActive: boolean, callback: Callback | null | undefined): void
+  close(allowActive?: boolean | Callback | null, callback?: Callback | null): Promise<void> {
     const done = typeof allowActive === 'function' ? allowActive : callback
     checkCallback(done)
     this.closingPromise ??= this.runClosing(!allowActive || allowActive === done)

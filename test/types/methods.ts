@@ -106,6 +106,35 @@ exact<void>()(
   })
 )
 
+// callbacks that a caller may not have given
+declare const maybe: Callback | undefined
+declare const maybeIndex: Callback<number> | null
+declare const maybeText: Callback<string> | undefined
+exact<void>()(texts.ready(maybe))
+exact<void>()(texts.open(maybe))
+exact<void>()(texts.close(maybe))
+exact<void>()(texts.append('a', maybeIndex))
+exact<void>()(texts.append('a', { force: true }, maybeIndex))
+exact<void>()(texts.flush(maybeIndex))
+exact<unknown>()(texts.get(0, maybeText))
+exact<unknown>()(texts.get(0, { wait: false }, maybeText))
+exact<void>()(texts.head(maybeText))
+exact<void>()(texts.head({ update: true }, maybeText))
+exact<void>()(texts.update(maybe))
+exact<void>()(texts.update({ ifAvailable: true }, maybe))
+exact<void>()(texts.seek(5, {} as { start?: number }, null))
+exact<void>()(texts.clear(0, maybe))
+exact<void>()(texts.clear(0, 5, maybe))
+exact<void>()(texts.clear(0, 5, null, maybe))
+exact<void>()(texts.truncate(0, maybe))
+exact<void>()(texts.put(0, 'a', proof, maybe))
+exact<void>()(texts.finalize(maybe))
+exact<void>()(texts.destroyStorage(maybe))
+exact<Selection>()(texts.download(maybe))
+exact<Selection>()(texts.download({ start: 0 }, maybe))
+exact<boolean>()(texts.has(0, 5, undefined))
+exact<number>()(texts.downloaded(0, 5, undefined))
+
 // downloads
 const selection = texts.download({ start: 0, end: 5, linear: true, signal })
 exact<Selection>()(selection)
