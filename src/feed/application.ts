@@ -1,7 +1,6 @@
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
 import { DDatabaseError, reasonOf } from '../errors.ts'
 import type { Peer } from '../replication/peer.ts'
-import type { Callback } from '../util/callback.ts'
 import { type CryptoHooks, DEFAULT_CRYPTO, type WriteHook } from './options.ts'
 
 /**
@@ -78,7 +77,7 @@ export class Application {
     this.waiting.clear()
   }
 
-  private ask<V>(start: (callback: Callback<V>) => void): Promise<V> {
+  private ask<V>(start: (callback: (error?: Error | null, value?: V) => void) => void): Promise<V> {
     return new Promise((resolve, reject) => {
       this.waiting.add(reject)
       const answer = (error: unknown, value?: V): void => {

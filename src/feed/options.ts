@@ -43,14 +43,19 @@ export interface CryptoHooks {
  * Called before a block is stored; an error refuses it. `data` is the value for an append, the bytes (null: only the hash)
  * for a block from elsewhere; `peer` is null for an append and for `put`.
  */
-export type WriteHook = (index: number, data: unknown, peer: Peer | null, callback: Callback) => void
+export type WriteHook = (
+  index: number,
+  data: unknown,
+  peer: Peer | null,
+  callback: (error?: Error | null) => void
+) => void
 
 /** When a decision of the kind "nobody has it" may be made: each function calls back when it may. */
 export interface AvailabilityTimeouts {
   /** For `get`, `seek`, and all else that reads. */
-  get(callback: Callback): void
+  get(callback: (error?: Error | null) => void): void
   /** For `update`. */
-  update(callback: Callback): void
+  update(callback: (error?: Error | null) => void): void
 }
 
 /** Options of a feed (spec API §2). Flags that are false by default count by truthiness, as in the published packages. */

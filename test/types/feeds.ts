@@ -1,6 +1,12 @@
 /** Which values a feed has: from its options, from a codec, or as the caller says. */
 import hypercore, { Feed as HypercoreFeed } from '../../src/hypercore.ts'
-import ddatabase, { type Codec, Feed, type FeedOptions, type TreeNode } from '../../src/index.ts'
+import ddatabase, {
+  type Callback,
+  type Codec,
+  Feed,
+  type FeedOptions,
+  type TreeNode
+} from '../../src/index.ts'
 import { exact } from './exact.ts'
 
 interface Point {
@@ -84,6 +90,19 @@ function opened<T>(options: FeedOptions<T>): Feed<T> {
   return ddatabase<T>('./dir', options)
 }
 exact<Feed<Point>>()(opened({ valueEncoding: points }))
+
+// functions that the feed calls answer with an error, or without
+ddatabase('./dir', {
+  onwrite: (index, data, peer, callback) => (index > 5 ? callback(new Error(`${data} ${peer}`)) : callback()),
+  timeouts: { get: (callback) => callback(), update: (callback) => callback(null) }
+})
+ddatabase('./dir', {
+  onwrite(_index, _data, _peer, callback: (error?: Error | null) => void) {
+    callback(undefined)
+  },
+  timeouts: { get: (callback: () => void) => callback(), update: (callback: Callback) => callback(null) }
+})
+ddatabase('./dir').timeouts.update = (callback) => callback()
 
 // classes of one's own
 class Texts extends Feed<string> {
