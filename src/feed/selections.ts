@@ -80,7 +80,8 @@ export class Selection implements PromiseLike<void>, Wanted {
   then<A = void, B = never>(
     // biome-ignore lint/suspicious/noConfusingVoidType: the value of a PromiseLike<void>
     onfulfilled?: ((value: void) => A | PromiseLike<A>) | null,
-    onrejected?: ((reason: unknown) => B | PromiseLike<B>) | null
+    // biome-ignore lint/suspicious/noExplicitAny: as every promise has it
+    onrejected?: ((reason: any) => B | PromiseLike<B>) | null
   ): Promise<A | B> {
     return this.#promise().then(onfulfilled, onrejected)
   }

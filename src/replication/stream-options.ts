@@ -66,6 +66,15 @@ export interface ProtocolHandlers {
 
 /** Events of a stream, beside those of every duplex stream. */
 export interface ProtocolStreamEvents extends DuplexEvents {
+  /** Bytes for the remote. */
+  data: [bytes: Uint8Array]
+  /** Why the connection ended. */
+  error: [
+    error: Error & {
+      /** Stable code of an error of this package. */
+      readonly code?: string
+    }
+  ]
   /** The handshake is over: `remotePublicKey` is known. */
   handshake: []
   /** The remote opened a feed that is not open here; see {@link ProtocolHandlers.ondiscoverykey}. */

@@ -39,7 +39,16 @@ interface ReadableInternals {
   pipeTo: { remoteAddress?: string; _utp?: unknown } | null
 }
 
+/** The types of what is inherited from streamx. */
+export interface ProtocolStream {
+  /** The remote has ended its side; before that, bytes that came last. */
+  end(bytes?: unknown): this
+  /** The bytes for the remote, for `for await`. */
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array, undefined>
+}
+
 /** A connection to one remote. */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: both describe the same stream
 export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements ExtensionCarrier<ProtocolStream> {
   /** Dialect of the streams of this class. */
   static readonly dialect: Dialect = DDATABASE
@@ -408,10 +417,10 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     return summary(`${this.dialect.inspectName}ProtocolStream`, { ...ends, ...state }, options)
   }
 
-  /** As of any stream. @internal */
-  override read(): unknown {
+  /** The next bytes for the remote if there are any, else null. */
+  override read(): Uint8Array | null {
     this.outlet.shown()
-    return super.read()
+    return super.read() as Uint8Array | null
   }
 
   /** @internal */

@@ -144,6 +144,11 @@ exact<Promise<DownloadProgress>>()(selection.progress())
 exact<void>()(selection.cancel())
 exact<number | null>()((await selection.progress()).totalBytes)
 await selection
+await selection.then(null, (error) => error.code)
+await selection.then(
+  () => {},
+  (error: Error) => error.message
+)
 texts.undownload({ ...selection })
 
 // iteration and streams
@@ -219,6 +224,12 @@ exact<ProtocolStream>()(texts.replicate(true, { live: true }))
 const limited = texts.replicate(true, { maxUploadRate: 1_000_000, maxDownloadRate: null })
 exact<number>()(limited.maxUploadRate + limited.maxDownloadRate)
 limited.maxDownloadRate = 5
+limited.on('data', (chunk) => exact<Uint8Array>()(chunk))
+limited.on('error', (error) => exact<string | undefined>()(error.code))
+for await (const chunk of limited) exact<Uint8Array>()(chunk)
+exact<Uint8Array | null>()(limited.read())
+exact<boolean>()(limited.write(new Uint8Array(1)))
+exact<ProtocolStream>()(limited.end())
 exact<number>()(texts.maxUploadRate + texts.maxDownloadRate)
 texts.maxUploadRate = 5
 exact<Uint8Array | null>()(texts.key)

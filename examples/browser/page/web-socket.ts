@@ -21,7 +21,7 @@ export function replicateOver(socket: WebSocket, stream: ProtocolStream): void {
   // Nothing can hold the remote back; it sends no more than was asked for.
   socket.addEventListener('message', ({ data }) => stream.write(new Uint8Array(data)))
   socket.addEventListener('close', ({ wasClean, code }) => {
-    if (wasClean) stream.end(null)
+    if (wasClean) stream.end()
     else stream.destroy(new Error(`The connection broke (${code})`))
   })
   stream.on('end', () => socket.close(1000))
