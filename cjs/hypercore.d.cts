@@ -3,7 +3,10 @@
 // hold nothing but type aliases: any other declaration would make it a second value of the same name.
 import type * as api from '../dist/hypercore.js' with { 'resolution-mode': 'import' }
 
-declare const hypercore: typeof api.hypercore & typeof api
+type Exports = typeof api
+// Not an intersection: `import * as` has only what is declared in one place.
+interface Callable extends Exports, api.HypercoreFactory {}
+declare const hypercore: Callable
 
 declare namespace hypercore {
   type AnyEncoding = api.AnyEncoding

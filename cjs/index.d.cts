@@ -3,7 +3,10 @@
 // hold nothing but type aliases: any other declaration would make it a second value of the same name.
 import type * as api from '../dist/index.js' with { 'resolution-mode': 'import' }
 
-declare const ddatabase: typeof api.ddatabase & typeof api
+type Exports = typeof api
+// Not an intersection: `import * as` has only what is declared in one place.
+interface Callable extends Exports, api.FeedFactory {}
+declare const ddatabase: Callable
 
 declare namespace ddatabase {
   type AnyEncoding = api.AnyEncoding

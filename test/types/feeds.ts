@@ -1,5 +1,6 @@
 /** Which values a feed has: from its options, from a codec, or as the caller says. */
 import hypercore, { Feed as HypercoreFeed } from '../../src/hypercore.ts'
+import * as everything from '../../src/index.ts'
 import ddatabase, {
   type Callback,
   type Codec,
@@ -30,6 +31,12 @@ exact<Feed<string>>()(new Feed('./dir', key, { valueEncoding: 'ascii' }))
 exact<HypercoreFeed<string>>()(hypercore('./dir', { valueEncoding: 'utf-8' }))
 exact<HypercoreFeed<string>>()(new hypercore('./dir', key, { valueEncoding: 'utf-8' }))
 exact<HypercoreFeed<string>>()(new HypercoreFeed('./dir', { valueEncoding: 'utf-8' }))
+
+// all exports at once
+exact<Feed<string>>()(new everything.Feed('./dir', { valueEncoding: 'utf-8' }))
+exact<Feed<string>>()(everything.default('./dir', { valueEncoding: 'utf-8' }))
+exact<number>()(everything.MAX_BLOCK_SIZE)
+exact<everything.Feed<string>>()(ddatabase('./dir', { valueEncoding: 'utf-8' }))
 
 // bytes
 exact<Feed<Uint8Array>>()(ddatabase('./dir'))
