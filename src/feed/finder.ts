@@ -39,7 +39,7 @@ export interface SeekOptions extends WaitOptions {
   start?: number | undefined
   /** One past the last block that may be asked for; −1 or 0 for an open end. */
   end?: number | undefined
-  /** Ask for hashes, not for blocks. Default true. */
+  /** Ask for hashes, and for a block only where sizes are not certain without it. Default true. */
   hash?: boolean | undefined
 }
 
