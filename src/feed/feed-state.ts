@@ -1,3 +1,5 @@
+// For `Symbol.asyncDispose`, also in projects whose own libraries do not have it yet.
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Bitfield } from '../bitfield/bitfield.ts'
 import { discoveryKey, KEY_SIZE, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
 import { DDATABASE, type Dialect } from '../dialect.ts'

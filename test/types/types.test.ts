@@ -64,4 +64,9 @@ test('types: for a bundler, with the types of browsers only', async (t) => {
   t.equal(await compiled(files, { module: 'esnext', moduleResolution: 'bundler', ...browser }), '')
 })
 
+test('types: for a bundler, with the types that the compiler takes by itself', async (t) => {
+  const files = await copy(['exact', 'feeds', 'methods', 'storages'], 'ts')
+  t.equal(await compiled(files, { module: 'esnext', moduleResolution: 'bundler', types: [] }), '')
+})
+
 test('types: teardown', (t) => staged.remove().then(() => t.end()))
