@@ -49,9 +49,14 @@ export abstract class WritingFeed<T> extends FeedState<T> {
   ): Promise<number> | undefined {
     const callback = typeof given === 'function' ? given : last
     checkCallback(callback)
-    const options = typeof given === 'function' ? {} : checkOptions(given)
-    // Unlike other flags not by truthiness: the history that is given up does not come back.
-    const force = options.force === true
+    let force: boolean
+    try {
+      const options = checkOptions(typeof given === 'function' ? null : given)
+      // Unlike other flags not by truthiness: the history that is given up does not come back.
+      force = options.force === true
+    } catch (error) {
+      return settle(Promise.reject<number>(error), callback)
+    }
     if (callback === undefined || callback === null) {
       const promise = new Promise<number>((resolve, reject) => {
         this.appendData(data, force, (error, seq) => (error === null ? resolve(seq!) : reject(error)))
@@ -75,6 +80,7 @@ export abstract class WritingFeed<T> extends FeedState<T> {
   flush(): Promise<number>
   flush(callback: Callback<number> | null | undefined): void
   flush(callback?: Callback<number> | null): unknown {
+    checkCallback(callback)
     return this.append([], callback as Callback<number>)
   }
 

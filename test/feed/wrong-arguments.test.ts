@@ -11,6 +11,8 @@ const VALUE = 'ERR_INVALID_ARG_VALUE'
 
 /** Calls that answer later: they reject, or call back. */
 const ANSWERED: [name: string, args: unknown[], code: string][] = [
+  ['append', ['x', 5], TYPE],
+  ['append', ['x', 'force'], TYPE],
   ['get', ['0'], TYPE],
   ['get', [0, 5], TYPE],
   ['get', [0, 'utf-8'], TYPE],
@@ -108,6 +110,7 @@ const CALLBACKS: [name: string, args: unknown[]][] = [
   ['ready', []],
   ['open', []],
   ['append', ['x', null]],
+  ['flush', []],
   ['get', [0, {}]],
   ['getBatch', [0, 2, {}]],
   ['head', [{}]],
@@ -145,7 +148,7 @@ test('wrong arguments: answered by rejections and callbacks, without waiting for
     promise.catch((failure) => {
       error = failure
     })
-    if (args.length === 1 || typeof args.at(-1) === 'object' || name === 'truncate') {
+    if (args.length === 1 || typeof args.at(-1) === 'object' || name === 'truncate' || name === 'append') {
       method(feed, name)(...args, (failure: unknown) => void told.push(failure))
     }
     await settle(2)
