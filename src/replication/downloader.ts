@@ -231,7 +231,16 @@ export class Downloader implements ArrivalsOwner {
     if (request !== undefined) request.arrived = true
     const loan = value === null || signature !== null ? null : this.peer.claimMemory()
     const offered = value === null ? null : offerLeaf(value)
-    this.arrivals.add({ claim: { block, value, nodes, signature, offered }, request, pushed, loan })
+    try {
+      this.arrivals.add({ claim: { block, value, nodes, signature, offered }, request, pushed, loan })
+    } catch (error) {
+      // Else nobody could be asked for it any more.
+      if (value !== null) {
+        this.replicator.reserved.stored(block)
+        this.replicator.free(block)
+      }
+      throw error
+    }
     this.replicator.storeBegun()
   }
 

@@ -176,6 +176,24 @@ test('hostile peer: blocks that were not asked for, pushed', async (t) => {
   }
 })
 
+test('hostile peer: the push that is one too many does not keep its block from coming from somebody else', async (t) => {
+  for (const limits of [{ queuedPushes: 5 }, { queuedPushSize: 40 }]) {
+    const stage = await Stage.make(t)
+    const taker = await stage.bench.sparse(stage.writer, { allowPush: true })
+    const { channel, end } = await stage.attack(taker, limits)
+    const proofs = await Promise.all(Array.from({ length: 20 }, (_, i) => stage.writer.proof(i)))
+    for (let i = 0; i < 20; i++) {
+      channel.data({ index: i, value: Buffer.from(`block ${i}`), ...proofs[i] })
+    }
+    t.equal((await end)?.code, 'ERR_LIMIT')
+    const honest = connect(stage.writer, taker, { live: true })
+    const blocks = await Promise.all(proofs.map((_, i) => taker.get(i, { timeout: 5000 })))
+    t.deepEqual(blocks.map(String), texts(20))
+    await honest.cut()
+    await stage.goesOn(t)
+  }
+})
+
 test('hostile peer: have and unhave in turn do not hold a block', async (t) => {
   const stage = await Stage.make(t)
   let requests = 0
