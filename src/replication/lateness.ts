@@ -24,7 +24,7 @@ const LONGEST_QUEUE = 4
  */
 export class Lateness {
   private readonly replicator: Replicator
-  // Blocks that somebody is late with. May hold others until nobody is late any more.
+  // Blocks that somebody is late with. May hold others as long as they are asked for, or until the next look.
   private readonly blocks = new Set<number>()
   private timer: Timer | null = null
   private due = 0
@@ -77,12 +77,22 @@ export class Lateness {
         if (!request.overdue || !request.doubted) waiting = true
       }
     }
-    if (!overdue) this.blocks.clear()
+    if (overdue) this.forgetAnswered()
+    else this.blocks.clear()
     if (waiting) this.watch()
     if (doubted.length > 0) replicator.source.lessAvailable()
     if (late.length === 0) return
     this.askOthers(late)
     replicator.endDownloads()
+  }
+
+  /** Nobody is asked for them any more: of several slow peers one is always late, and they would add up for as long as that lasts. */
+  private forgetAnswered(): void {
+    const asked = new Set<number>()
+    for (const { inflightRequests } of this.replicator.peers) {
+      for (const { index } of inflightRequests) asked.add(index)
+    }
+    for (const index of this.blocks) if (!asked.has(index)) this.blocks.delete(index)
   }
 
   /** Has others asked for what peers have just become late with: as many at once as are late with it. */
