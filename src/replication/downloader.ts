@@ -42,7 +42,7 @@ export class Downloader implements ArrivalsOwner {
   // So many at the front have arrived: answers come in the order of the requests, mostly.
   private arrivedFirst = 0
   /** Blocks that calls wait for, that this peer has, and that nobody is asked for yet. May hold others. */
-  readonly wished = new BlockQueue()
+  readonly wished: BlockQueue
   /** How long this peer takes to answer. */
   readonly answerTime = new AnswerTime()
   /** How it answers seeks. */
@@ -77,7 +77,9 @@ export class Downloader implements ArrivalsOwner {
       () => peer.downloadLimits,
       () => peer.update()
     )
-    const { content } = peer.source
+    const { source } = peer
+    const { content } = source
+    this.wished = new BlockQueue((block) => source.isWished(block))
     this.foreseen = new Foreseen(content, () => peer.authenticated, this.inflight)
   }
 

@@ -77,16 +77,36 @@ export class Reservations {
   }
 }
 
+// From so many blocks on in a queue it is looked at which ones are still wanted.
+const FEW = 64
+
 /** Blocks in the order in which they were added, each once. (Taking from the front of a Set takes longer each time.) */
 export class BlockQueue {
   private items: number[] = []
   private head = 0
   private readonly queued = new Set<number>()
+  private limit = FEW
+  private readonly isWanted: (block: number) => boolean
+
+  /** @param isWanted - blocks of which this is false need not be in the queue any more */
+  constructor(isWanted: (block: number) => boolean) {
+    this.isWanted = isWanted
+  }
 
   add(block: number): void {
     if (this.queued.has(block)) return
+    if (this.queued.size >= this.limit) this.prune()
     this.queued.add(block)
     this.items.push(block)
+  }
+
+  /** Nobody goes through the queue of a peer that is not asked for anything: it would come to hold all that was ever waited for. */
+  private prune(): void {
+    this.items = this.items
+      .slice(this.head)
+      .filter((block) => this.isWanted(block) || !this.queued.delete(block))
+    this.head = 0
+    this.limit = Math.max(FEW, 2 * this.items.length)
   }
 
   /** Goes through them until `full`; those for which `done` is true are removed. */

@@ -152,3 +152,37 @@ test('waiting costs: thousand cancelled calls are one look at the requests, a ca
   await cut()
   await bench.close()
 })
+
+test('waiting costs: nothing is kept of calls that are over, also for a peer that is not asked', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(500))
+  const replica = await bench.sparse(writer)
+  const asked = connect(writer, replica, { live: true })
+  await replica.get(0)
+  const other = connect(writer, replica, { live: true }, { live: true, download: false })
+  const peer = () => replicating(replica).peers.find(({ stream }) => stream.stream === other.b)
+  await until(() => peer()?.remoteLength === 500, 'what it has')
+  const { wished } = (peer() as unknown as { downloader: { wished: { queued: Set<number> } } }).downloader
+  for (let i = 0; i < 500; i += 10) {
+    await Promise.all(Array.from({ length: 10 }, (_, k) => replica.get(i + k)))
+  }
+  t.ok(wished.queued.size <= 100, `${wished.queued.size} blocks of 500`)
+
+  // Those that calls still wait for are there when it is asked.
+  await replica.clear(0, 500)
+  await asked.cut()
+  const waiting = Array.from({ length: 100 }, (_, i) => replica.get(2 * i))
+  for (let i = 0; i < 500; i++) {
+    const over = new AbortController()
+    const aborted = rejection(replica.get(i, { signal: over.signal }), `block ${i}`)
+    over.abort()
+    await aborted
+  }
+  peer()!.setDownloading(true)
+  t.deepEqual(
+    (await Promise.all(waiting)).map(String),
+    waiting.map((_, i) => `block ${2 * i}`)
+  )
+  await other.cut()
+  await bench.close()
+})
