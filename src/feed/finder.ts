@@ -85,6 +85,9 @@ export class Finder {
   private readonly source: FinderSource
   // Calls that give up when nobody can help, with what they are told then.
   private readonly conditional = new Map<Waiter, Condition>()
+  // Of these, those that are being decided as soon as nobody holds the guard.
+  private readonly held = new Map<Waiter, () => void>()
+  private listening = false
 
   constructor(source: FinderSource) {
     this.source = source
@@ -193,7 +196,7 @@ export class Finder {
         waiter.asks = true
         this.source.wished(waiter.wish)
         const given = await waiter.answer.promise
-        this.conditional.delete(waiter)
+        this.forget(waiter)
         // An abort in between has found the wait over, but not the call.
         if (waiter.failure !== null) throw waiter.failure
         // Only who waits for a block is given one.
@@ -203,7 +206,7 @@ export class Finder {
       }
     } catch (error) {
       waiters.finish(waiter)
-      this.conditional.delete(waiter)
+      this.forget(waiter)
       if (asked) this.source.givenUp()
       throw error
     } finally {
@@ -262,13 +265,37 @@ export class Finder {
       await allowed
       // Whoever is about to connect in this turn still gets its say.
       await nextTurn()
-      await new Promise<void>((resolve) => source.ifAvailable.ready(resolve))
+      if (conditional.get(waiter) !== condition) return
+      await this.untilFree(waiter)
       if (source.closed) throw new DDatabaseError('ERR_FEED_CLOSED', { message: 'Closed' })
       if (!source.canHelp(waiter.wish)) throw new DDatabaseError(code)
       condition.deciding = false
     }
     conditional.set(waiter, condition)
     decision().catch((error) => source.waiters.finish(waiter, error))
+  }
+
+  /**
+   * Resolves when nobody holds the guard; never for a call that is over before. That may take for ever, so nothing is left with the
+   * guard for each call.
+   */
+  private untilFree(waiter: Waiter): Promise<void> {
+    return new Promise((resolve) => {
+      this.held.set(waiter, resolve)
+      if (this.listening) return
+      this.listening = true
+      this.source.ifAvailable.ready(() => {
+        this.listening = false
+        const free = [...this.held.values()]
+        this.held.clear()
+        for (const go of free) go()
+      })
+    })
+  }
+
+  private forget(waiter: Waiter): void {
+    this.conditional.delete(waiter)
+    this.held.delete(waiter)
   }
 }
 

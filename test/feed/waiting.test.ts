@@ -120,6 +120,30 @@ test('waiting: update counts from the length when the feed is ready', async (t) 
   await feed.close()
 })
 
+test('waiting: nothing is left with a guard that is held of calls that are over', async (t) => {
+  const { source, replica, close } = await remote()
+  replica.ifAvailable.wait()
+  const waits = replica.get(1, { ifAvailable: true })
+  for (let i = 0; i < 20; i++) {
+    const over = new AbortController()
+    const get = refusal(replica.get(2, { ifAvailable: true, signal: over.signal }))
+    const update = refusal(replica.update({ ifAvailable: true, signal: over.signal }))
+    t.equal(await settled(get), false)
+    over.abort()
+    await Promise.all([get, update])
+  }
+  const left = (replica.ifAvailable as unknown as { queue: readonly unknown[] }).queue.length
+  t.ok(left <= 1, `${left} of 40 calls`)
+  t.equal(await settled(waits), false, 'one that is not over waits')
+  await copyBlocks(source, replica, 1)
+  t.deepEqual(texts([await waits]), ['b'])
+  const none = refusal(replica.get(0, { ifAvailable: true }))
+  t.equal(await settled(none), false)
+  replica.ifAvailable.continue()
+  t.equal(await none, 'ERR_BLOCK_NOT_AVAILABLE: Block not available from peers')
+  await close()
+})
+
 test('waiting: update with ifAvailable', async (t) => {
   const { source, replica, close } = await remote()
   t.equal(await refusal(replica.update({ ifAvailable: true })), NO_UPDATE)
