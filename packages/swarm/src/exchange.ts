@@ -7,6 +7,8 @@ import type { JoinedFeed } from './joined-feed.ts'
 const UNANSWERED = 1024
 // Feeds that were refused and are remembered, in case they are joined later.
 const REMEMBERED = 4096
+// From so many feeds on that the application is to be asked about it is looked at which of them are still open.
+const QUESTIONS = 4096
 // Feeds that the application is asked about at a time.
 const ASKED = 16
 
@@ -37,8 +39,9 @@ export class Exchange {
   // Asked for by the peer, and not to be had.
   readonly #missed = new Set<string>()
   readonly #open = new Map<Peer, JoinedFeed>()
-  // What the application is to be asked about.
-  readonly #questions: Uint8Array[] = []
+  // What the application is to be asked about, by discovery key in hexadecimal digits.
+  readonly #questions = new Map<string, Uint8Array>()
+  #mostQuestions = QUESTIONS
   #asking = 0
   // How many times the peer has opened a feed.
   readonly #answered = new WeakMap<JoinedFeed, number>()
@@ -122,13 +125,23 @@ export class Exchange {
   }
 
   #ondiscoverykey(discoveryKey: Uint8Array): void {
-    const joined = this.#host.find(hex(discoveryKey))
+    const id = hex(discoveryKey)
+    const joined = this.#host.find(id)
     if (joined !== null) {
       this.#answerOpen(joined)
       return
     }
-    this.#questions.push(discoveryKey)
+    this.#questions.set(id, discoveryKey)
+    if (this.#questions.size > this.#mostQuestions) this.#dropQuestions()
     this.#answerNext()
+  }
+
+  /** A peer can open and close feeds faster than the application answers: what it has closed nobody needs to be asked about. */
+  #dropQuestions(): void {
+    const open = new Set<string>()
+    for (const { discoveryKey } of this.connection.stream.channels) open.add(hex(discoveryKey))
+    for (const id of this.#questions.keys()) if (!open.has(id)) this.#questions.delete(id)
+    this.#mostQuestions = Math.max(QUESTIONS, 2 * this.#questions.size)
   }
 
   /**
@@ -151,8 +164,10 @@ export class Exchange {
 
   #answerNext(): void {
     while (this.#asking < ASKED) {
-      const discoveryKey = this.#questions.shift()
-      if (discoveryKey === undefined) return
+      const [next] = this.#questions
+      if (next === undefined) return
+      const [id, discoveryKey] = next
+      this.#questions.delete(id)
       this.#asking++
       void this.#answer(discoveryKey).finally(() => {
         this.#asking--

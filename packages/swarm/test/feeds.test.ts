@@ -116,6 +116,36 @@ test('a function for feeds on demand that fails, or gives another feed', async (
   }
 })
 
+test('feeds on demand that a peer has closed before the application was asked', async (t) => {
+  const feed = await makeFeed(t)
+  let asked = 0
+  let answer = (): void => {}
+  const answering = new Promise<void>((resolve) => {
+    answer = resolve
+  })
+  const server = makeSwarm(t, {
+    open: async (discoveryKey) => {
+      asked++
+      await answering
+      return Buffer.compare(discoveryKey, feed.discoveryKey!) === 0 ? feed : null
+    }
+  })
+  const client = makeSwarm(t)
+  const connection = await client.connect((await server.listen()).address)
+  const key = Buffer.alloc(32)
+  for (let i = 0; i < 20_000; i++) {
+    key.writeUInt32LE(i)
+    connection.stream.open(Buffer.from(key)).close()
+    if (i % 500 === 0) await new Promise((resolve) => setImmediate(resolve))
+  }
+  const wanted = copyOf(t, feed)
+  client.join(wanted)
+  await until(() => server.connections[0]?.stream.remoteOpened(feed.key!) === true, 'the last one')
+  answer()
+  t.equal(await within(wanted.get(2), 'a block'), 'two', 'what is open is asked for')
+  t.ok(asked < 10_000, `${asked} questions`)
+})
+
 test('openings and closings that cross come to an end', async (t) => {
   const feed = await makeFeed(t)
   const crossings: Record<string, (server: Swarm, client: Swarm, copy: SwarmFeed) => void> = {
