@@ -173,8 +173,10 @@ export class UploadMeter {
     this.#limits = once(limits)
   }
 
-  /** Null if so many bytes may leave now, else a promise of the moment, which also comes with {@link leave}. */
+  /** Null if so many bytes may leave now, else a promise of the moment, which also comes with {@link leave}; after that nothing waits. */
   pass(bytes: number): Promise<void> | null {
+    // An answer may have been in the making.
+    if (this.#left) return null
     let paused: Promise<void> | null = null
     for (const limit of this.#limits()) {
       paused =

@@ -1,5 +1,11 @@
 import test, { type Test } from 'tape'
-import { type Clock, checkRate, DownloadMeter, RateLimit } from '../../src/replication/rate-limit.ts'
+import {
+  type Clock,
+  checkRate,
+  DownloadMeter,
+  RateLimit,
+  UploadMeter
+} from '../../src/replication/rate-limit.ts'
 
 /** A clock that stands still until it is moved, and whose timers are late. */
 class VirtualClock implements Clock {
@@ -150,6 +156,20 @@ test('rate limit: who leaves spends nothing, and leaves no timer behind', async 
   limit.leave(stays)
   await third
   t.equal(clock.pending, 0)
+})
+
+test('rate limit: what was still to be answered when a peer left spends nothing', async (t) => {
+  const clock = new VirtualClock()
+  const limits = [limitOf(1000, clock), limitOf(2000, clock)]
+  await clock.pass(1000)
+  const meter = new UploadMeter(() => limits)
+  t.equal(meter.pass(60_000), null, 'the first one may go')
+  meter.leave()
+  t.equal(meter.pass(60_000), null, 'the other one is not waited for')
+  t.equal(clock.pending, 0, 'no timer runs')
+  for (const limit of limits) t.notOk(limit.open, 'what was sent counts')
+  await clock.pass(61_000)
+  for (const limit of limits) t.ok(limit.open, 'and nothing else')
 })
 
 test('rate limit: may be changed at any time', async (t) => {
