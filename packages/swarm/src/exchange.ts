@@ -191,6 +191,11 @@ export class Exchange {
   }
 
   #remember(id: string): void {
-    if (this.#missed.size < REMEMBERED) this.#missed.add(id)
+    this.#missed.delete(id)
+    this.#missed.add(id)
+    if (this.#missed.size <= REMEMBERED) return
+    // The peer may have given that one up long ago.
+    const [oldest] = this.#missed
+    this.#missed.delete(oldest!)
   }
 }

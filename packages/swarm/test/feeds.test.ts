@@ -42,6 +42,24 @@ test('what a peer does not have is refused, and served as soon as it has it', as
   t.equal(await within(copy.get(2), 'a block'), 'two', 'left and joined again')
 })
 
+test('a feed is served as soon as it is there, however many were refused before', async (t) => {
+  const [one, other] = [makeSwarm(t), makeSwarm(t)]
+  const feed = await makeFeed(t)
+  const copy = copyOf(t, feed)
+  const connection = await other.connect((await one.listen()).address)
+  const key = Buffer.alloc(32)
+  for (let i = 0; i < 5000; i++) {
+    key.writeUInt32LE(i)
+    const channel = connection.stream.open(Buffer.from(key))
+    if (i % 500 === 0) await until(() => channel.closed, 'the refusal')
+  }
+  const refused = next(other, 'refused')
+  other.join(copy)
+  await refused
+  one.join(feed, { client: false })
+  t.equal(await within(copy.get(1), 'a block'), 'one')
+})
+
 test('a peer that only serves does not tell what it has', async (t) => {
   const [server, client] = [makeSwarm(t), makeSwarm(t)]
   const feeds = await Promise.all([makeFeed(t), makeFeed(t)])
