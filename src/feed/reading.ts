@@ -141,6 +141,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     const { wait, signal, timeout } = options
     let download: Selection | null = null
     let stop: AbortController | null = null
+    let failed = false
     const untilStopped = (): AbortSignal => {
       stop ??= new AbortController()
       return stop.signal
@@ -150,6 +151,8 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     const read = async (): Promise<Uint8Array[]> => {
       const core = await this.whenReady()
       for (;;) {
+        // It has timed out while the feed was opening, or blocks were read: nobody would take back what is begun now.
+        if (failed) return []
         const damaged = firstDamaged(core, start, end)
         // Not to be waited for as if it were to come: if nobody has it, the call fails.
         if (damaged !== -1)
@@ -173,6 +176,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
       const blocks = await untilTimeout(checkTimeout(timeout), read())
       return isBinary(codec) ? blocks : blocks.map((block) => decodeBlock(codec, block))
     } catch (error) {
+      failed = true
       if (download !== null) this.undownload(download)
       stop = stop as AbortController | null
       stop?.abort()

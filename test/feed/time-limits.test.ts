@@ -36,6 +36,30 @@ test('time limits: a storage that does not open', async (t) => {
   await feed.close()
 })
 
+test('time limits: what timed out while the feed was opening fetches nothing afterwards', async (t) => {
+  const source = await feedOf(['a', 'b', 'c'])
+  const storage = new HeldStorage()
+  const held = storage.hold((file, operation) => file === 'key' && operation === 'stat')
+  const replica = ddatabase<unknown>(storage.create, source.key, { sparse: true })
+  await within(held, 'the first look')
+  const calls = [
+    replica.getBatch(0, 3, { timeout: 20 }),
+    replica.getBatch(0, 3, { timeout: 20, ifAvailable: true }),
+    replica.getBatch(0, 3, { timeout: 20, cancel: 'it' })
+  ]
+  for (const call of calls) t.equal(await refusal(call), 'ETIMEDOUT: ETIMEDOUT')
+  storage.release()
+  await replica.ready()
+  await settled(Promise.resolve())
+  const { selections, waiters } = replica as unknown as {
+    selections: { any: boolean }
+    waiters: Iterable<object>
+  }
+  t.notOk(selections.any, 'no downloads')
+  t.deepEqual([...waiters], [], 'no calls')
+  await Promise.all([replica.close(), source.close()])
+})
+
 test('time limits: what no timer can do means none', async (t) => {
   const warnings: string[] = []
   const listen = (warning: Error) => warnings.push(warning.name)
