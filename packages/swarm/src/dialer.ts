@@ -3,7 +3,7 @@ import type { AnyDuplex, Connection } from './connection.ts'
 import { SwarmError } from './errors.ts'
 import type { ConnectOptions, Delays } from './options.ts'
 import { dial } from './sockets.ts'
-import { about } from './timing.ts'
+import { about, untilAborted } from './timing.ts'
 
 /** What a dialler needs of the swarm. */
 export interface DialerHost {
@@ -32,7 +32,7 @@ export class Dialer {
   readonly #stop = new AbortController()
   // The last one, which may be lost.
   #connection: Connection | null = null
-  #waiting: { resolve(connection: Connection): void; reject(reason: unknown): void }[] = []
+  readonly #waiting = new Set<{ resolve(connection: Connection): void; reject(reason: unknown): void }>()
   #failures = 0
 
   /** Begins at once. */
@@ -47,7 +47,7 @@ export class Dialer {
     this.first = this.#begin()
     this.first.then(
       (connection) => this.#keep(connection),
-      () => this.#end()
+      (error) => this.#end(error)
     )
   }
 
@@ -62,14 +62,24 @@ export class Dialer {
 
   /**
    * Resolves with the connection that there is, or with another one to the same peer; if there is none with the next one. Rejects when
-   * nothing is dialled any more.
+   * nothing is dialled any more, or with the reason of the signal.
    */
-  async current(): Promise<Connection> {
-    await this.first
+  async current(signal: AbortSignal | undefined): Promise<Connection> {
     if (this.#stopped) throw this.#stop.signal.reason
-    const present = this.#host.present(this.#connection!)
+    const present = this.#connection === null ? null : this.#host.present(this.#connection)
     if (present !== null) return present
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
+    let forget = (): void => {}
+    const next = new Promise<Connection>((resolve, reject) => {
+      const waiting = { resolve, reject }
+      this.#waiting.add(waiting)
+      forget = () => this.#waiting.delete(waiting)
+    })
+    try {
+      return await untilAborted(next, signal)
+    } finally {
+      // The peer may stay away for days, and be asked for all the time.
+      forget()
+    }
   }
 
   /** The swarm is connected to a peer: who waits for it does not have to wait any longer. */
@@ -95,12 +105,14 @@ export class Dialer {
   #end(reason?: unknown): void {
     if (this.#stop.signal.aborted) return
     this.#stop.abort(reason)
-    for (const { reject } of this.#waiting.splice(0)) reject(this.#stop.signal.reason)
+    for (const { reject } of this.#waiting) reject(this.#stop.signal.reason)
+    this.#waiting.clear()
     this.#host.ended()
   }
 
   #tellWaiting(connection: Connection): void {
-    for (const { resolve } of this.#waiting.splice(0)) resolve(connection)
+    for (const { resolve } of this.#waiting) resolve(connection)
+    this.#waiting.clear()
   }
 
   async #begin(): Promise<Connection> {

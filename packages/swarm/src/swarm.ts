@@ -26,7 +26,6 @@ import {
   whole
 } from './options.ts'
 import { Patience } from './patience.ts'
-import { untilAborted } from './timing.ts'
 
 /**
  * Peers that find each other. Feeds are found by their discovery keys over Hyperswarm; peers can also be connected by TCP,
@@ -178,7 +177,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     if (this.#closing !== null) throw new SwarmError('ERR_SWARM_CLOSED')
     options.signal?.throwIfAborted()
     const known = this.#dialers.get(where.text)
-    if (known !== undefined && !known.over) return untilAborted(known.current(), options.signal)
+    if (known !== undefined && !known.over) return known.current(options.signal)
     const releases = this.feeds.filter(({ client }) => client).map((joined) => joined.hold())
     const dialer: Dialer = new Dialer(where, options, {
       connectTimeout: this.#settings.connectTimeout,

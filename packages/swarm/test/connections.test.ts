@@ -1,6 +1,8 @@
 /** Connections that are made by address, or brought: how they begin, end, and are found to be the same. */
 
 import { connect as connectTcp } from 'node:net'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { ProtocolStream } from 'ddatabase'
 import test from 'tape'
 import { rejection, within } from '../../../test/helpers/watchdog.ts'
@@ -393,6 +395,34 @@ test('an address that is not there yet', async (t) => {
   const connection: Connection = await within(connecting, 'connect')
   t.deepEqual(connection.remotePublicKey, server.keyPair.publicKey)
   t.equal(swarm.stats.total.opened, 1)
+})
+
+test('an address that is not there, and is asked for again and again: nothing is left of what was given up', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const swarm = makeSwarm(t, { reconnectDelay: { min: 60_000, max: 60_000 } })
+  const address = await deafAddress()
+  const never = rejection(swarm.connect(address, { reconnect: 'always' }), 'connect')
+  const reasons: WeakRef<Error>[] = []
+  const giveUp = async () => {
+    const stop = new AbortController()
+    const waiting = swarm.connect(address, { signal: stop.signal })
+    await new Promise((resolve) => setImmediate(resolve))
+    const reason = new Error('enough')
+    reasons.push(new WeakRef(reason))
+    stop.abort(reason)
+    await waiting.catch(() => {})
+  }
+  for (let i = 0; i < 50; i++) await giveUp()
+  const left = () => reasons.filter((reason) => reason.deref() !== undefined).length
+  for (let i = 0; i < 10; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    collect()
+  }
+  await new Promise((resolve) => setImmediate(resolve))
+  t.ok(left() <= 5, `${left()} of 50`)
+  await swarm.disconnect(address)
+  t.equal((await never).code, 'ERR_SWARM_CLOSED')
 })
 
 test('reconnect: never', async (t) => {
