@@ -366,6 +366,8 @@ export class Peer implements ChannelHandlers {
     }
     this.update()
     if (!leaves) this.sendWants()
+    // What nobody here has may not come any more.
+    if (!message.downloading) this.replicator.endDownloads()
     this.endWithRemote()
   }
 
@@ -457,8 +459,8 @@ export class Peer implements ChannelHandlers {
     this.check.absent(start, start + length)
     this.replicator.fillSoon()
     this.source.lessAvailable()
-    // It may have claimed what it cannot show any more.
-    if (this.remoteLength > this.source.content.length) this.replicator.endDownloads()
+    // It may have claimed what it cannot show any more, or have been the last one that had it.
+    this.replicator.endDownloads()
   }
 
   /** @internal */

@@ -284,12 +284,29 @@ export class Replicator {
       // Nobody has said anything about the feed as long as it is empty and no peer has opened it.
       if (length > 0 || this.peers.some((peer) => peer.remoteOpened && !peer.live))
         source.endDownloads(length)
-      if (source.anyDownloads) return
+      if (source.anyDownloads && !this.isExhausted()) return
     }
     for (const peer of believed) {
       if (!peer.live && peer.downloading && peer.remoteUploading && peer.remoteOpened && !peer.mayTell)
         peer.end()
     }
+  }
+
+  /**
+   * Whether nobody will ever bring what open downloads still lack: no peer has any of it, nor fetches anything that it could pass on
+   * later. So it is with what an author has cleared.
+   */
+  private isExhausted(): boolean {
+    const { peers, source } = this
+    const mayBring = (peer: Peer): boolean =>
+      peer.remoteDownloading || peer.inflightRequests.length > 0 || peer.inflightWants > 0
+    if (this.storing > 0 || peers.some(mayBring)) return false
+    for (const wanted of source.downloads()) {
+      if (!wanted.isOpen) return false
+      const { from, end } = wanted
+      if (peers.some((peer) => this.search(peer, wanted, from, end) !== -1)) return false
+    }
+    return true
   }
 
   /** Whether a peer claims to have more than is known, and is late, does not upload, or has taken back what could show it. */

@@ -53,6 +53,8 @@ export interface Wanted {
   readonly hash: boolean
   /** Everything before this place (a block, or a position in `blocks`) is here. */
   readonly from: number
+  /** Whether it had no end when it was asked for. */
+  readonly isOpen: boolean
 }
 
 /** Blocks and bytes transferred. */

@@ -10,7 +10,8 @@ import {
   texts,
   until
 } from '../../helpers/replication-feeds.ts'
-import { OURS, PUBLISHED, replicating } from '../../helpers/replication-subjects.ts'
+import { unwatched } from '../../helpers/replication-pipes.ts'
+import { type AnyChannel, OURS, PUBLISHED, replicating } from '../../helpers/replication-subjects.ts'
 import { settle, within } from '../../helpers/watchdog.ts'
 
 const BOTH = [OURS, PUBLISHED]
@@ -200,3 +201,63 @@ for (const [from, to] of BOTH.flatMap((one) => BOTH.map((other) => [one, other] 
     }
   })
 }
+
+for (const from of BOTH) {
+  test(`ending: a writer that has cleared blocks (${from.name})`, async (t) => {
+    const [writing, cloning] = [new Bench(t, from), new Bench(t, OURS)]
+    for (const cleared of [[1], [4], [0, 2, 3]]) {
+      for (const knowsLength of [false, true]) {
+        const writer = await writing.writer(texts(6))
+        const clone = await cloning.replica(writer)
+        if (knowsLength) await clone.put(5, Buffer.from('block 5'), await writer.proof(5))
+        for (const block of cleared) await writer.call('clear', block)
+        const { ends } = connect(writer, clone)
+        const what = `${cleared} cleared, length ${knowsLength ? '' : 'not '}known before`
+        t.deepEqual(await within(ends, 'the end', 3000), [null, null], what)
+        for (let i = 0; i < 6; i++) t.equal(clone.has(i), !cleared.includes(i), `block ${i}`)
+      }
+    }
+  })
+}
+
+test('ending: what a writer has cleared is taken from another peer first', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(5))
+  const seeder = await bench.replica(writer)
+  t.deepEqual(await connect(writer, seeder).ends, [null, null])
+  await writer.call('clear', 1)
+  const clone = await bench.replica(writer)
+  const connections = [connect(writer, clone), connect(seeder, clone)]
+  for (const { ends } of connections) t.deepEqual(await within(ends, 'the end', 3000), [null, null])
+  t.deepEqual(await blocksOf(clone), texts(5))
+})
+
+test('ending: a block that is taken back when it is asked for is not waited for', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(5))
+  const clone = await bench.replica(writer)
+  const remote = unwatched(new OURS.Protocol(true, { authenticated: false }))
+  const channel: AnyChannel = remote.open(writer.key!, {
+    onopen: () => channel.status({ uploading: true, downloading: false }),
+    onstatus: ({ downloading }: { downloading: boolean }) => downloading || channel.close(),
+    onwant: ({ start, length }: { start: number; length: number }) => {
+      channel.have({ start: 0, length: 5 })
+      channel.have({ start, length, bitfield: Buffer.from([2, 0b11111000]) })
+    },
+    onrequest: async ({ index, hash }: { index: number; hash: boolean }) => {
+      // So a published writer does with what it clears at that moment.
+      if (index === 1) channel.unhave({ start: 1 })
+      else {
+        const value = hash ? null : await writer.get(index)
+        channel.data({ index, value, ...(await writer.proof(index, { hash })) })
+      }
+    }
+  })
+  const stream = replicating(clone).replicate(false)
+  const { ends } = connectStreams(remote, stream)
+  t.deepEqual(await within(ends, 'the end', 3000), [null, null])
+  t.deepEqual(
+    [0, 1, 2, 3, 4].map((i) => clone.has(i)),
+    [true, false, true, true, true]
+  )
+})
