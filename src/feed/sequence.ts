@@ -14,7 +14,7 @@ export interface ReadStreamOptions<E = undefined> {
   tail?: boolean | undefined
   /** Wait for blocks that are not here. Default true. */
   wait?: boolean | undefined
-  /** Fail when no peer has the next block. Default: the option of the feed. */
+  /** Fail when no peer has the next block. Default false, whatever the option of the feed says. */
   ifAvailable?: boolean | undefined
   /** Milliseconds to wait for a block. */
   timeout?: number | undefined
@@ -96,8 +96,8 @@ export class BlockSequence<T> {
     const { wait, ifAvailable, timeout, valueEncoding } = this.options
     return this.source.get(this.index, {
       wait: wait !== false,
-      // Anything but nothing says yes or no here, as in the published packages; `get` takes only booleans for an answer.
-      ifAvailable: ifAvailable === undefined || ifAvailable === null ? undefined : !!ifAvailable,
+      // Also nothing says no here, as in the published packages: a live stream of a feed with this option could not wait.
+      ifAvailable: !!ifAvailable,
       timeout,
       valueEncoding,
       cancel: this.token

@@ -99,6 +99,21 @@ test('read stream: live and tail', async (t) => {
   await feed.close()
 })
 
+test('read stream: waits also on a feed with ifAvailable', async (t) => {
+  // The option of the feed is for get, seek and update: what is to come is not to be had from anybody yet.
+  const source = await feedOf(VALUES)
+  const replica = await replicaOf(source, { ifAvailable: true })
+  await copyBlocks(source, replica, 0)
+  const live = replica.createReadStream({ live: true })
+  const seen = take(live, 2)
+  t.equal(await settled(seen), false)
+  await copyBlocks(source, replica, 1)
+  t.deepEqual(texts(await seen), ['a', 'b'])
+  await destroyed(live)
+  t.equal(await broken(replica.createReadStream({ ifAvailable: true })), 'ERR_BLOCK_NOT_AVAILABLE')
+  await Promise.all([source.close(), replica.close()])
+})
+
 test('read stream: blocks that are missing', async (t) => {
   const source = await feedOf(VALUES)
   const replica = await replicaOf(source)
