@@ -103,6 +103,8 @@ export class Peer implements ChannelHandlers {
   private heard = false
   private silent = false
   private ending = false
+  // The remote uploads nothing, and has only said so otherwise.
+  private leaves = false
 
   /** Made by {@link Replicator.attach}. @internal */
   constructor(replicator: Replicator, options: PeerOptions) {
@@ -214,6 +216,11 @@ export class Peer implements ChannelHandlers {
   get mayTell(): boolean {
     if (this.closed || !this.downloading || this.silent || this.check.isRefused) return false
     return !this.remoteOpened || (this.remoteUploading && !this.heard)
+  }
+
+  /** Whether it has said what it has, or is not counted on to do so. */
+  get hasTold(): boolean {
+    return this.heard || this.silent
   }
 
   /** The memory of the message that is being handed over; see `Transport`. @internal */
@@ -351,8 +358,7 @@ export class Peer implements ChannelHandlers {
   /** @internal */
   onstatus(message: StatusMessage): void {
     // So a published peer says that it has finished, though it uploads nothing and answers no Want (spec WIRE §14, quirk 16).
-    const leaves =
-      this.remoteDownloading && !this.remoteUploading && message.uploading && !message.downloading
+    this.leaves = this.remoteDownloading && !this.remoteUploading && message.uploading && !message.downloading
     this.remoteUploading = message.uploading
     this.remoteDownloading = message.downloading
     this.remoteFollowing = message.following === true
@@ -365,7 +371,7 @@ export class Peer implements ChannelHandlers {
       if (this.remoteLength > this.source.content.length) this.replicator.endDownloads()
     }
     this.update()
-    if (!leaves) this.sendWants()
+    if (!this.leaves) this.sendWants()
     // What nobody here has may not come any more.
     if (!message.downloading) this.replicator.endDownloads()
     this.endWithRemote()
@@ -374,7 +380,10 @@ export class Peer implements ChannelHandlers {
   /** Ends if the remote downloads nothing more, and this side has nothing to do either. */
   private endWithRemote(): void {
     if (this.remoteDownloading || this.live || this.closed) return
-    if (this.downloading && this.source.anyDownloads) return
+    const { source } = this
+    const uploads = this.remoteUploading && !this.leaves
+    const wantsMore = uploads ? source.anyDownloads : !source.downloadsWithin(source.content.length)
+    if (this.downloading && wantsMore) return
     if (this.sparse && (this.remoteUploading || this.downloading)) return
     this.end()
   }

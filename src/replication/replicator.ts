@@ -281,8 +281,8 @@ export class Replicator {
     if (believed.length < this.peers.length || this.peers.some((peer) => peer.mayTell)) {
       if (!source.downloadsWithin(length)) return
     } else {
-      // Nobody has said anything about the feed as long as it is empty and no peer has opened it.
-      if (length > 0 || this.peers.some((peer) => peer.remoteOpened && !peer.live))
+      // Who was not asked, or does not upload, has said nothing about the feed: that ends no download, which others may be there for.
+      if (this.peers.some((peer) => !peer.live && peer.hasTold) || (left && length > 0))
         source.endDownloads(length)
       if (source.anyDownloads && !this.isExhausted()) return
     }

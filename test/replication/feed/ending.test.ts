@@ -261,3 +261,31 @@ test('ending: a block that is taken back when it is asked for is not waited for'
     [true, false, true, true, true]
   )
 })
+
+for (const from of BOTH) {
+  test(`ending: a connection that tells nothing does not use up the download of everything (${from.name})`, async (t) => {
+    const [writing, cloning] = [new Bench(t, from), new Bench(t, OURS)]
+    for (const length of [0, 4]) {
+      for (const [options, optionsOfClone] of [
+        [{}, { download: false }],
+        [{ live: true }, { download: false }],
+        [{ upload: false }, {}]
+      ]) {
+        const writer = await writing.writer(texts(length))
+        const clone = await cloning.replica(writer)
+        const open = new Promise((resolve) => replicating(clone).once('peer-open', resolve))
+        const first = connect(writer, clone, options, optionsOfClone)
+        await within(open, 'the first connection')
+        await settle(20)
+        await first.cut()
+        t.equal(clone.length, 0)
+
+        const { cut } = connect(writer, clone, { live: true })
+        await writer.append(texts(2, length))
+        await complete(clone, length + 2)
+        t.deepEqual(await blocksOf(clone), texts(length + 2), JSON.stringify([options, optionsOfClone]))
+        await cut()
+      }
+    }
+  })
+}
