@@ -91,6 +91,10 @@ class SlotOffer implements Offer {
     return this.thread.begun(this.slot, this)
   }
 
+  get done(): boolean {
+    return this.thread.done(this.slot, this)
+  }
+
   into(target: Uint8Array, offset: number, stride: number): boolean {
     return this.thread.take(this.slot, this, target, offset, stride)
   }
@@ -184,6 +188,10 @@ class HashThread {
 
   begun(slot: number, offer: Offer): boolean {
     return this.offers[slot] === offer && Atomics.load(this.control, STATES + slot) >= TAKEN
+  }
+
+  done(slot: number, offer: Offer): boolean {
+    return this.offers[slot] === offer && Atomics.load(this.control, STATES + slot) === DONE
   }
 
   take(slot: number, offer: Offer, target: Uint8Array, offset: number, stride: number): boolean {

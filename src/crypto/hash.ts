@@ -73,6 +73,11 @@ export function offerLeaf(block: Uint8Array): Offer | null {
   return offer(beforeBlock, [block], 0, 1)
 }
 
+/** The same for several blocks together, at most {@link MOST_INPUTS}. */
+export function offerLeavesTogether(blocks: readonly Uint8Array[]): Offer | null {
+  return offer(beforeBlock, blocks, 0, blocks.length)
+}
+
 // So many offers at a time: one that is being hashed, one that is next, and one until somebody looks again.
 const OFFERS = 3
 // Small blocks are offered, some together, where there are so many: fewer are hashed before the thread has woken up.

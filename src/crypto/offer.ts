@@ -7,6 +7,8 @@ export const MOST_INPUTS = 64
 export interface Offer {
   /** Whether the thread has begun: then others are better ones to hash meanwhile. */
   readonly begun: boolean
+  /** Whether the hashes are there. */
+  readonly done: boolean
   /**
    * Writes the hashes, that of the i-th input at `offset` + i · `stride` of `target`.
    * @returns false if they are not there: then the caller hashes

@@ -1,5 +1,6 @@
 import b4a from 'b4a'
-import { leafHashesInto, offerLeaf } from '../crypto/hash.ts'
+import { leafHashesInto } from '../crypto/hash.ts'
+import { LeafOffers } from '../crypto/leaf-offers.ts'
 import type { Offer } from '../crypto/offer.ts'
 import { DDatabaseError } from '../errors.ts'
 import { HASH_SIZE } from '../merkle/node.ts'
@@ -194,22 +195,24 @@ export function readInto(
     const read = storage.readDataSync(place.offset, total, target)
     if (read === null) return null
     const blocks: Uint8Array[] = []
+    const leaves = new LeafOffers()
     const offers: (Offer | null)[] = []
     let at = 0
     for (const size of sizes) {
       const bytes = read.subarray(at, at + size)
       const block = start + blocks.length
       const wanted = offer && verified !== null && !verified.trusts(block, block + 1)
-      offers.push(wanted ? offerLeaf(bytes) : null)
+      offers.push(wanted ? leaves.add(bytes) : null)
       blocks.push(bytes)
       at += size
     }
+    leaves.flush()
     const holds = (bytes: Uint8Array, i: number): boolean =>
       verified === null || verified.blockHoldsSync(core, start + i, bytes, offers[i]) === true
     return {
       count: blocks.length,
       byteLength: total,
-      offered: offers.some((offer) => offer !== null),
+      offered: leaves.count > 0,
       verified() {
         try {
           return core.removals === removals && blocks.every(holds) ? blocks : null

@@ -1,3 +1,4 @@
+import { SMALLEST_OFFER } from '../crypto/offer.ts'
 import { DDatabaseError } from '../errors.ts'
 import type { Claim } from '../merkle/verify.ts'
 import { inNextTurn, nextTurn } from '../util/turn.ts'
@@ -80,7 +81,8 @@ export class Arrivals {
     if (this.busy) return
     this.busy = true
     // When the frames at hand have been worked on; or a turn later, if another thread hashes the block until then.
-    if (arrival.claim.offered) inNextTurn(() => void this.run())
+    if (arrival.claim.offered && arrival.claim.value!.byteLength >= SMALLEST_OFFER)
+      inNextTurn(() => void this.run())
     else queueMicrotask(() => this.begin())
   }
 

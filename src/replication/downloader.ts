@@ -1,4 +1,4 @@
-import { offerLeaf } from '../crypto/hash.ts'
+import { LeafOffers } from '../crypto/leaf-offers.ts'
 import { DDatabaseError } from '../errors.ts'
 import { checkClaim } from '../merkle/verify.ts'
 import { type Arrival, Arrivals, type ArrivalsOwner } from './arrivals.ts'
@@ -67,6 +67,7 @@ export class Downloader implements ArrivalsOwner {
   private readonly cursors = new WeakMap<object, { next: number; left: number }>()
   private timer: Timer | null = null
   private readonly arrivals: Arrivals
+  private readonly leaves = new LeafOffers()
   private readonly meter: DownloadMeter
 
   constructor(peer: Peer, replicator: Replicator) {
@@ -232,7 +233,7 @@ export class Downloader implements ArrivalsOwner {
     const { index: block, value, nodes, signature } = message
     if (request !== undefined) request.arrived = true
     const loan = value === null || signature !== null ? null : this.peer.claimMemory()
-    const offered = value === null ? null : offerLeaf(value)
+    const offered = value === null ? null : this.leaves.add(value)
     try {
       this.arrivals.add({ claim: { block, value, nodes, signature, offered }, request, pushed, loan })
     } catch (error) {

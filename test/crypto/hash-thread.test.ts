@@ -7,7 +7,9 @@ import test, { type Test } from 'tape'
 import { blake2bBatch } from '../../src/crypto/backend.ts'
 import { leafHash, leafHashesInto, leafHashInto, offerLeaf } from '../../src/crypto/hash.ts'
 import { type Implementation, offerToThread } from '../../src/crypto/hash-thread.ts'
-import { MOST_INPUTS, type Offer, type Prefix } from '../../src/crypto/offer.ts'
+import { LeafOffers } from '../../src/crypto/leaf-offers.ts'
+import { MOST_INPUTS, type Offer, type Prefix, SMALLEST_OFFER } from '../../src/crypto/offer.ts'
+import { HASH_SIZE } from '../../src/merkle/node.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 import { within } from '../helpers/watchdog.ts'
 
@@ -209,6 +211,42 @@ testThread('hash thread: lists of blocks of all sizes', async (t) => {
   const target = Buffer.alloc(32)
   leafHashInto(target, 0, block, offerLeaf(block))
   t.ok(target.equals(leafHash(block)), 'a single block')
+})
+
+testThread('hash thread: blocks that come one after the other', async (t) => {
+  await hashedByThread(bytes(10_000))
+  const byThread = { small: 0, large: 0 }
+  for (let i = 0; i < 60 || (Math.min(byThread.small, byThread.large) === 0 && i < 2000); i++) {
+    const leaves = new LeafOffers()
+    const blocks = Array.from({ length: random.below(200) }, () =>
+      Buffer.from(bytes(random.below(random.below(40) === 0 ? 30_000 : 1_500)))
+    )
+    const hashes = blocks.map((block) => leafHash(block))
+    const offers = blocks.map((block) => leaves.add(block))
+    if (random.below(2) === 0) leaves.flush()
+    if (random.below(3) > 0) await new Promise((resolve) => setTimeout(resolve, 2))
+    for (const [at, block] of blocks.entries()) {
+      // One that is dropped is never asked for.
+      if (random.below(20) === 0) continue
+      const target = Buffer.alloc(40)
+      if (!offers[at]?.into(target, 8, HASH_SIZE)) continue
+      byThread[block.byteLength < SMALLEST_OFFER ? 'small' : 'large']++
+      if (!target.subarray(8).equals(hashes[at]!)) t.fail(`block ${at} of ${blocks.length}`)
+    }
+  }
+  t.ok(byThread.small > 0, 'small ones by the thread')
+  t.ok(byThread.large > 0, 'and large ones')
+})
+
+testThread('hash thread: small blocks that are asked for at once wait for no others', async (t) => {
+  await hashedByThread(bytes(10_000))
+  const leaves = new LeafOffers()
+  const target = Buffer.alloc(HASH_SIZE)
+  for (let i = 0; i < 500; i++) {
+    const offer = leaves.add(bytes(1_000))
+    if (offer?.into(target, 0, HASH_SIZE)) t.fail('hashed before it was offered')
+  }
+  t.equal(leaves.count, 0, 'and the thread gets none of them')
 })
 
 testThread(
