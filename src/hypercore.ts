@@ -16,7 +16,7 @@ class HypercoreFeed<T = Uint8Array> extends FeedClass<T> {
   getBlockInfo(index: number, callback: Callback<TreeNode> | null | undefined): void
   getBlockInfo(index: number, callback?: Callback<TreeNode> | null): Promise<TreeNode> {
     checkCallback(callback)
-    return settle(this.leaf(index), callback)
+    return settle(this._leaf(index), callback)
   }
 
   // Not in the types: modules that put a `close` of their own in place of this one close with it.

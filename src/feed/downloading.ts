@@ -11,10 +11,10 @@ import { WritingFeed } from './writing.ts'
 
 /** The part of a feed that says what is to be fetched from peers. */
 export abstract class DownloadingFeed<T> extends WritingFeed<T> {
-  private readonly presentBytes = new PresentBytes()
-  private readonly selectionOwner: SelectionOwner = {
+  private readonly _presentBytes = new PresentBytes()
+  private readonly _selectionOwner: SelectionOwner = {
     undownload: (selection) => this.undownload(selection),
-    count: (selection) => this.countSelected(selection)
+    count: (selection) => this._countSelected(selection)
   }
 
   /**
@@ -36,8 +36,8 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
     if (typeof end === 'number' && end !== -1 && end < (start ?? 0)) {
       throw argumentRangeError(`end should not be before start, got ${start} to ${end}`)
     }
-    const closed = this.closingBegun
-    const selection = new Selection(selected, this.selectionOwner, closed ? null : callback)
+    const closed = this._closingBegun
+    const selection = new Selection(selected, this._selectionOwner, closed ? null : callback)
     if (closed) {
       const error = new DDatabaseError('ERR_FEED_CLOSED')
       selection.finish(error)
@@ -51,11 +51,11 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
         return selection
       }
       selection.endBy(signal, (error) => {
-        if (this.selections.cancel(selection, error)) this.requestsChanged()
+        if (this._selections.cancel(selection, error)) this._requestsChanged()
       })
     }
-    if (this.selections.add(selection, this.core) && this.core !== null) {
-      this.replication.replicator.downloadAdded(selection)
+    if (this._selections.add(selection, this._core) && this._core !== null) {
+      this._replication.replicator.downloadAdded(selection)
     }
     return selection
   }
@@ -63,7 +63,7 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
   /** Gives up a download: this selection, or the first one with the same range. Unknown ones are ignored. */
   undownload(range: DownloadRange | number | readonly number[] | null | undefined): void {
     if (range === null || range === undefined) return
-    if (this.selections.cancel(range instanceof Selection ? range : toRange(range))) this.requestsChanged()
+    if (this._selections.cancel(range instanceof Selection ? range : toRange(range))) this._requestsChanged()
   }
 
   /**
@@ -74,21 +74,21 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
     // What `get` returns if it cannot wait; calls without an id must not be meant by it.
     if (start === undefined || start === null) return
     if (typeof start !== 'number') {
-      this.waiters.cancel(start)
-      this.requestsChanged()
+      this._waiters.cancel(start)
+      this._requestsChanged()
       return
     }
     const first = checkIndex(start, 'start')
     const last = end === undefined || end === null ? first + 1 : checkIndex(end, 'end')
-    this.selections.cancelRange(first, last)
-    this.waiters.cancelRange(first, last)
-    this.requestsChanged()
+    this._selections.cancelRange(first, last)
+    this._waiters.cancelRange(first, last)
+    this._requestsChanged()
   }
 
   /** Chooses whether blocks are fetched from peers. */
   setDownloading(downloading: boolean): void {
     this.downloading = downloading
-    this.downloadingSet = true
+    this._downloadingSet = true
     for (const peer of [...this.peers]) peer.setDownloading(downloading)
   }
 
@@ -98,18 +98,18 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
     for (const peer of [...this.peers]) peer.setUploading(uploading)
   }
 
-  protected override downloadEverything(): void {
+  protected override _downloadEverything(): void {
     this.download({ start: 0, end: -1 })
   }
 
-  private async countSelected(selection: Selection): Promise<Counted> {
-    const core = await this.whenReady()
+  private async _countSelected(selection: Selection): Promise<Counted> {
+    const core = await this._whenReady()
     const { start, end, blocks, hash } = selection
     if (blocks !== null) {
       const listed = new Set(blocks)
       let present = 0
       for (const block of listed) if (selection.has(core, block)) present++
-      const sizes = hash ? NO_BYTES : await this.guarded(listedBytes(core, listed))
+      const sizes = hash ? NO_BYTES : await this._guarded(listedBytes(core, listed))
       return { blocks: present, totalBlocks: listed.size, ...sizes }
     }
     const last = end === -1 ? Math.max(start, core.length, this.remoteLength) : end
@@ -122,21 +122,21 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
       return { blocks: present, totalBlocks, ...NO_BYTES }
     }
     const present = core.bits.total(start, last)
-    const bytes = await this.guarded(this.presentBytes.sum(core, start, last))
-    const total = present === totalBlocks ? bytes : await this.guarded(totalBytes(core, start, last))
+    const bytes = await this._guarded(this._presentBytes.sum(core, start, last))
+    const total = present === totalBlocks ? bytes : await this._guarded(totalBytes(core, start, last))
     return { blocks: present, totalBlocks, bytes, totalBytes: total }
   }
 
-  protected override blocksStored(core: Core, blocks: readonly StoredBlock[], peer: Peer | null): void {
+  protected override _blocksStored(core: Core, blocks: readonly StoredBlock[], peer: Peer | null): void {
     for (const { block, value, isNew } of blocks) {
-      if (isNew && value !== null) this.presentBytes.stored(block, value.byteLength)
+      if (isNew && value !== null) this._presentBytes.stored(block, value.byteLength)
     }
-    super.blocksStored(core, blocks, peer)
+    super._blocksStored(core, blocks, peer)
   }
 
-  protected override blocksGone(wanted = true): void {
-    this.presentBytes.forget()
-    super.blocksGone(wanted)
+  protected override _blocksGone(wanted = true): void {
+    this._presentBytes.forget()
+    super._blocksGone(wanted)
   }
 }
 

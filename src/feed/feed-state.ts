@@ -52,6 +52,10 @@ import { Waiters } from './waiters.ts'
 /**
  * What all parts of a feed share: its options, its state, its properties, and how it opens and closes.
  * The public methods are in the classes built on it: `WritingFeed`, `ReadingFeed` and `Feed`.
+ *
+ * In all of them what is not for users has a name that begins with an underscore, as in the published packages: programs in JavaScript
+ * put properties of their own on feeds, and derive classes with methods of their own. (Private names of the language would break
+ * those that wrap a feed with `Object.create` or a proxy.)
  */
 export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   /** The strings that this class of feeds uses. */
@@ -96,27 +100,27 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   /** What was found and repaired when the feed was opened after a crash; null if there was nothing to repair. */
   recovery: Recovery | null = null
 
-  protected readonly args: ParsedArguments
-  protected readonly create: StorageFactory
-  protected readonly codec: Codec
-  protected readonly application: Application
-  protected readonly appender: Appender
-  protected readonly finder: Finder
-  protected readonly waiters = new Waiters()
-  protected readonly selections = new Selections()
-  protected readonly replication: FeedReplication
-  protected readonly histories: Forks
-  protected readonly catchingUp: CatchingUp
-  protected readonly transfers: TransferStats | null
-  protected core: Core | null = null
-  protected files: FeedFiles | null = null
-  protected canWrite: boolean
-  protected isLive: boolean
-  protected noisePair: KeyPair | null
-  protected downloadingSet: boolean
-  protected expectedLength = -1
+  protected readonly _args: ParsedArguments
+  protected readonly _create: StorageFactory
+  protected readonly _codec: Codec
+  protected readonly _application: Application
+  protected readonly _appender: Appender
+  protected readonly _finder: Finder
+  protected readonly _waiters = new Waiters()
+  protected readonly _selections = new Selections()
+  protected readonly _replication: FeedReplication
+  protected readonly _histories: Forks
+  protected readonly _catchingUp: CatchingUp
+  protected readonly _transfers: TransferStats | null
+  protected _core: Core | null = null
+  protected _files: FeedFiles | null = null
+  protected _canWrite: boolean
+  protected _isLive: boolean
+  protected _noisePair: KeyPair | null
+  protected _downloadingSet: boolean
+  protected _expectedLength = -1
   // No block before this one is missing: where the search for "everything is here" goes on.
-  protected syncedTo = 0
+  protected _syncedTo = 0
 
   protected constructor(
     storage: Storage,
@@ -124,12 +128,12 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     options?: FeedOptions<T> | null
   ) {
     super()
-    this.create = typeof storage === 'string' ? directoryStorage(storage) : toFactory(storage)
-    this.args = parseArguments(key, options)
-    const given = this.args.options
-    this.key = this.args.key
-    this.discoveryKey = this.key === null ? null : discoveryKey(this.key, this.dialect)
-    this.secretKey = this.args.secretKey
+    this._create = typeof storage === 'string' ? directoryStorage(storage) : toFactory(storage)
+    this._args = parseArguments(key, options)
+    const given = this._args.options
+    this.key = this._args.key
+    this.discoveryKey = this.key === null ? null : discoveryKey(this.key, this._dialect)
+    this.secretKey = this._args.secretKey
     this.sparse = !!given.sparse
     this.maxRequests = given.maxRequests || 16
     this.downloading = given.downloading !== false
@@ -140,42 +144,42 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       get: (callback) => callback(null),
       update: (callback) => callback(null)
     }
-    this.codec = toCodec(given.valueEncoding)
-    this.application = new Application(this.crypto, given.onwrite ?? null)
-    this.canWrite = !!given.writable
-    this.isLive = given.live !== false
-    this.noisePair = given.noiseKeyPair ?? null
-    this.downloadingSet = typeof given.downloading === 'boolean'
-    this.transfers =
+    this._codec = toCodec(given.valueEncoding)
+    this._application = new Application(this.crypto, given.onwrite ?? null)
+    this._canWrite = !!given.writable
+    this._isLive = given.live !== false
+    this._noisePair = given.noiseKeyPair ?? null
+    this._downloadingSet = typeof given.downloading === 'boolean'
+    this._transfers =
       given.stats === undefined || given.stats
         ? { uploadedBlocks: 0, uploadedBytes: 0, downloadedBlocks: 0, downloadedBytes: 0 }
         : null
-    this.appender = new Appender(this.appendTarget())
-    this.finder = new Finder(this.finderSource())
-    this.histories = new Forks(this.forksHost())
-    this.catchingUp = new CatchingUp(this.catchingUpHost())
-    this.replication = new FeedReplication(this.replicationHost())
-    this.extensions = this.replication.extensions
-    this.replication.uploadLimit.rate = checkRate(given.maxUploadRate, 'maxUploadRate')
-    this.replication.downloadLimit.rate = checkRate(given.maxDownloadRate, 'maxDownloadRate')
-    this._storage = new RawStorage(this.rawSource())
+    this._appender = new Appender(this._appendTarget())
+    this._finder = new Finder(this._finderSource())
+    this._histories = new Forks(this._forksHost())
+    this._catchingUp = new CatchingUp(this._catchingUpHost())
+    this._replication = new FeedReplication(this._replicationHost())
+    this.extensions = this._replication.extensions
+    this._replication.uploadLimit.rate = checkRate(given.maxUploadRate, 'maxUploadRate')
+    this._replication.downloadLimit.rate = checkRate(given.maxDownloadRate, 'maxDownloadRate')
+    this._storage = new RawStorage(this._rawSource())
   }
 
   // ---- properties ----
 
   /** Number of blocks. */
   get length(): number {
-    return this.core?.length ?? 0
+    return this._core?.length ?? 0
   }
 
   /** Number of bytes. */
   get byteLength(): number {
-    return this.core?.byteLength ?? 0
+    return this._core?.byteLength ?? 0
   }
 
   /** Whether `append` works; false after closing, and after an opening that failed. */
   get writable(): boolean {
-    return this.canWrite && !this.closing && !this.closed
+    return this._canWrite && !this.closing && !this.closed
   }
 
   /** True until the feed is closed. */
@@ -185,7 +189,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
 
   /** Whether the feed is signed as it grows; false for a static feed. */
   get live(): boolean {
-    return this.core?.live ?? this.isLive
+    return this._core?.live ?? this._isLive
   }
 
   /**
@@ -193,23 +197,23 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
    * storage in a directory they are remembered.
    */
   get forks(): readonly ForkProof[] {
-    return this.histories.list
+    return this._histories.list
   }
 
   /** Which blocks are here; null before the feed is open. */
   get bitfield(): Bitfield | null {
-    return this.core?.bits ?? null
+    return this._core?.bits ?? null
   }
 
   /** Which nodes of the tree are known; null before the feed is open. */
   get tree(): TreeSet | null {
-    return this.core?.tree ?? null
+    return this._core?.tree ?? null
   }
 
   /** X25519 pair of this feed's replication streams; made when first asked for, if none was given. */
   get noiseKeyPair(): KeyPair {
-    this.noisePair ??= noiseKeyPair()
-    return this.noisePair
+    this._noisePair ??= noiseKeyPair()
+    return this._noisePair
   }
 
   /**
@@ -217,32 +221,32 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
    * Errors: TypeError, RangeError for what is not above 0.
    */
   get maxUploadRate(): number {
-    return this.replication.uploadLimit.rate
+    return this._replication.uploadLimit.rate
   }
 
   /** Sets the limit from now on. */
   set maxUploadRate(rate: number) {
-    this.replication.uploadLimit.rate = checkRate(rate, 'maxUploadRate')
+    this._replication.uploadLimit.rate = checkRate(rate, 'maxUploadRate')
   }
 
   /** The same for what all peers together are asked for. */
   get maxDownloadRate(): number {
-    return this.replication.downloadLimit.rate
+    return this._replication.downloadLimit.rate
   }
 
   /** Sets the limit from now on. */
   set maxDownloadRate(rate: number) {
-    this.replication.downloadLimit.rate = checkRate(rate, 'maxDownloadRate')
+    this._replication.downloadLimit.rate = checkRate(rate, 'maxDownloadRate')
   }
 
   /** The largest length that a connected peer claims to have. */
   get remoteLength(): number {
-    return this.replication.replicator.remoteLength
+    return this._replication.replicator.remoteLength
   }
 
   /** Connected peers, in no particular order. */
   get peers(): readonly Peer[] {
-    return this.replication.replicator.peers
+    return this._replication.replicator.peers
   }
 
   /** Counters, or null if switched off; `totals` is the live object. */
@@ -252,15 +256,15 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     /** Since the feed was opened. */
     totals: TransferStats
   } | null {
-    if (this.transfers === null) return null
-    return { peers: this.peers.map((peer) => peer.stats!), totals: this.transfers }
+    if (this._transfers === null) return null
+    return { peers: this.peers.map((peer) => peer.stats!), totals: this._transfers }
   }
 
   /** @internal */
   [inspectSymbol](_depth: number, options: object): string {
     const { key, discoveryKey, opened, sparse, writable, length, byteLength, peers } = this
     const fields = { key, discoveryKey, opened, sparse, writable, length, byteLength, peers: peers.length }
-    return summary(this.dialect.inspectName, fields, options)
+    return summary(this._dialect.inspectName, fields, options)
   }
 
   /** Closes the feed at the end of an `await using` block. */
@@ -269,36 +273,36 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   }
 
   /** Verifies and stores blocks that came from somewhere else, up to the first one that does not hold. */
-  protected abstract putClaims(
+  protected abstract _putClaims(
     core: Core,
     claims: readonly Claim[],
     peer: Peer | null,
     belief: Belief
   ): Promise<PutOutcome>
   /** Cuts the feed down to its first `length` blocks; `signs`: with a signature of the new end if there is none. */
-  protected abstract cutTo(core: Core, length: number, signs: boolean): Promise<void>
+  protected abstract _cutTo(core: Core, length: number, signs: boolean): Promise<void>
   /** Forgets what lies below these roots of a shorter head with `length` blocks, and its signature. */
-  protected abstract forget(core: Core, length: number, roots: readonly number[]): Promise<void>
+  protected abstract _forget(core: Core, length: number, roots: readonly number[]): Promise<void>
   /** Marks everything for download. */
-  protected abstract downloadEverything(): void
+  protected abstract _downloadEverything(): void
   /** Begins what goes on by itself as long as the feed is open. */
-  protected abstract begin(): void
+  protected abstract _begin(): void
 
   // ---- life cycle ----
 
-  protected override async openResource(): Promise<void> {
-    const opened = await openFeed(this.create, this.args, this.dialect, (key, secretKey) =>
-      this.setKeys(key, secretKey)
+  protected override async _openResource(): Promise<void> {
+    const opened = await openFeed(this._create, this._args, this._dialect, (key, secretKey) =>
+      this._setKeys(key, secretKey)
     )
-    this.setKeys(opened.key, opened.secretKey)
+    this._setKeys(opened.key, opened.secretKey)
     const { core } = opened
-    core.ondamage = (damage, mended, gone) => this.damageFound(damage, mended, gone)
-    core.forks = this.histories.list
-    core.unlinked = new Unlinked(this.lineFile(UNLINKED_NAME), () => this.replication.replicator.compare())
+    core.ondamage = (damage, mended, gone) => this._damageFound(damage, mended, gone)
+    core.forks = this._histories.list
+    core.unlinked = new Unlinked(this._lineFile(UNLINKED_NAME), () => this._replication.replicator.compare())
     try {
-      if (this.args.options.overwrite) await this.forgetHistories(core)
+      if (this._args.options.overwrite) await this._forgetHistories(core)
       else {
-        await this.histories.load()
+        await this._histories.load()
         await core.unlinked.load(core)
       }
     } catch (error) {
@@ -308,203 +312,203 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       throw storageError(error)
     }
     // Not before: from now on it is appended to.
-    this.core = core
-    this.files = opened.files
-    this.canWrite = opened.writable
-    if (!this.downloadingSet) this.downloading = !opened.writable
+    this._core = core
+    this._files = opened.files
+    this._canWrite = opened.writable
+    if (!this._downloadingSet) this.downloading = !opened.writable
     this.recovery = opened.recovery
-    this.selections.check(opened.core)
-    if (this.recovery !== null) this.notify('recovered', this.recovery)
-    if (opened.core.behind > 0) this.notify('behind', opened.core.behind)
-    queueMicrotask(() => this.begin())
+    this._selections.check(opened.core)
+    if (this.recovery !== null) this._notify('recovered', this.recovery)
+    if (opened.core.behind > 0) this._notify('behind', opened.core.behind)
+    queueMicrotask(() => this._begin())
   }
 
-  protected override openFailed(error: Error, told: boolean): void {
+  protected override _openFailed(error: Error, told: boolean): void {
     // The option has said so until it was known.
-    this.canWrite = false
+    this._canWrite = false
     if (this.listenerCount('error') > 0 || !told) this.emit('error', error)
   }
 
-  protected override async closeResource(): Promise<void> {
+  protected override async _closeResource(): Promise<void> {
     const closed = new DDatabaseError('ERR_FEED_CLOSED')
-    this.application.end(closed)
-    await this.appender.idle()
-    await this.core?.end()
-    this.replication.replicator.close()
+    this._application.end(closed)
+    await this._appender.idle()
+    await this._core?.end()
+    this._replication.replicator.close()
     this.ifAvailable.destroy()
-    this.waiters.end(closed)
-    this.selections.failAll(closed)
-    this.canWrite = false
+    this._waiters.end(closed)
+    this._selections.failAll(closed)
+    this._canWrite = false
     let failure: unknown = null
-    await this.core?.checkpoints?.close().catch((error: unknown) => {
+    await this._core?.checkpoints?.close().catch((error: unknown) => {
       failure = error
     })
-    await this.core?.storage.close()
+    await this._core?.storage.close()
     if (failure !== null) throw failure
   }
 
-  protected get dialect(): Dialect {
+  protected get _dialect(): Dialect {
     return (this.constructor as typeof FeedState).dialect
   }
 
-  protected setKeys(key: Uint8Array | null, secretKey: Uint8Array | null): void {
+  protected _setKeys(key: Uint8Array | null, secretKey: Uint8Array | null): void {
     this.key = key
-    this.discoveryKey = key === null ? null : discoveryKey(key, this.dialect)
+    this.discoveryKey = key === null ? null : discoveryKey(key, this._dialect)
     this.secretKey = secretKey
   }
 
   /** The open feed. Errors: why opening failed, `ERR_FEED_CLOSED`. */
-  protected async whenReady(): Promise<Core> {
-    if (this.usable) return this.core!
-    if (this.closingBegun) throw new DDatabaseError('ERR_FEED_CLOSED')
+  protected async _whenReady(): Promise<Core> {
+    if (this._usable) return this._core!
+    if (this._closingBegun) throw new DDatabaseError('ERR_FEED_CLOSED')
     await this.open()
-    if (this.closingBegun) throw new DDatabaseError('ERR_FEED_CLOSED')
-    return this.core!
+    if (this._closingBegun) throw new DDatabaseError('ERR_FEED_CLOSED')
+    return this._core!
   }
 
-  protected openCore(): Core {
-    if (this.core === null) throw new DDatabaseError('ERR_FEED_NOT_OPEN')
-    return this.core
+  protected _openCore(): Core {
+    if (this._core === null) throw new DDatabaseError('ERR_FEED_NOT_OPEN')
+    return this._core
   }
 
   /** A storage that was closed under a call is no failure of the storage. */
-  protected async guarded<V>(call: Promise<V>): Promise<V> {
+  protected async _guarded<V>(call: Promise<V>): Promise<V> {
     try {
       return await call
     } catch (error) {
-      const closedUnder = this.closingBegun && DDatabaseError.is(error) && error.code === 'ERR_STORAGE'
+      const closedUnder = this._closingBegun && DDatabaseError.is(error) && error.code === 'ERR_STORAGE'
       throw closedUnder ? new DDatabaseError('ERR_FEED_CLOSED', { cause: error }) : error
     }
   }
 
-  protected codecFor(valueEncoding: unknown): Codec {
-    return valueEncoding === undefined || valueEncoding === null ? this.codec : toCodec(valueEncoding)
+  protected _codecFor(valueEncoding: unknown): Codec {
+    return valueEncoding === undefined || valueEncoding === null ? this._codec : toCodec(valueEncoding)
   }
 
-  protected withDefaults(options: WaitOptions): WaitOptions {
+  protected _withDefaults(options: WaitOptions): WaitOptions {
     return {
       wait: options.wait,
       timeout: options.timeout,
       signal: options.signal,
       ifAvailable:
-        typeof options.ifAvailable === 'boolean' ? options.ifAvailable : !!this.args.options.ifAvailable
+        typeof options.ifAvailable === 'boolean' ? options.ifAvailable : !!this._args.options.ifAvailable
     }
   }
 
-  protected blocksStored(core: Core, blocks: readonly StoredBlock[], peer: Peer | null): void {
+  protected _blocksStored(core: Core, blocks: readonly StoredBlock[], peer: Peer | null): void {
     if (blocks.some(({ grew }) => grew)) {
-      this.replication.replicator.grew(peer)
-      if (peer !== null) this.catchingUp.lengthened(core.length)
+      this._replication.replicator.grew(peer)
+      if (peer !== null) this._catchingUp.lengthened(core.length)
     }
     let hashes = false
     for (const { block, value, isNew, grew } of blocks) {
-      if (grew) this.notify('append')
+      if (grew) this._notify('append')
       if (value === null) hashes = true
       else core.damaged.delete(block)
       // What a cache keeps is for it to give.
-      if (value !== null && core.storage.blocks === null) this.waiters.give(block, value)
+      if (value !== null && core.storage.blocks === null) this._waiters.give(block, value)
       if (value === null || !isNew) continue
-      for (const stats of [this.transfers, peer?.stats ?? null]) {
+      for (const stats of [this._transfers, peer?.stats ?? null]) {
         if (stats === null) continue
         stats.downloadedBlocks++
         stats.downloadedBytes += value.byteLength
       }
       if (peer !== null && this.listenerCount('download') > 0) peer.downloader.handedOut = true
-      this.notify('download', block, value, peer)
+      this._notify('download', block, value, peer)
     }
     for (const [start, end] of runsOf(blocks)) {
-      this.replication.replicator.announce(start, end - start, peer)
-      this.waiters.stored(start, end, core.length)
-      this.selections.stored(core, start, end)
+      this._replication.replicator.announce(start, end - start, peer)
+      this._waiters.stored(start, end, core.length)
+      this._selections.stored(core, start, end)
     }
     if (hashes) {
-      this.waiters.changed(core.length)
-      this.selections.hashesStored(core)
+      this._waiters.changed(core.length)
+      this._selections.hashesStored(core)
     }
-    if (this.canWrite || blocks.every(({ value }) => value === null)) return
-    const missing = core.bits.firstMissing(this.syncedTo, core.length)
-    this.syncedTo = missing === -1 ? core.length : missing
-    if (missing === -1) this.notify('sync')
+    if (this._canWrite || blocks.every(({ value }) => value === null)) return
+    const missing = core.bits.firstMissing(this._syncedTo, core.length)
+    this._syncedTo = missing === -1 ? core.length : missing
+    if (missing === -1) this._notify('sync')
   }
 
-  private damageFound(
+  private _damageFound(
     damage: readonly Damage[],
     mended: readonly Damage[],
     gone: readonly (readonly [number, number])[]
   ): void {
-    if (gone.length > 0) this.blocksGone()
-    for (const [start, end] of gone) this.replication.replicator.unannounce(start, end - start)
-    for (const one of damage) this.notify('damage', one, mended.includes(one))
+    if (gone.length > 0) this._blocksGone()
+    for (const [start, end] of gone) this._replication.replicator.unannounce(start, end - start)
+    for (const one of damage) this._notify('damage', one, mended.includes(one))
   }
 
   /** @param wanted - downloads fetch them again */
-  protected blocksGone(wanted = true): void {
-    this.syncedTo = 0
-    if (this.core !== null && wanted) this.selections.rewind(this.core)
+  protected _blocksGone(wanted = true): void {
+    this._syncedTo = 0
+    if (this._core !== null && wanted) this._selections.rewind(this._core)
   }
 
-  protected appendTarget(): ConstructorParameters<typeof Appender>[0] {
+  protected _appendTarget(): ConstructorParameters<typeof Appender>[0] {
     const feed = this
     return {
       // Appends that were accepted before closing are finished, so this does not ask whether the feed is closing.
       ready: async () => {
-        if (feed.core !== null) return feed.core
-        if (!feed.opening) return feed.whenReady()
+        if (feed._core !== null) return feed._core
+        if (!feed.opening) return feed._whenReady()
         await feed.open()
-        return feed.core!
+        return feed._core!
       },
       checkWritable: () => {
-        if (!feed.canWrite) throw new DDatabaseError('ERR_NOT_WRITABLE')
+        if (!feed._canWrite) throw new DDatabaseError('ERR_NOT_WRITABLE')
       },
-      codec: feed.codec,
-      application: feed.application,
+      codec: feed._codec,
+      application: feed._application,
       get secretKey() {
         return feed.secretKey
       },
-      indexing: !!feed.args.options.indexing,
-      gaveUp: () => feed.catchingUp.gaveUp(),
+      indexing: !!feed._args.options.indexing,
+      gaveUp: () => feed._catchingUp.gaveUp(),
       appended: (start, count) => {
-        feed.notify('append')
-        feed.replication.replicator.announce(start, count, null)
-        feed.replication.replicator.grew(null)
-        feed.waiters.stored(start, start + count, feed.length)
-        feed.selections.stored(feed.core!, start, start + count)
+        feed._notify('append')
+        feed._replication.replicator.announce(start, count, null)
+        feed._replication.replicator.grew(null)
+        feed._waiters.stored(start, start + count, feed.length)
+        feed._selections.stored(feed._core!, start, start + count)
       }
     }
   }
 
-  protected finderSource(): ConstructorParameters<typeof Finder>[0] {
+  protected _finderSource(): ConstructorParameters<typeof Finder>[0] {
     const feed = this
     return {
       get core() {
-        return feed.usable && !feed.closingBegun ? feed.core : null
+        return feed._usable && !feed._closingBegun ? feed._core : null
       },
-      ready: () => feed.whenReady(),
+      ready: () => feed._whenReady(),
       get closed() {
-        return feed.closingBegun
+        return feed._closingBegun
       },
       get length() {
         return feed.length
       },
       get isAuthor() {
-        return feed.canWrite && !feed.downloading
+        return feed._canWrite && !feed.downloading
       },
-      waiters: feed.waiters,
+      waiters: feed._waiters,
       ifAvailable: feed.ifAvailable,
       get timeouts() {
         return feed.timeouts
       },
       get expectedLength() {
-        return feed.expectedLength
+        return feed._expectedLength
       },
-      canHelp: (wish) => feed.replication.replicator.canHelp(wish),
-      wished: (wish) => feed.replication.replicator.wished(wish),
-      placed: (bytes) => feed.replication.replicator.foundBytes(bytes),
-      givenUp: () => feed.requestsChanged()
+      canHelp: (wish) => feed._replication.replicator.canHelp(wish),
+      wished: (wish) => feed._replication.replicator.wished(wish),
+      placed: (bytes) => feed._replication.replicator.foundBytes(bytes),
+      givenUp: () => feed._requestsChanged()
     }
   }
 
-  protected replicationHost(): ConstructorParameters<typeof FeedReplication>[0] {
+  protected _replicationHost(): ConstructorParameters<typeof FeedReplication>[0] {
     const feed = this
     return {
       owner: feed,
@@ -521,12 +525,12 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       get maxRequests() {
         return feed.maxRequests
       },
-      stats: feed.transfers,
+      stats: feed._transfers,
       ifAvailable: feed.ifAvailable,
-      waiters: feed.waiters,
-      selections: feed.selections,
+      waiters: feed._waiters,
+      selections: feed._selections,
       get core() {
-        return feed.core
+        return feed._core
       },
       get key() {
         return feed.key
@@ -535,80 +539,80 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
         return feed.noiseKeyPair
       },
       Protocol: (feed.constructor as typeof FeedState).Protocol,
-      tellsEachCall: feed.dialect === DDATABASE,
-      ready: () => feed.whenReady(),
+      tellsEachCall: feed._dialect === DDATABASE,
+      ready: () => feed._whenReady(),
       get usable() {
-        return feed.usable && !feed.closingBegun
+        return feed._usable && !feed._closingBegun
       },
-      hooked: feed.application.hooked,
+      hooked: feed._application.hooked,
       get writable() {
-        return feed.canWrite
+        return feed._canWrite
       },
-      examine: (claim, remoteLength) => feed.histories.examine(feed.core!, claim, remoteLength),
-      longerSeen: (length) => feed.catchingUp.longerSeen(length),
-      put: (claims, peer, belief) => feed.putClaims(feed.core!, claims, peer, belief),
-      appending: () => (feed.appender.busy ? feed.appender.idle() : null),
-      downloadEverything: () => feed.downloadEverything(),
-      lessAvailable: () => feed.finder.reconsider(),
-      emit: (event, ...values) => feed.notify(event, ...values),
+      examine: (claim, remoteLength) => feed._histories.examine(feed._core!, claim, remoteLength),
+      longerSeen: (length) => feed._catchingUp.longerSeen(length),
+      put: (claims, peer, belief) => feed._putClaims(feed._core!, claims, peer, belief),
+      appending: () => (feed._appender.busy ? feed._appender.idle() : null),
+      downloadEverything: () => feed._downloadEverything(),
+      lessAvailable: () => feed._finder.reconsider(),
+      emit: (event, ...values) => feed._notify(event, ...values),
       listens: (event) => feed.listenerCount(event as keyof FeedEvents) > 0
     }
   }
 
   /** Removes what is remembered of other histories. Errors: those of the storage. */
-  protected async forgetHistories(core: Core | null): Promise<void> {
-    await this.histories.destroy()
+  protected async _forgetHistories(core: Core | null): Promise<void> {
+    await this._histories.destroy()
     await core?.unlinked.destroy()
   }
 
   /** A file beside those of the format; null if the storage has no place for it. */
-  private lineFile(name: string): LineFile | null {
-    return this.create.extraFiles === true ? new LineFile(this.create, name) : null
+  private _lineFile(name: string): LineFile | null {
+    return this._create.extraFiles === true ? new LineFile(this._create, name) : null
   }
 
-  protected forksHost(): ConstructorParameters<typeof Forks>[0] {
+  protected _forksHost(): ConstructorParameters<typeof Forks>[0] {
     const feed = this
     return {
-      application: feed.application,
+      application: feed._application,
       get key() {
         return feed.key
       },
-      file: this.lineFile(FORKS_NAME),
-      met: (proof) => feed.notify('fork', proof),
-      cutTo: (length) => feed.cutTo(feed.core!, length, false),
-      forget: (length, roots) => feed.forget(feed.core!, length, roots)
+      file: this._lineFile(FORKS_NAME),
+      met: (proof) => feed._notify('fork', proof),
+      cutTo: (length) => feed._cutTo(feed._core!, length, false),
+      forget: (length, roots) => feed._forget(feed._core!, length, roots)
     }
   }
 
-  protected catchingUpHost(): ConstructorParameters<typeof CatchingUp>[0] {
+  protected _catchingUpHost(): ConstructorParameters<typeof CatchingUp>[0] {
     const feed = this
     return {
       get core() {
-        return feed.core
+        return feed._core
       },
       get writable() {
-        return feed.canWrite && !feed.closingBegun
+        return feed._canWrite && !feed._closingBegun
       },
       get downloadingSet() {
-        return feed.downloadingSet
+        return feed._downloadingSet
       },
       switchDownloading: (on) => {
         feed.downloading = on
         for (const peer of [...feed.peers]) if (!peer.downloadingChosen) peer.setDownloading(on)
       },
-      behind: (length) => feed.notify('behind', length)
+      behind: (length) => feed._notify('behind', length)
     }
   }
 
-  protected rawSource(): ConstructorParameters<typeof RawStorage>[0] {
+  protected _rawSource(): ConstructorParameters<typeof RawStorage>[0] {
     const feed = this
     return {
-      ready: () => feed.whenReady(),
+      ready: () => feed._whenReady(),
       get files() {
-        return feed.files
+        return feed._files
       },
       get core() {
-        return feed.core
+        return feed._core
       },
       get key() {
         return feed.key
@@ -620,8 +624,8 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   }
 
   /** Something is not wanted any more. */
-  protected requestsChanged(): void {
-    if (this.core !== null) this.replication.replicator.cancelled()
+  protected _requestsChanged(): void {
+    if (this._core !== null) this._replication.replicator.cancelled()
   }
 }
 

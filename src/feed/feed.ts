@@ -43,7 +43,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
   constructor(storage: Storage, key?: Key | FeedOptions<T> | null, options?: FeedOptions<T> | null) {
     super(storage, key, options)
     if (!this.sparse) this.download({ start: 0, end: -1 })
-    this.start()
+    this._start()
   }
 
   // ---- proofs ----
@@ -59,8 +59,8 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
   ): unknown {
     if (typeof index === 'function') return this.signature(undefined, index)
     checkCallback(callback)
-    const { core } = this
-    if (callback && core !== null && this.usable && !this.closingBegun) {
+    const { _core: core } = this
+    if (callback && core !== null && this._usable && !this._closingBegun) {
       const block = index ?? core.length - 1
       if (Number.isInteger(block) && (block < 0 || block >= core.length)) {
         // At once, as callers of the published packages know it.
@@ -70,10 +70,10 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
     }
     const run = async (): Promise<StoredSignature> => {
       if (index !== undefined && index !== null && !Number.isInteger(index)) checkIndex(index)
-      const core = await this.whenReady()
-      return nextSignature(core, index ?? core.length - 1, this.application, this.key)
+      const core = await this._whenReady()
+      return nextSignature(core, index ?? core.length - 1, this._application, this.key)
     }
-    return settle(this.guarded(run()), callback)
+    return settle(this._guarded(run()), callback)
   }
 
   /** Checks a signature of the feed that ends with block `index`. Errors: `ERR_SIGNATURE_INVALID`, `ERR_ROOTS_MISSING`. */
@@ -84,12 +84,12 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
     const run = async (): Promise<true> => {
       checkIndex(index)
       if (!(signature instanceof Uint8Array)) throw argumentTypeError('signature should be bytes')
-      const core = await this.whenReady()
+      const core = await this._whenReady()
       if (this.key === null) throw new DDatabaseError('ERR_SIGNATURE_INVALID')
-      await verifySignature(core, index + 1, signature, this.application, this.key)
+      await verifySignature(core, index + 1, signature, this._application, this.key)
       return true
     }
-    return settle(this.guarded(run()), callback)
+    return settle(this._guarded(run()), callback)
   }
 
   /** Root nodes of the feed that ends with block `index`. Errors: `ERR_ROOTS_MISSING`, `ERR_STORAGE`. */
@@ -99,9 +99,9 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
     checkCallback(callback)
     const run = async (): Promise<TreeNode[]> => {
       checkIndex(index)
-      return rootsOf(await this.whenReady(), index + 1)
+      return rootsOf(await this._whenReady(), index + 1)
     }
-    return settle(this.guarded(run()), callback)
+    return settle(this._guarded(run()), callback)
   }
 
   /** What proves a block to somebody with the public key. Errors: `ERR_NO_PROOF`, `ERR_SIGNATURE_NOT_FOUND`, `ERR_STORAGE`. */
@@ -123,18 +123,18 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
       checkIndex(index)
       const options = checkOptions(given)
       if (options.digest !== undefined && options.digest !== null) checkBytes(options.digest, 'digest')
-      return createProof(await this.whenReady(), index, options)
+      return createProof(await this._whenReady(), index, options)
     }
-    return settle(this.guarded(run()), callback)
+    return settle(this._guarded(run()), callback)
   }
 
   /** The leaf node of a block. */
-  protected async leaf(index: number): Promise<TreeNode> {
+  protected async _leaf(index: number): Promise<TreeNode> {
     checkIndex(index)
-    const core = await this.whenReady()
+    const core = await this._whenReady()
     // Below a truncated end the file still has nodes; they do not count.
     if (!core.tree.get(2 * index)) throw new DDatabaseError('ERR_NODE_NOT_FOUND')
-    return this.guarded(
+    return this._guarded(
       core.storage.tree.require(2 * index).catch((error) => {
         throw storageError(error)
       })
@@ -143,7 +143,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
 
   /** Summary of the nodes known around a block, for a request (spec WIRE §9.2). Throws `ERR_FEED_NOT_OPEN`. */
   digest(index: number): number {
-    return this.openCore().tree.digest(2 * checkIndex(index))
+    return this._openCore().tree.digest(2 * checkIndex(index))
   }
 
   /**
@@ -168,23 +168,30 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
       checkSignal(signal)
       checkFunction(options.onprogress, 'onprogress')
       throwIfAborted(signal)
-      const core = await untilAborted(signal, this.whenReady())
-      const closed = (): boolean => this.closingBegun
-      if (given) return auditAll(core, { signal, closed, ...this.auditSource() }, options)
+      const core = await untilAborted(signal, this._whenReady())
+      const closed = (): boolean => this._closingBegun
+      if (given) return auditAll(core, { signal, closed, ...this._auditSource() }, options)
       return auditFeed(core, {
         signal,
         closed,
         forgotten: (blocks) => {
-          if (blocks.length > 0) this.blocksGone()
-          this.replication.replicator.unannounceAll(blocks)
+          if (blocks.length > 0) this._blocksGone()
+          this._replication.replicator.unannounceAll(blocks)
         }
       })
     }
-    return settle(this.guarded(run()), callback as Callback<AuditReport>)
+    return settle(this._guarded(run()), callback as Callback<AuditReport>)
   }
 
-  private auditSource(): Omit<AuditSource, 'signal' | 'closed'> {
-    const { application, appender, args, files, key, secretKey } = this
+  private _auditSource(): Omit<AuditSource, 'signal' | 'closed'> {
+    const {
+      _application: application,
+      _appender: appender,
+      _args: args,
+      _files: files,
+      key,
+      secretKey
+    } = this
     const signs = secretKey !== null && !application.ownCrypto
     return {
       files: files!,
@@ -207,7 +214,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
     options?: ReplicateOptions | null
   ): ProtocolStream {
     if (options !== undefined && options !== null) checkOptions(options)
-    return this.replication.replicate(initiator, options ?? undefined)
+    return this._replication.replicate(initiator, options ?? undefined)
   }
 
   /**
@@ -254,10 +261,10 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
       )
       await this.close()
       // What could not be opened may be locked or somebody else's: it is not deleted.
-      if (this.core === null) throw failure
-      await this.core.checkpoints?.destroy()
-      await this.forgetHistories(this.core)
-      await this.core.storage.destroy()
+      if (this._core === null) throw failure
+      await this._core.checkpoints?.destroy()
+      await this._forgetHistories(this._core)
+      await this._core.storage.destroy()
     }
     return settle(run(), callback)
   }

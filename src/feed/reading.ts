@@ -56,32 +56,32 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     if (typeof options === 'function') return this.get(index, null, options)
     checkCallback(callback)
     const token = options?.cancel ?? (callback && Symbol('get'))
-    const value = this.getValue(index, options, token)
+    const value = this._getValue(index, options, token)
     if (!callback) return settle(value, undefined)
     settle(value, callback as Callback<unknown>)
-    const refused = options?.wait === false && this.core !== null && this.core.bits.get(index) === false
+    const refused = options?.wait === false && this._core !== null && this._core.bits.get(index) === false
     return refused ? undefined : token
   }
 
-  protected getValue(
+  protected _getValue(
     index: number,
     given: GetOptions<unknown> | null | undefined,
     token: unknown
   ): Promise<unknown> {
-    const { core } = this
+    const { _core: core } = this
     try {
       checkIndex(index)
       const options = checkWaiting(given)
       checkFunction(options.onwait, 'onwait')
-      const codec = this.codecFor(options.valueEncoding)
+      const codec = this._codecFor(options.valueEncoding)
       throwIfAborted(options.signal)
-      if (core !== null && this.usable && core.bits.get(index)) {
+      if (core !== null && this._usable && core.bits.get(index)) {
         const block = readBlockSync(core, index)
         if (block !== null) return Promise.resolve(isBinary(codec) ? block : decodeBlock(codec, block))
       }
-      const value = this.guarded(
-        this.finder
-          .block(index, token, this.withDefaults(options), options.onwait)
+      const value = this._guarded(
+        this._finder
+          .block(index, token, this._withDefaults(options), options.onwait)
           .then((block) => decodeBlock(codec, block))
       )
       return untilAborted(options.signal, value)
@@ -114,10 +114,10 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   ): unknown {
     if (typeof options === 'function') return this.getBatch(start, end, null, options)
     checkCallback(callback)
-    return settle(this.getRange(start, end, options), callback as Callback<unknown>)
+    return settle(this._getRange(start, end, options), callback as Callback<unknown>)
   }
 
-  private async getRange(
+  private async _getRange(
     start: number,
     end: number,
     given: GetOptions<unknown> | null | undefined
@@ -126,13 +126,13 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     checkIndex(end, 'end')
     const options = checkWaiting(given)
     checkFunction(options.onwait, 'onwait')
-    const codec = this.codecFor(options.valueEncoding)
+    const codec = this._codecFor(options.valueEncoding)
     const { signal } = options
     throwIfAborted(signal)
-    return untilAborted(signal, this.guarded(this.readRange(start, end, options, codec)))
+    return untilAborted(signal, this._guarded(this._readRange(start, end, options, codec)))
   }
 
-  private async readRange(
+  private async _readRange(
     start: number,
     end: number,
     options: GetOptions<unknown>,
@@ -149,22 +149,22 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     // A download neither knows tokens, nor whether anybody can help.
     const asks = options.ifAvailable === true || isGiven(options.cancel) || isGiven(options.onwait)
     const read = async (): Promise<Uint8Array[]> => {
-      const core = await this.whenReady()
+      const core = await this._whenReady()
       for (;;) {
         // It has timed out while the feed was opening, or blocks were read: nobody would take back what is begun now.
         if (failed) return []
         const damaged = firstDamaged(core, start, end)
         // Not to be waited for as if it were to come: if nobody has it, the call fails.
         if (damaged !== -1)
-          await this.finder.block(damaged, options.cancel ?? undefined, {
-            ...this.withDefaults({}),
+          await this._finder.block(damaged, options.cancel ?? undefined, {
+            ...this._withDefaults({}),
             wait,
             signal: untilStopped()
           })
         if (core.bits.firstMissing(start, end) !== -1) {
           if (wait === false) throw new DDatabaseError('ERR_BLOCK_NOT_DOWNLOADED')
           download = this.download({ start, end, signal })
-          if (asks) await Promise.all([download, this.findEach(core, start, end, options, untilStopped())])
+          if (asks) await Promise.all([download, this._findEach(core, start, end, options, untilStopped())])
           else await download
         }
         const blocks = await readBlocks(core, start, end).catch(unlessDamaged)
@@ -187,7 +187,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   }
 
   /** Waits for each block that is missing, as `get` does. */
-  private async findEach(
+  private async _findEach(
     core: Core,
     start: number,
     end: number,
@@ -198,7 +198,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     for (let at = start; ; at++) {
       at = core.bits.firstMissing(at, end)
       if (at === -1) return
-      await this.finder.block(at, cancel ?? undefined, { ifAvailable, signal }, tell)
+      await this._finder.block(at, cancel ?? undefined, { ifAvailable, signal }, tell)
       tell = null
     }
   }
@@ -213,24 +213,24 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   head(options?: HeadOptions<unknown> | null | Callback<T>, callback?: Callback<never> | null): unknown {
     if (typeof options === 'function') return this.head(null, options)
     checkCallback(callback)
-    return settle(this.lastValue(options), callback as Callback<unknown>)
+    return settle(this._lastValue(options), callback as Callback<unknown>)
   }
 
-  private async lastValue(given: HeadOptions<unknown> | null | undefined): Promise<unknown> {
+  private async _lastValue(given: HeadOptions<unknown> | null | undefined): Promise<unknown> {
     const options = checkWaiting(given)
     checkFunction(options.onwait, 'onwait')
-    this.codecFor(options.valueEncoding)
+    this._codecFor(options.valueEncoding)
     const { signal } = options
     throwIfAborted(signal)
-    return untilAborted(signal, this.findLast(options))
+    return untilAborted(signal, this._findLast(options))
   }
 
-  private async findLast(options: HeadOptions<unknown>): Promise<unknown> {
-    await this.whenReady()
+  private async _findLast(options: HeadOptions<unknown>): Promise<unknown> {
+    await this._whenReady()
     // A failed update is no failure: the head that is known is still the answer.
-    if (options.update) await this.updateTo(options).catch(ignore)
+    if (options.update) await this._updateTo(options).catch(ignore)
     if (this.length === 0) throw new DDatabaseError('ERR_FEED_EMPTY')
-    return this.getValue(this.length - 1, options, options.cancel)
+    return this._getValue(this.length - 1, options, options.cancel)
   }
 
   /** Waits until the feed is longer: by one block, or as long as `minLength`. Errors: `ERR_UPDATE_NOT_AVAILABLE`,
@@ -241,40 +241,40 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   update(options?: UpdateOptions | number | null | Callback, callback?: Callback | null): unknown {
     if (typeof options === 'function') return this.update(null, options)
     checkCallback(callback)
-    return settle(this.updateTo(typeof options === 'number' ? { minLength: options } : options), callback)
+    return settle(this._updateTo(typeof options === 'number' ? { minLength: options } : options), callback)
   }
 
-  private async updateTo(given: UpdateOptions | null | undefined): Promise<void> {
+  private async _updateTo(given: UpdateOptions | null | undefined): Promise<void> {
     const options = checkWaiting(given)
     if (options.minLength !== undefined && options.minLength !== null && options.minLength !== -1)
       checkIndex(options.minLength, 'minLength')
     throwIfAborted(options.signal)
-    return untilAborted(options.signal, this.waitForLength(options))
+    return untilAborted(options.signal, this._waitForLength(options))
   }
 
-  private async waitForLength(options: UpdateOptions): Promise<void> {
-    const core = await this.whenReady()
+  private async _waitForLength(options: UpdateOptions): Promise<void> {
+    const core = await this._whenReady()
     const wanted = options.minLength ?? -1
     const length = wanted === -1 ? core.length + 1 : wanted
     if (core.length >= length) return
-    const settings = this.withDefaults(options)
-    const isAuthor = this.canWrite && core.behind <= core.length
+    const settings = this._withDefaults(options)
+    const isAuthor = this._canWrite && core.behind <= core.length
     if (settings.ifAvailable && isAuthor && !options.force) {
       throw new DDatabaseError('ERR_UPDATE_NOT_AVAILABLE')
     }
-    await this.guarded(this.finder.length(length, { ...options, ...settings }))
+    await this._guarded(this._finder.length(length, { ...options, ...settings }))
   }
 
   /** A hint from outside: the feed is known to have `length` blocks, so updates that hope for more can give up. */
   setExpectedLength(length: number): void {
-    this.expectedLength = checkIndex(length, 'length')
-    this.whenOpen().then(() => {
-      const core = this.openCore()
+    this._expectedLength = checkIndex(length, 'length')
+    this._whenOpen().then(() => {
+      const core = this._openCore()
       this.ifAvailable.ready(() => {
-        this.expectedLength = -1
+        this._expectedLength = -1
       })
-      if (this.expectedLength === -1 || this.expectedLength > core.length) return
-      this.waiters.failAll(
+      if (this._expectedLength === -1 || this._expectedLength > core.length) return
+      this._waiters.failAll(
         new DDatabaseError('ERR_UNEXPECTED_LENGTH'),
         ({ wish, ifAvailable }) => wish.kind === 'update' && ifAvailable
       )
@@ -298,20 +298,20 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     if (typeof options === 'function') return this.seek(bytes, null, options)
     checkCallback(callback)
     return settle(
-      this.seekPlace(bytes, options),
+      this._seekPlace(bytes, options),
       callback && ((error, found) => (error ? callback(error) : callback(null, found!.index, found!.offset)))
     )
   }
 
-  private async seekPlace(bytes: number, given: SeekOptions | null | undefined): Promise<SeekPosition> {
+  private async _seekPlace(bytes: number, given: SeekOptions | null | undefined): Promise<SeekPosition> {
     checkBytes(bytes)
     const options = checkWaiting(given)
     if (options.start !== undefined && options.start !== null) checkIndex(options.start, 'start')
     if (options.end !== undefined && options.end !== null && options.end !== -1)
       checkIndex(options.end, 'end')
     throwIfAborted(options.signal)
-    const place = this.finder.place(bytes, { ...options, ...this.withDefaults(options) })
-    return untilAborted(options.signal, this.guarded(place))
+    const place = this._finder.place(bytes, { ...options, ...this._withDefaults(options) })
+    return untilAborted(options.signal, this._guarded(place))
   }
 
   /** Whether a block, or every block of `start` … `end` − 1, is here. Throws `ERR_FEED_NOT_OPEN` before opening. */
@@ -321,7 +321,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     if (typeof end === 'function') return this.has(start, undefined, end)
     checkCallback(callback)
     checkIndex(start, 'start')
-    const core = this.openCore()
+    const core = this._openCore()
     if (end !== undefined && end !== null) checkIndex(end, 'end')
     const present =
       end === undefined || end === null
@@ -346,7 +346,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     if (typeof start === 'function') return this.downloaded(undefined, undefined, start)
     if (typeof end === 'function') return this.downloaded(start, undefined, end)
     checkCallback(callback)
-    const core = this.openCore()
+    const core = this._openCore()
     const from = checkIndex(typeof start === 'number' && start < 0 ? 0 : (start ?? 0), 'start')
     const to = checkIndex(typeof end === 'number' && end < 0 ? 0 : (end ?? 0), 'end')
     const count = end !== undefined && end < 0 ? 0 : core.bits.total(from, to || core.bits.length)
@@ -354,20 +354,20 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     return count
   }
 
-  protected override begin(): void {
+  protected override _begin(): void {
     // Not before: an opening that fails has to be told, and may be tried again.
-    if (this.sparse && this.args.options.eagerUpdate) this.updateForEver()
+    if (this.sparse && this._args.options.eagerUpdate) this._updateForEver()
   }
 
   /** Follows the length of the feed all the time. */
-  private updateForEver(): void {
+  private _updateForEver(): void {
     // A decision that nobody can help now would be the same at once again.
     this.update({ ifAvailable: false }).then(
-      () => this.updateForEver(),
+      () => this._updateForEver(),
       (error) => {
-        if (this.closingBegun || !this.opened) return
-        this.notify('update-error', error)
-        this.updateForEver()
+        if (this._closingBegun || !this.opened) return
+        this._notify('update-error', error)
+        this._updateForEver()
       }
     )
   }

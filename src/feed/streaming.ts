@@ -25,7 +25,7 @@ export abstract class StreamingFeed<T> extends ReadingFeed<T> implements AsyncIt
   createReadStream<const E extends ChosenEncoding = undefined>(
     options?: ReadStreamOptions<E> | null
   ): ReadStream<DecodedAs<E, T>> {
-    return new ReadStream<DecodedAs<E, T>>(this.sequence(options))
+    return new ReadStream<DecodedAs<E, T>>(this._sequence(options))
   }
 
   /** Appends what is written to it: a stream of `streamx`. @throws TypeError, RangeError */
@@ -35,7 +35,7 @@ export abstract class StreamingFeed<T> extends ReadingFeed<T> implements AsyncIt
 
   /** The values of all blocks that the feed has when the loop begins. For ranges and live tails: {@link createReadStream}. */
   [Symbol.asyncIterator](): AsyncIterableIterator<T> {
-    return new BlockIterator<T>(this.sequence(undefined))
+    return new BlockIterator<T>(this._sequence(undefined))
   }
 
   /**
@@ -45,7 +45,7 @@ export abstract class StreamingFeed<T> extends ReadingFeed<T> implements AsyncIt
   toWeb<const E extends ChosenEncoding = undefined>(
     options?: ReadStreamOptions<E> | null
   ): ReadableStream<DecodedAs<E, T>> {
-    return webReadable(new BlockIterator<DecodedAs<E, T>>(this.sequence(options)))
+    return webReadable(new BlockIterator<DecodedAs<E, T>>(this._sequence(options)))
   }
 
   /** As {@link createWriteStream}, as a stream of the web, for `pipeTo`: a write is done when it is stored. */
@@ -53,27 +53,27 @@ export abstract class StreamingFeed<T> extends ReadingFeed<T> implements AsyncIt
     return webWritable<Appendable<T>>({ append: (values) => this.append(values) }, options)
   }
 
-  private sequence<V>(options: ReadStreamOptions<unknown> | null | undefined): BlockSequence<V> {
-    const codec = this.codecFor(options?.valueEncoding)
+  private _sequence<V>(options: ReadStreamOptions<unknown> | null | undefined): BlockSequence<V> {
+    const codec = this._codecFor(options?.valueEncoding)
     const feed = this
     return new BlockSequence<V>(
       {
         get length() {
           return feed.length
         },
-        ready: () => feed.whenReady().then(ignore),
+        ready: () => feed._whenReady().then(ignore),
         get: (index, settings) => feed.get(index, settings) as Promise<unknown> as Promise<V>,
         readRun: (index, limit, count) =>
-          feed.guarded(feed.readRun(index, limit, count, codec)) as Promise<V[]>,
-        cancel: (token) => feed.waiters.cancel(token)
+          feed._guarded(feed._readRun(index, limit, count, codec)) as Promise<V[]>,
+        cancel: (token) => feed._waiters.cancel(token)
       },
       options
     )
   }
 
   /** Values from `index` on that are here already, few enough to hold in memory. */
-  private async readRun(index: number, limit: number, count: number, codec: Codec): Promise<unknown[]> {
-    const core = await this.whenReady()
+  private async _readRun(index: number, limit: number, count: number, codec: Codec): Promise<unknown[]> {
+    const core = await this._whenReady()
     const most = Math.min(limit, index + count, Math.max(core.length, index + 1))
     const missing = core.bits.firstMissing(index, most)
     const present = missing === -1 ? most : missing

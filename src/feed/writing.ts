@@ -59,18 +59,18 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     }
     if (callback === undefined || callback === null) {
       const promise = new Promise<number>((resolve, reject) => {
-        this.appendData(data, force, (error, seq) => (error === null ? resolve(seq!) : reject(error)))
+        this._appendData(data, force, (error, seq) => (error === null ? resolve(seq!) : reject(error)))
       })
       promise.catch(ignore)
       return promise
     }
-    this.appendData(data, force, callback)
+    this._appendData(data, force, callback)
     return undefined
   }
 
-  private appendData(data: unknown, force: boolean, answer: Callback<number>): void {
-    if (this.closingBegun) queueMicrotask(() => answer(new DDatabaseError('ERR_FEED_CLOSED')))
-    else this.appender.append(data, answer, force)
+  private _appendData(data: unknown, force: boolean, answer: Callback<number>): void {
+    if (this._closingBegun) queueMicrotask(() => answer(new DDatabaseError('ERR_FEED_CLOSED')))
+    else this._appender.append(data, answer, force)
   }
 
   /**
@@ -94,33 +94,33 @@ export abstract class WritingFeed<T> extends FeedState<T> {
   put(index: number, data: Appendable<T> | null, proof: Proof, callback: Callback | null | undefined): void
   put(index: number, data: Appendable<T> | null, proof: Proof, callback?: Callback | null): unknown {
     checkCallback(callback)
-    return settle(this.putValue(index, data, proof), callback)
+    return settle(this._putValue(index, data, proof), callback)
   }
 
-  private async putValue(index: number, data: unknown, proof: Proof): Promise<void> {
+  private async _putValue(index: number, data: unknown, proof: Proof): Promise<void> {
     const block = checkIndex(index)
     if (typeof proof !== 'object' || proof === null || !Array.isArray(proof.nodes)) {
       throw argumentTypeError('proof should be an object with nodes and a signature')
     }
-    const value = data === null ? null : encodeBlock(this.codec, data)
-    const core = await this.whenReady()
+    const value = data === null ? null : encodeBlock(this._codec, data)
+    const core = await this._whenReady()
     // The nodes are used up, as they were in the published packages.
     const claim = { block, value, nodes: takeNodes(proof.nodes), signature: proof.signature ?? null }
-    const { error } = await this.putClaims(core, [claim], null, { longer: true, shorter: true })
+    const { error } = await this._putClaims(core, [claim], null, { longer: true, shorter: true })
     if (error !== undefined) throw error
   }
 
-  protected override putClaims(
+  protected override _putClaims(
     core: Core,
     claims: readonly Claim[],
     peer: Peer | null,
     belief: Belief
   ): Promise<PutOutcome> {
     return putBlocks(core, claims, peer, {
-      application: this.application,
+      application: this._application,
       key: this.key,
       belief,
-      stored: (blocks) => this.blocksStored(core, blocks, peer)
+      stored: (blocks) => this._blocksStored(core, blocks, peer)
     })
   }
 
@@ -146,10 +146,10 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     if (typeof end === 'function') return this.clear(start, undefined, null, end)
     if (typeof options === 'function') return this.clear(start, end, null, options)
     checkCallback(callback)
-    return settle(this.clearRange(start, end, options), callback)
+    return settle(this._clearRange(start, end, options), callback)
   }
 
-  private async clearRange(
+  private async _clearRange(
     start: number,
     upTo: number | null | undefined,
     given: ClearOptions | null | undefined
@@ -161,18 +161,18 @@ export abstract class WritingFeed<T> extends FeedState<T> {
       checkBytes(options.byteOffset, 'byteOffset')
     if (options.byteLength !== undefined && options.byteLength !== null)
       checkBytes(options.byteLength, 'byteLength')
-    const core = await this.whenReady()
-    const indexing = !!this.args.options.indexing
+    const core = await this._whenReady()
+    const indexing = !!this._args.options.indexing
     const gone = await core.change(() => clearBlocks(core, start, end, options, indexing))
     if (gone === null) return
-    const { replicator } = this.replication
+    const { replicator } = this._replication
     // Peers that come later are asked for them again, as by the published packages.
     const connected = replicator.peers.length > 0
-    if (connected) this.selections.clear(gone)
-    this.blocksGone(!connected)
+    if (connected) this._selections.clear(gone)
+    this._blocksGone(!connected)
     const from = gone[0]![0]
     replicator.unannounce(from, gone[gone.length - 1]![1] - from)
-    this.notify('clear', start, end)
+    this._notify('clear', start, end)
   }
 
   /**
@@ -183,32 +183,32 @@ export abstract class WritingFeed<T> extends FeedState<T> {
   truncate(newLength: number, callback: Callback | null | undefined): void
   truncate(newLength: number, callback?: Callback | null): unknown {
     checkCallback(callback)
-    return settle(this.truncateTo(newLength), callback)
+    return settle(this._truncateTo(newLength), callback)
   }
 
-  private async truncateTo(newLength: number): Promise<void> {
+  private async _truncateTo(newLength: number): Promise<void> {
     checkIndex(newLength, 'newLength')
-    await this.cutTo(await this.whenReady(), newLength, this.secretKey !== null)
+    await this._cutTo(await this._whenReady(), newLength, this.secretKey !== null)
   }
 
-  protected override async cutTo(core: Core, length: number, signs: boolean): Promise<void> {
+  protected override async _cutTo(core: Core, length: number, signs: boolean): Promise<void> {
     const oldLength = await truncateFeed(
       core,
       length,
-      signs ? this.appender.signHead.bind(this.appender) : null
+      signs ? this._appender.signHead.bind(this._appender) : null
     )
     if (oldLength === null) return
-    this.selections.forgetCleared(core)
-    this.blocksGone()
-    this.replication.replicator.shrunk(length)
-    this.replication.replicator.unannounce(length, oldLength - length)
+    this._selections.forgetCleared(core)
+    this._blocksGone()
+    this._replication.replicator.shrunk(length)
+    this._replication.replicator.unannounce(length, oldLength - length)
   }
 
-  protected override async forget(core: Core, length: number, roots: readonly number[]): Promise<void> {
+  protected override async _forget(core: Core, length: number, roots: readonly number[]): Promise<void> {
     const gone = await core.change(() => forgetSubtrees(core, length, roots))
     if (gone.length === 0) return
-    this.blocksGone()
-    for (const [start, end] of gone) this.replication.replicator.unannounce(start, end - start)
+    this._blocksGone()
+    for (const [start, end] of gone) this._replication.replicator.unannounce(start, end - start)
   }
 
   /** Makes the hash of a static feed its key and stores it; on other feeds it stores the key again. */
@@ -216,17 +216,17 @@ export abstract class WritingFeed<T> extends FeedState<T> {
   finalize(callback: Callback | null | undefined): void
   finalize(callback?: Callback | null): unknown {
     checkCallback(callback)
-    return settle(this.finalizeKey(), callback)
+    return settle(this._finalizeKey(), callback)
   }
 
-  private async finalizeKey(): Promise<void> {
-    const core = await this.whenReady()
+  private async _finalizeKey(): Promise<void> {
+    const core = await this._whenReady()
     await core.change(async () => {
       const key = this.key ?? treeHash(core.roots)
-      await this.files!.key.write(0, key).catch((error) => {
+      await this._files!.key.write(0, key).catch((error) => {
         throw storageError(error)
       })
-      this.setKeys(key, this.secretKey)
+      this._setKeys(key, this.secretKey)
     })
   }
 }

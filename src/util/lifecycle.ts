@@ -12,47 +12,47 @@ type State = 'new' | 'opening' | 'open' | 'closing' | 'closed'
 export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter<Events> {
   /** Users that hold the resource open. */
   actives = 0
-  private state: State = 'new'
-  private everOpened = false
-  private openingPromise: Promise<void> | null = null
-  private closingPromise: Promise<void> | null = null
-  private idle: Deferred<void> | null = null
-  private waitingForOpen = 0
+  private _state: State = 'new'
+  private _everOpened = false
+  private _openingPromise: Promise<void> | null = null
+  private _closingPromise: Promise<void> | null = null
+  private _idle: Deferred<void> | null = null
+  private _waitingForOpen = 0
 
   /** Opening is under way. */
   get opening(): boolean {
-    return this.state === 'opening'
+    return this._state === 'opening'
   }
 
   /** Opening succeeded; stays true after closing. */
   get opened(): boolean {
-    return this.everOpened
+    return this._everOpened
   }
 
   /** Closing is under way. */
   get closing(): boolean {
-    return this.state === 'closing'
+    return this._state === 'closing'
   }
 
   /** Closed for good. */
   get closed(): boolean {
-    return this.state === 'closed'
+    return this._state === 'closed'
   }
 
   /** Whether the resource can be used right now. */
-  protected get usable(): boolean {
-    return this.state === 'open'
+  protected get _usable(): boolean {
+    return this._state === 'open'
   }
 
   /** Whether closing was asked for; the resource may still be open. */
-  protected get closingBegun(): boolean {
-    return this.closingPromise !== null
+  protected get _closingBegun(): boolean {
+    return this._closingPromise !== null
   }
 
-  protected abstract openResource(): Promise<void>
-  protected abstract closeResource(): Promise<void>
+  protected abstract _openResource(): Promise<void>
+  protected abstract _closeResource(): Promise<void>
   /** Opening failed; `told` says whether somebody is waiting for the answer. */
-  protected abstract openFailed(error: Error, told: boolean): void
+  protected abstract _openFailed(error: Error, told: boolean): void
 
   /**
    * Opens the resource, or waits for the opening under way.
@@ -62,53 +62,53 @@ export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter
   open(): Promise<void>
   open(callback: Callback | null | undefined): void
   open(callback?: Callback | null): Promise<void> {
-    return this.openFor(callback)
+    return this._openFor(callback)
   }
 
   /** Same as {@link open}. */
   ready(): Promise<void>
   ready(callback: Callback | null | undefined): void
   ready(callback?: Callback | null): Promise<void> {
-    return this.openFor(callback)
+    return this._openFor(callback)
   }
 
-  private openFor(callback: Callback | null | undefined): Promise<void> {
+  private _openFor(callback: Callback | null | undefined): Promise<void> {
     checkCallback(callback)
-    this.waitingForOpen++
-    return settle(this.whenOpen(), callback)
+    this._waitingForOpen++
+    return settle(this._whenOpen(), callback)
   }
 
-  /** Starts opening on nobody's behalf: a failure is reported through {@link openFailed} only. */
-  protected start(): void {
-    this.whenOpen().catch(ignore)
+  /** Starts opening on nobody's behalf: a failure is reported through {@link _openFailed} only. */
+  protected _start(): void {
+    this._whenOpen().catch(ignore)
   }
 
   /** Waits for the opening without being one of those who are told: a failure is reported as if nobody waited. */
-  protected whenOpen(): Promise<void> {
-    if (this.state === 'open') return Promise.resolve()
-    if (this.openingPromise !== null) return this.openingPromise
-    if (this.state !== 'new' || this.closingPromise !== null) {
+  protected _whenOpen(): Promise<void> {
+    if (this._state === 'open') return Promise.resolve()
+    if (this._openingPromise !== null) return this._openingPromise
+    if (this._state !== 'new' || this._closingPromise !== null) {
       return Promise.reject(new DDatabaseError('ERR_RESOURCE_CLOSED'))
     }
-    this.state = 'opening'
-    this.openingPromise = this.runOpening()
-    return this.openingPromise
+    this._state = 'opening'
+    this._openingPromise = this._runOpening()
+    return this._openingPromise
   }
 
-  private async runOpening(): Promise<void> {
+  private async _runOpening(): Promise<void> {
     try {
-      await this.openResource()
-      this.state = 'open'
-      this.everOpened = true
-      this.notify('ready')
+      await this._openResource()
+      this._state = 'open'
+      this._everOpened = true
+      this._notify('ready')
     } catch (error) {
-      this.state = 'new'
-      const told = this.waitingForOpen > 0
-      queueMicrotask(() => this.openFailed(error as Error, told))
+      this._state = 'new'
+      const told = this._waitingForOpen > 0
+      queueMicrotask(() => this._openFailed(error as Error, told))
       throw error
     } finally {
-      this.openingPromise = null
-      this.waitingForOpen = 0
+      this._openingPromise = null
+      this._waitingForOpen = 0
     }
   }
 
@@ -116,7 +116,7 @@ export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter
    * Emits an event from inside an operation. An exception of a listener is the application's own and must not
    * change the outcome of the operation: it is thrown again outside of it.
    */
-  protected notify(event: string, ...values: unknown[]): void {
+  protected _notify(event: string, ...values: unknown[]): void {
     try {
       this.emit(event as keyof Events, ...(values as Events[keyof Events]))
     } catch (error) {
@@ -136,37 +136,37 @@ export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter
   close(allowActive?: boolean | Callback | null, callback?: Callback | null): Promise<void> {
     const done = typeof allowActive === 'function' ? allowActive : callback
     checkCallback(done)
-    this.closingPromise ??= this.runClosing(!allowActive || allowActive === done)
-    return settle(this.closingPromise, done)
+    this._closingPromise ??= this._runClosing(!allowActive || allowActive === done)
+    return settle(this._closingPromise, done)
   }
 
-  private refusesUsers = false
+  private _refusesUsers = false
 
-  private async runClosing(fast: boolean): Promise<void> {
-    if (fast) this.refusesUsers = true
-    if (this.openingPromise !== null) await this.openingPromise.catch(ignore)
+  private async _runClosing(fast: boolean): Promise<void> {
+    if (fast) this._refusesUsers = true
+    if (this._openingPromise !== null) await this._openingPromise.catch(ignore)
     if (this.actives > 0) {
-      this.idle = deferred()
-      await this.idle.promise
+      this._idle = deferred()
+      await this._idle.promise
     }
-    if (this.state !== 'open') {
-      this.state = 'closed'
-      await this.closeResource()
+    if (this._state !== 'open') {
+      this._state = 'closed'
+      await this._closeResource()
       return
     }
-    this.state = 'closing'
+    this._state = 'closing'
     try {
-      await this.closeResource()
+      await this._closeResource()
     } finally {
-      this.state = 'closed'
+      this._state = 'closed'
     }
-    this.notify('close')
+    this._notify('close')
   }
 
   /** Counts a user in; false (and `ERR_RESOURCE_CLOSED` to the callback) once closing has begun. */
   active(callback?: Callback): boolean {
     checkCallback(callback)
-    if (this.refusesUsers || this.state === 'closing' || this.state === 'closed') {
+    if (this._refusesUsers || this._state === 'closing' || this._state === 'closed') {
       if (callback) queueMicrotask(() => callback(new DDatabaseError('ERR_RESOURCE_CLOSED')))
       return false
     }
@@ -178,7 +178,7 @@ export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter
   inactive<T>(callback?: Callback<T>, error: Error | null = null, value?: T): void {
     checkCallback(callback)
     this.actives--
-    if (this.actives === 0 && this.idle !== null) this.idle.resolve()
+    if (this.actives === 0 && this._idle !== null) this._idle.resolve()
     callback?.(error, value)
   }
 }

@@ -122,7 +122,7 @@ class Teller {
   /** A background checkpoint. */
   async checkpoint(): Promise<void> {
     this.story.steps.push('checkpoint')
-    const { core } = this.feed.feed as unknown as { core?: { storage: { written: number } } }
+    const { _core: core } = this.feed.feed as unknown as { _core?: { storage: { written: number } } }
     if (core !== undefined) core.storage.written = INTERVAL
     await this.append()
   }
@@ -275,7 +275,7 @@ export async function copy(
       await teller.until(state, teller.feed.call('put', block, blocks[block], proof) as Promise<void>)
     } else if (what < 0.85) await teller.clear()
     else if (what < 0.95) {
-      const { core } = teller.feed.feed as unknown as { core: { storage: { written: number } } }
+      const { _core: core } = teller.feed.feed as unknown as { _core: { storage: { written: number } } }
       core.storage.written = INTERVAL
     } else await teller.reopen({ durability, sparse: true })
   }
@@ -335,7 +335,7 @@ export async function clone(
       await fetch(start, end, () => teller.feed.call('download', { start, end, linear: true }))
     } else if (what < 0.78) await teller.clear()
     else if (what < 0.86) {
-      const { core } = teller.feed.feed as unknown as { core: { storage: { written: number } } }
+      const { _core: core } = teller.feed.feed as unknown as { _core: { storage: { written: number } } }
       core.storage.written = INTERVAL
     } else {
       await connection.cut()

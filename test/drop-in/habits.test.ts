@@ -3,6 +3,7 @@ import RAM from 'random-access-memory'
 import test from 'tape'
 import hypercore, { type Feed, type RandomAccess, type StorageFactory } from '../../src/hypercore.ts'
 import { copyBlocks, failure, feedOf, memory, replicaOf, settled } from '../feed/feeds.ts'
+import { publishedHypercore } from '../helpers/published.ts'
 import { within } from '../helpers/watchdog.ts'
 
 type Answer = (error: Error | null, value?: unknown) => void
@@ -105,4 +106,48 @@ test('handles: `close` replaced by a function that closes later with `_close`', 
   t.equal(feed.closed, false)
   t.equal(await within(new Promise((resolve) => close(resolve)), 'the second close'), null)
   t.equal(feed.closed, true)
+})
+
+/** What is new, and for users. */
+const NEW = ['recovery', 'forks', 'maxUploadRate', 'maxDownloadRate', 'toWeb', 'toWebWritable']
+
+function namesOf(feed: object): string[] {
+  const names = new Set<string>()
+  for (let at: object = feed; at !== Object.prototype; at = Object.getPrototypeOf(at)) {
+    for (const name of Object.getOwnPropertyNames(at)) names.add(name)
+  }
+  return [...names]
+}
+
+test('names: modules may call their own properties and methods what they like', async (t) => {
+  const published = publishedHypercore(memory())
+  const feed = hypercore(memory())
+  await Promise.all([feed.ready(), published.call('ready')])
+  const known = new Set([...namesOf(published.feed), ...NEW])
+  const others = namesOf(feed).filter((name) => !known.has(name))
+  t.deepEqual(
+    others.filter((name) => !name.startsWith('_')),
+    []
+  )
+  t.ok(others.length > 0, 'all others begin with an underscore')
+  await feed.close()
+})
+
+test('names: a class with methods that a feed might have', async (t) => {
+  class Named extends (hypercore as unknown as typeof import('../../src/feed/feed.ts').Feed) {
+    core = 'mine'
+    files = 'mine'
+    state = 'mine'
+    start() {
+      throw new Error('nobody calls this')
+    }
+    begin() {
+      throw new Error('nobody calls this')
+    }
+  }
+  const feed = new Named(memory() as never)
+  t.equal(await within(feed.append(Buffer.from('a')), 'append'), 0)
+  t.deepEqual(await within(feed.get(0), 'get'), Buffer.from('a'))
+  t.deepEqual([feed.core, feed.files, feed.state], ['mine', 'mine', 'mine'])
+  await feed.close()
 })

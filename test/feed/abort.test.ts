@@ -33,7 +33,10 @@ const CALLS: typeof WAITING = {
 
 /** Nothing of a call is left in the queues of a feed. */
 function assertIdle(t: Test, feed: Feed, what: string): void {
-  const { waiters, selections } = feed as unknown as Record<'waiters' | 'selections', Iterable<unknown>>
+  const { _waiters: waiters, _selections: selections } = feed as unknown as Record<
+    '_waiters' | '_selections',
+    Iterable<unknown>
+  >
   t.deepEqual([[...waiters].length, [...selections].length], [0, 0], `${what}: nothing waits`)
 }
 
@@ -268,7 +271,7 @@ test('abort: a block that is here already', async (t) => {
 test('abort: an audit changes nothing', async (t) => {
   const files = new MemoryFiles()
   const feed = await feedOf([...'abcdef'], {}, files)
-  const data = (feed as unknown as { files: { data: { raw: { write(...args: unknown[]): void } } } }).files
+  const data = (feed as unknown as { _files: { data: { raw: { write(...args: unknown[]): void } } } })._files
     .data
   await new Promise((resolve) => data.raw.write(2, Buffer.from('X'), resolve))
   const controller = new AbortController()

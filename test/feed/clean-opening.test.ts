@@ -39,7 +39,7 @@ async function open(
 
 /** Whether nothing but the checkpoint was read of the bits. */
 function believed(feed: Feed): boolean {
-  return (feed as unknown as { core: { pages: Pages } }).core.pages.source !== null
+  return (feed as unknown as { _core: { pages: Pages } })._core.pages.source !== null
 }
 
 /** Whether the checkpoint on the disk says that the files are clean. */

@@ -156,7 +156,7 @@ test('flags: eagerUpdate', async (t) => {
   for (const flag of YES) {
     const feed = await open({ sparse: true, eagerUpdate: flag })
     await settled(Promise.resolve())
-    t.equal([...(feed as unknown as { waiters: Iterable<unknown> }).waiters].length, 1)
+    t.equal([...(feed as unknown as { _waiters: Iterable<unknown> })._waiters].length, 1)
     await feed.close()
   }
 })
@@ -179,7 +179,7 @@ test('flags: repair', async (t) => {
 
 test('flags: append gives up a history only with a true that is one', async (t) => {
   const feed = await feedOf<unknown>(['a'])
-  ;(feed as unknown as { core: { behind: number } }).core.behind = 3
+  ;(feed as unknown as { _core: { behind: number } })._core.behind = 3
   for (const flag of YES.slice(1)) t.match(await refusal(feed.append('b', { force: flag })), /^ERR_BEHIND: /)
   t.equal(await feed.append('b', { force: true }), 1)
   await feed.close()

@@ -20,7 +20,7 @@ async function read<T>(blocks: AsyncIterable<T>, count = Number.POSITIVE_INFINIT
 }
 
 function assertIdle(t: Test, feed: Feed<never>, what: string): void {
-  const { waiters } = feed as unknown as Record<'waiters', Iterable<unknown>>
+  const { _waiters: waiters } = feed as unknown as Record<'_waiters', Iterable<unknown>>
   t.equal([...waiters].length, 0, `${what}: nothing waits`)
 }
 

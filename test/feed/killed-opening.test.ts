@@ -36,7 +36,7 @@ async function killed(t: Test, folder: string): Promise<string> {
 }
 
 function pagesOf(feed: Feed): Pages {
-  return (feed as unknown as { core: { pages: Pages } }).core.pages
+  return (feed as unknown as { _core: { pages: Pages } })._core.pages
 }
 
 /** Whether pages are read when they are needed. */
@@ -171,8 +171,8 @@ test('killed opening: the checkpoint tells of pages before they are written, in 
 test('killed opening: a checkpoint that is made meanwhile', async (t) => {
   const { folder, key } = await longFeed(t)
   const feed = await open(t, storageOf(folder))
-  const { core } = feed as unknown as {
-    core: { storage: { written: number; durability: { all(): Promise<void> } } }
+  const { _core: core } = feed as unknown as {
+    _core: { storage: { written: number; durability: { all(): Promise<void> } } }
   }
   const { durability } = core.storage
   const all = durability.all.bind(durability)

@@ -113,7 +113,7 @@ test('lenient: a failed opening is told also with eagerUpdate and setExpectedLen
   t.deepEqual(told, ['ERR_STORAGE'])
   plan.disarm()
   await feed.ready()
-  const waiting = () => [...(feed as unknown as { waiters: Iterable<unknown> }).waiters].length
+  const waiting = () => [...(feed as unknown as { _waiters: Iterable<unknown> })._waiters].length
   await settle()
   t.equal(waiting(), 1, 'after the next attempt it follows the length')
   await copyBlocks(source as never, feed as never, 0)

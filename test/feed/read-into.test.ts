@@ -8,7 +8,7 @@ import type { Feed } from '../../src/index.ts'
 import ddatabase from '../../src/index.ts'
 import { temporaryFolder } from '../helpers/folders.ts'
 
-const coreOf = (feed: Feed) => (feed as unknown as { core: Core }).core
+const coreOf = (feed: Feed) => (feed as unknown as { _core: Core })._core
 const block = (fill: string) => Buffer.alloc(20_000, fill)
 
 /** A feed in a folder, opened afresh, with blocks a, b, c and d. */

@@ -51,9 +51,9 @@ test('time limits: what timed out while the feed was opening fetches nothing aft
   storage.release()
   await replica.ready()
   await settled(Promise.resolve())
-  const { selections, waiters } = replica as unknown as {
-    selections: { any: boolean }
-    waiters: Iterable<object>
+  const { _selections: selections, _waiters: waiters } = replica as unknown as {
+    _selections: { any: boolean }
+    _waiters: Iterable<object>
   }
   t.notOk(selections.any, 'no downloads')
   t.deepEqual([...waiters], [], 'no calls')

@@ -169,7 +169,7 @@ test('wrong arguments: thrown where the answer comes at once', async (t) => {
       `${name}(${text(args)})`
     )
   }
-  const { selections, waiters } = feed as unknown as Record<string, Iterable<unknown>>
+  const { _selections: selections, _waiters: waiters } = feed as unknown as Record<string, Iterable<unknown>>
   t.deepEqual([[...selections!].length, [...waiters!].length], [0, 0], 'nothing was begun')
   t.deepEqual(files.toHex(), before)
   await feed.close()

@@ -392,8 +392,8 @@ function unlinked(face: FeedFace): readonly number[] {
 
 function lengthsOf(feed: Feed): readonly number[] {
   return (
-    feed as unknown as { core: { unlinked: { list: readonly { length: number }[] } } }
-  ).core.unlinked.list.map(({ length }) => length)
+    feed as unknown as { _core: { unlinked: { list: readonly { length: number }[] } } }
+  )._core.unlinked.list.map(({ length }) => length)
 }
 
 /** Connects a feed with somebody while something happens. */

@@ -74,7 +74,7 @@ test('hostile peer: Wants without end, and nothing is read', async (t) => {
   const long = await stage.bench.feed(stage.writer.key, { sparse: true })
   // A bitfield that does not compress.
   const random = new SeededRandom(3)
-  const { bits } = (long.feed as unknown as { core: { bits: { set(i: number, v: boolean): void } } }).core
+  const { bits } = (long.feed as unknown as { _core: { bits: { set(i: number, v: boolean): void } } })._core
   for (let block = 0; block < 300_000; block++) if (random.chance(0.5)) bits.set(block, true)
   const { channel, stream, end, read } = await stage.attack(long)
   for (let i = 0; i < 2000; i++) channel.want({ start: 0, length: WINDOW })

@@ -133,8 +133,8 @@ test('waiting costs: thousand cancelled calls are one look at the requests, a ca
   const replica = await bench.sparse(writer)
   const { cut } = connect(writer, replica, { live: true })
   await until(() => replicating(replica).peers[0]?.remoteBitfield.get(4) === true, 'the Have')
-  const { replicator } = (replica.feed as unknown as { replication: { replicator: { fillAll(): void } } })
-    .replication
+  const { replicator } = (replica.feed as unknown as { _replication: { replicator: { fillAll(): void } } })
+    ._replication
   const ids = Array.from({ length: 1000 }, (_, i) => replicating(replica).get(10 + i, {}, () => {}))
   await settle(3)
   let looks = 0
