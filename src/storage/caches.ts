@@ -1,4 +1,4 @@
-import { argumentTypeError } from '../errors.ts'
+import { argumentRangeError, argumentTypeError } from '../errors.ts'
 import { NODE_SIZE, type TreeNode } from '../merkle/node.ts'
 import { GenerationCache } from '../util/lru.ts'
 
@@ -54,13 +54,16 @@ export interface Caches {
   blocks: BlockCache | null
 }
 
-/** Reads the options. Errors: TypeError `ERR_INVALID_ARG_TYPE` for anything that is neither a size, false nor a cache. */
+/**
+ * Reads the options. Errors: TypeError `ERR_INVALID_ARG_TYPE` for anything that is neither a size, false nor a cache, RangeError
+ * `ERR_OUT_OF_RANGE` for a size below 0.
+ */
 export function createCaches(options: CacheOptions): Caches {
   const { cache, storageCacheSize } = options
   if (cache === false) return { treeBytes: 0, nodes: null, blocks: null }
   const tree = cache?.tree ?? storageCacheSize ?? DEFAULT_TREE_CACHE_BYTES
   const data = cache?.data ?? false
-  const treeIsSize = isSize(tree, 'cache.tree')
+  const treeIsSize = isSize(tree, isGiven(cache?.tree) ? 'cache.tree' : 'storageCacheSize')
   return {
     // Infinity as well is a size of which parts are taken.
     treeBytes: treeIsSize ? Math.min(Number(tree), Number.MAX_SAFE_INTEGER) : 0,
@@ -80,8 +83,13 @@ function weightOf(bytes: Uint8Array): number {
   return bytes.byteLength + ENTRY_BYTES
 }
 
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null
+}
+
 function isSize(value: unknown, name: string): value is number | false {
-  if (value === false || (typeof value === 'number' && value >= 0)) return true
+  if (typeof value === 'number' && !(value >= 0)) throw argumentRangeError(`${name} should not be below 0`)
+  if (value === false || typeof value === 'number') return true
   const { get, set } = (value ?? {}) as Partial<ExternalCache>
   if (typeof get === 'function' && typeof set === 'function') return false
   throw argumentTypeError(`${name} should be a number of bytes, false, or an object with get and set`)

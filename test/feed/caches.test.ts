@@ -169,7 +169,7 @@ test('caches: two feeds with the same options do not read each other', async (t)
 })
 
 test('caches: wrong settings', async (t) => {
-  for (const options of [{ cache: { tree: 'x' } }, { storageCacheSize: -1 }, { cache: { data: {} } }]) {
+  for (const options of [{ cache: { tree: 'x' } }, { storageCacheSize: {} }, { cache: { data: {} } }]) {
     const code = await (async () => {
       const constructed = thrown(() => ddatabase(memory(), options as never).on('error', () => {}))
       if (constructed !== 'nothing was thrown') return constructed

@@ -220,6 +220,8 @@ test('wrong arguments: options of a feed', (t) => {
     [{ valueEncoding: { decode() {} } }, TYPE],
     [{ cache: { tree: 'x' } }, TYPE],
     [{ storageCacheSize: 'x' }, TYPE],
+    [{ storageCacheSize: -1 }, RANGE],
+    [{ cache: { data: Number.NaN } }, RANGE],
     [{ key: 5 }, TYPE],
     [{ key: 'abc' }, VALUE],
     [{ secretKey: bytes }, VALUE]
