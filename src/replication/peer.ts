@@ -381,8 +381,8 @@ export class Peer implements ChannelHandlers {
   private endWithRemote(): void {
     if (this.remoteDownloading || this.live || this.closed) return
     const { source } = this
-    const uploads = this.remoteUploading && !this.leaves
-    const wantsMore = uploads ? source.anyDownloads : !source.downloadsWithin(source.content.length)
+    // Who uploads nothing for now may do so later.
+    const wantsMore = this.leaves ? !source.downloadsWithin(source.content.length) : source.anyDownloads
     if (this.downloading && wantsMore) return
     if (this.sparse && (this.remoteUploading || this.downloading)) return
     this.end()
