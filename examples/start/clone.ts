@@ -31,6 +31,8 @@ export async function clone(args: CloneArguments, around: Surroundings): Promise
       await connection.during(fetchAll(feed, before, connection, around.report))
     } catch (error) {
       await connection.end(true)
+      // What has arrived is stored all the same: not before that is it known how much that was.
+      await feed.close()
       tellPresent(feed, before, connection, around.report)
       throw error
     }
