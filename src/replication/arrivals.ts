@@ -12,10 +12,12 @@ const NODE_SIZE = 128
 // Handed to the store at a time. It stops sooner when the turn is over; this bounds what is looked at again then.
 const PIECE = 256
 
-// Fewer wait for what else comes in their turn, if more was asked for: to store one block writes as often as to store several, and
-// published peers send each in a chunk of its own, often several in a turn. Not in the first turn in which something comes: a few
-// blocks between two feeds of one process have always been there in the turn in which they were asked for, and modules count on it.
-const FEW = 4
+// Fewer wait for others while at least as many are under way, and not for longer than some turns of the event loop: to store one block
+// writes as often as to store several, and published peers send each in a chunk of its own, one or a few in a turn. What is not part
+// of such a flow waits for nothing: a few blocks between two feeds of one process have always been there in the turn in which they were
+// asked for, and modules count on it.
+const FEW = 8
+const TURNS = 4
 
 /** A Data message that is to be verified and stored. */
 export interface Arrival {
@@ -54,10 +56,6 @@ export class Arrivals {
   private readonly owner: ArrivalsOwner
   private waiting: Arrival[] = []
   private busy = false
-  // Whether something was stored in the last turn, and in this one, and whether the end of it is waited for.
-  private flowing = false
-  private fresh = false
-  private turning = false
   private pushes = 0
   private pushedBytes = 0
 
@@ -81,36 +79,24 @@ export class Arrivals {
     if (this.busy) return
     this.busy = true
     // When the frames at hand have been worked on; or a turn later, if another thread hashes the block until then.
-    if (arrival.claim.offered && arrival.claim.value!.byteLength >= SMALLEST_OFFER)
-      inNextTurn(() => void this.run())
-    else queueMicrotask(() => this.begin())
+    const offered = arrival.claim.offered && arrival.claim.value!.byteLength >= SMALLEST_OFFER
+    if (offered) inNextTurn(() => this.begin(TURNS))
+    else queueMicrotask(() => this.begin(TURNS))
   }
 
-  private begin(): void {
-    const more = this.peer.inflightRequests.length > this.count
-    if (this.flowing && more && this.waiting.length < FEW) inNextTurn(() => void this.run())
+  private begin(turns: number): void {
+    const underWay = this.peer.inflightRequests.length - this.count
+    if (turns > 0 && underWay >= FEW && this.waiting.length < FEW) inNextTurn(() => this.begin(turns - 1))
     else void this.run()
   }
 
   private async run(): Promise<void> {
-    this.fresh = true
-    if (!this.turning) {
-      this.turning = true
-      inNextTurn(() => this.turn())
-    }
     while (this.waiting.length > 0) {
       const arrivals = this.waiting
       this.waiting = []
       await this.store(arrivals)
     }
     this.busy = false
-  }
-
-  private turn(): void {
-    this.flowing = this.fresh
-    this.turning = this.fresh
-    this.fresh = false
-    if (this.turning) inNextTurn(() => this.turn())
   }
 
   private async store(arrivals: readonly Arrival[]): Promise<void> {

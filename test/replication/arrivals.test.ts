@@ -7,15 +7,17 @@ import { until } from '../helpers/replication-feeds.ts'
 
 const PLAIN = { encrypted: false, noise: false, live: true, timeout: 0 } as const
 const COUNT = 8
+// As many as may be under way to a published peer.
+const MANY = 16
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
-/** How often data was written for blocks that came one by one, with pauses. */
-async function copied(t: test.Test, pause: (feed: Feed) => Promise<unknown>): Promise<number> {
+/** How often data was written for blocks that came one by one, with pauses, all of them asked for before. */
+async function copied(t: test.Test, count: number, pause: (feed: Feed) => Promise<unknown>): Promise<number> {
   const source = new Feed(new MemoryFiles().factory())
-  await source.append(Array.from({ length: COUNT }, (_, index) => `block ${index}`))
+  await source.append(Array.from({ length: count }, (_, index) => `block ${index}`))
   const proofs: Proof[] = []
-  for (let index = 0; index < COUNT; index++) proofs.push(await source.proof(index))
+  for (let index = 0; index < count; index++) proofs.push(await source.proof(index))
   let writes = 0
   const before = (file: string, operation: string) => {
     if (file === 'data' && operation === 'write') writes++
@@ -28,18 +30,18 @@ async function copied(t: test.Test, pause: (feed: Feed) => Promise<unknown>): Pr
   for (const one of [stream, remote]) one.on('error', (error) => t.fail(error.message))
   const asked = new Set<number>()
   const channel = remote.open(source.key!, {
-    onwant: () => channel.have({ start: 0, length: COUNT }),
+    onwant: () => channel.have({ start: 0, length: count }),
     onrequest: ({ index }) => void asked.add(index)
   })
   stream.on('data', (chunk) => void remote.write(chunk as Uint8Array))
   remote.on('data', (chunk) => void stream.write(chunk as Uint8Array))
-  await until(() => asked.size === COUNT, 'the requests')
-  for (let index = 0; index < COUNT; index++) {
+  await until(() => asked.size === count, 'the requests')
+  for (let index = 0; index < count; index++) {
     const { nodes, signature } = proofs[index]!
     channel.data({ index, value: Buffer.from(`block ${index}`), nodes, signature })
     await pause(feed)
   }
-  await until(() => feed.downloaded() === COUNT, 'the blocks')
+  await until(() => feed.downloaded() === count, 'the blocks')
   stream.destroy()
   remote.destroy()
   await feed.close()
@@ -47,20 +49,17 @@ async function copied(t: test.Test, pause: (feed: Feed) => Promise<unknown>): Pr
   return writes
 }
 
-test('arrivals: blocks that come in chunks of their own in one turn are stored together', async (t) => {
-  let first = true
-  const writes = await copied(t, async () => {
-    if (first) await turn().then(turn)
-    else await new Promise<void>((resolve) => process.nextTick(resolve))
-    first = false
-  })
+test('arrivals: blocks of a flow that come in chunks of their own are stored together', async (t) => {
+  const inOneTurn = await copied(t, MANY, () => new Promise<void>((resolve) => process.nextTick(resolve)))
   // Without waiting there are five: what comes while one is being stored is stored together, too.
-  t.ok(writes <= 3, `${writes} writes`)
+  t.ok(inOneTurn <= 3, `${inOneTurn} writes`)
+  const inSeveral = await copied(t, MANY, turn)
+  t.ok(inSeveral <= 12, `${inSeveral} writes`)
 })
 
-test('arrivals: the first turn in which something comes does not wait for its end', async (t) => {
+test('arrivals: what is not part of a flow does not wait for the end of its turn', async (t) => {
   let early: number | null = null
-  await copied(t, async (feed) => {
+  await copied(t, COUNT, async (feed) => {
     // Asked for before what has been sent arrives, so this is over before any wait that begins then.
     await turn()
     early ??= feed.downloaded()
@@ -69,7 +68,7 @@ test('arrivals: the first turn in which something comes does not wait for its en
 })
 
 test('arrivals: what comes later is not waited for', async (t) => {
-  t.equal(await copied(t, () => new Promise((resolve) => setTimeout(resolve, 5))), COUNT)
+  t.equal(await copied(t, MANY, () => new Promise((resolve) => setTimeout(resolve, 5))), MANY)
 })
 
 test('arrivals: what is stored after its peer has left is the end of a download from others', async (t) => {
