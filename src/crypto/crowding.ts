@@ -1,17 +1,40 @@
+import type { CpuInfo } from 'node:os'
+
 /** What the system has counted of the threads of this process. */
-export interface Switches {
+export interface Usage {
+  /** Time of the processors, microseconds. */
+  readonly userCPUTime: number
+  readonly systemCPUTime: number
   /** How often one that could go on had to leave its processor to another. */
   readonly involuntaryContextSwitches: number
   /** How often one had nothing to do. */
   readonly voluntaryContextSwitches: number
 }
 
-// Shorter than this is chance.
-const SAMPLE_MS = 50
-const SAMPLE_SWITCHES = 50
-// Measured on two processors: 0.03 to 0.14 where a process has them for itself (more while its code is being compiled), 0.2 to 0.5 where
-// two processes use a second thread.
-const CROWDED = 0.25
+/** What there is to tell by. */
+export interface Machine {
+  usage(): Usage
+  /** The processors; empty where the system does not tell. */
+  processors(): readonly Pick<CpuInfo, 'times'>[]
+  /** Milliseconds. */
+  now(): number
+}
+
+interface Sample {
+  readonly time: number
+  readonly usage: Usage
+  /** What all processes have used of all processors, milliseconds; null where the system does not tell. */
+  readonly busy: number | null
+}
+
+// Shorter than this is chance: the system counts the time of processors by ticks of some 10 ms.
+const SAMPLE_MS = 100
+const SAMPLE_SWITCHES = 100
+// Measured on two processors: 0.03 to 0.14 where a process has them for itself (more while its code is being compiled, or where its own
+// threads are more than the processors: 0.3), 0.2 to 0.5 where two processes use a second thread.
+const CROWDED = 0.2
+// What others use, in processors: next to nothing in the first of these cases, more than one in the second.
+const OTHERS = 0.3
 const IN_A_ROW = 2
 const SHORTEST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 4_000
@@ -21,53 +44,58 @@ const LONGEST_PAUSE_MS = 4_000
  * copies through shared memory, being woken) is paid by who waits for a processor then: with two processes on two of them, it made replication
  * slower by a third.
  *
- * Told by how its threads leave their processors. While it is crowded one does without the second thread, so nothing is seen any more: it is tried
- * again after a pause, longer each time it was in vain.
+ * Told by how its threads leave their processors, and whether others use processors at that time; the one alone may be of its own threads' doing, the
+ * other alone happens on processors that this process has no part in. While it is crowded one does without the second thread, so nothing is seen any
+ * more: it is tried again after a pause, longer each time it was in vain.
  */
 export class Crowding {
-  private readonly usage: () => Switches
-  private readonly now: () => number
-  private since = Number.NEGATIVE_INFINITY
-  private before: Switches | null = null
+  private readonly machine: Machine
+  private before: Sample | null = null
   private inARow = 0
   private pause = SHORTEST_PAUSE_MS
   private until = Number.NEGATIVE_INFINITY
 
-  /** @param now - milliseconds */
-  constructor(usage: () => Switches, now = () => performance.now()) {
-    this.usage = usage
-    this.now = now
+  constructor(machine: Machine) {
+    this.machine = machine
   }
 
   /** To be asked whenever the second thread would be used. */
   get crowded(): boolean {
-    const now = this.now()
+    const { before } = this
+    const now = this.machine.now()
     if (now < this.until) return true
-    if (this.before !== null && now - this.since < SAMPLE_MS) return false
-    return this.look(now)
+    if (before !== null && now - before.time < SAMPLE_MS) return false
+    const sample = this.sample(now)
+    this.before = sample
+    // The process may have rested since: that says nothing of what is to come.
+    if (before === null || now - before.time >= 2 * SAMPLE_MS) return false
+    if (!isCrowded(before, sample)) {
+      this.inARow = 0
+      this.pause = Math.max(this.pause / 2, SHORTEST_PAUSE_MS)
+      return false
+    }
+    if (++this.inARow < IN_A_ROW) return false
+    this.until = now + this.pause
+    this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS)
+    this.inARow = 0
+    this.before = null
+    return true
   }
 
-  private look(now: number): boolean {
-    const { before } = this
-    const switches = this.usage()
-    // The process may have rested since: that says nothing of what is to come.
-    const fresh = now - this.since < 2 * SAMPLE_MS
-    if (before !== null && fresh) {
-      const pushed = switches.involuntaryContextSwitches - before.involuntaryContextSwitches
-      const left = switches.voluntaryContextSwitches - before.voluntaryContextSwitches
-      if (pushed + left < SAMPLE_SWITCHES || pushed <= CROWDED * (pushed + left)) {
-        this.inARow = 0
-        this.pause = Math.max(this.pause / 2, SHORTEST_PAUSE_MS)
-      } else if (++this.inARow === IN_A_ROW) {
-        this.until = now + this.pause
-        this.pause = Math.min(2 * this.pause, LONGEST_PAUSE_MS)
-        this.inARow = 0
-        this.before = null
-        return true
-      }
-    }
-    this.before = switches
-    this.since = now
-    return false
+  private sample(time: number): Sample {
+    let busy = 0
+    const processors = this.machine.processors()
+    for (const { times } of processors) busy += times.user + times.nice + times.sys + times.irq
+    return { time, usage: this.machine.usage(), busy: processors.length > 0 ? busy : null }
   }
+}
+
+function isCrowded(before: Sample, after: Sample): boolean {
+  const since = (name: keyof Usage) => after.usage[name] - before.usage[name]
+  const pushed = since('involuntaryContextSwitches')
+  const left = since('voluntaryContextSwitches')
+  if (pushed + left < SAMPLE_SWITCHES || pushed <= CROWDED * (pushed + left)) return false
+  if (before.busy === null || after.busy === null) return true
+  const own = (since('userCPUTime') + since('systemCPUTime')) / 1000
+  return after.busy - before.busy - own > OTHERS * (after.time - before.time)
 }

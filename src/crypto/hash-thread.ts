@@ -14,7 +14,7 @@
  *     messages = for each slot: SLOT_SIZE bytes, with each input behind its prefix
  */
 import { createRequire } from 'node:module'
-import { availableParallelism } from 'node:os'
+import { availableParallelism, cpus } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { IHasher } from 'hash-wasm'
 import { Crowding } from './crowding.ts'
@@ -218,7 +218,11 @@ class HashThread {
 }
 
 let thread: HashThread | null = null
-const crowding = new Crowding(() => process.resourceUsage())
+const crowding = new Crowding({
+  usage: () => process.resourceUsage(),
+  processors: cpus,
+  now: () => performance.now()
+})
 let allowed = availableParallelism() > 1
 // Bytes that were offered since there is no thread.
 let offered = 0
