@@ -107,6 +107,7 @@ class HashThread {
   private readonly messages: Uint8Array
   // Who has not asked for its result yet.
   private readonly offers: (Offer | null)[] = new Array(SLOTS).fill(null)
+  // Where to look for a result that nobody asks for.
   private next = 0
   private readonly worker: Worker
   readonly implementation: Implementation
@@ -170,20 +171,21 @@ class HashThread {
     return made
   }
 
+  /** The first one that is free: what has been used before is in memory, and in caches. */
   private freeSlot(): number {
-    let done = -1
-    for (let i = 0; i < SLOTS; i++) {
-      const slot = (this.next + i) % SLOTS
-      const state = Atomics.load(this.control, STATES + slot)
-      if (state === FREE || (state === DONE && this.offers[slot] === null)) {
-        this.next = slot + 1
-        return slot
-      }
-      if (state === DONE && done === -1) done = slot
+    const { control, offers } = this
+    for (let slot = 0; slot < SLOTS; slot++) {
+      const state = Atomics.load(control, STATES + slot)
+      if (state === FREE || (state === DONE && offers[slot] === null)) return slot
     }
     // A result that nobody has asked for in a whole round: whoever still does will hash again.
-    if (done !== -1) this.next = done + 1
-    return done
+    for (let i = 0; i < SLOTS; i++) {
+      const slot = (this.next + i) % SLOTS
+      if (Atomics.load(control, STATES + slot) !== DONE) continue
+      this.next = slot + 1
+      return slot
+    }
+    return -1
   }
 
   begun(slot: number, offer: Offer): boolean {
