@@ -263,7 +263,7 @@ export class Downloader implements ArrivalsOwner {
     }
     if (this.peer.closed) {
       // It was the last thing that others had to wait for.
-      this.replicator.endDownloads()
+      this.replicator.endings.look()
       return
     }
     let answered = false
@@ -280,7 +280,7 @@ export class Downloader implements ArrivalsOwner {
     // What it was not asked for is no sign that an answer will come.
     if (answered) this.timer?.refresh()
     this.peer.update()
-    this.replicator.endDownloads()
+    this.replicator.endings.look()
   }
 
   /** @internal */

@@ -83,7 +83,7 @@ export class Lateness {
     if (doubted.length > 0) replicator.source.lessAvailable()
     if (late.length === 0) return
     this.askOthers(late)
-    replicator.endDownloads()
+    replicator.endings.look()
   }
 
   /** Nobody is asked for them any more: of several slow peers one is always late, and they would add up for as long as that lasts. */
@@ -124,7 +124,9 @@ export class Lateness {
       if (other === peer || !other.mayAsk || other.downloader.isSlow) return false
       const expected = other.downloader.answerTime.expectedAfter(late)
       if (silence < expected && age < LONGEST_QUEUE * expected) return false
-      return wishes.some((wish) => replicator.hasFor(other, wish)) || replicator.isKept(other, request)
+      return (
+        wishes.some((wish) => replicator.hasFor(other, wish)) || replicator.endings.isKept(other, request)
+      )
     })
   }
 

@@ -3,6 +3,7 @@ import { inspectSymbol, summary } from '../util/inspect.ts'
 import type { Channel, ChannelHandlers } from './channel.ts'
 import { claimBitfield, claimRange } from './claims.ts'
 import { Downloader } from './downloader.ts'
+import { PeerEnding } from './endings.ts'
 import type { RemoteExtensions } from './extensions.ts'
 import { limitsOf } from './foreign-stream.ts'
 import { HeadCheck } from './head-check.ts'
@@ -97,14 +98,11 @@ export class Peer implements ChannelHandlers {
   readonly check: HeadCheck
   /** Whether the application has chosen, for this peer alone, whether blocks are fetched from it. @internal */
   readonly downloadingChosen: boolean
-  private readonly intendsToDownload: boolean
   private readonly remoteWants = new WantedWindows(this)
   private answerTimer: Timer | null = null
   private heard = false
   private silent = false
-  private ending = false
-  // The remote uploads nothing, and has only said so otherwise.
-  private leaves = false
+  private readonly ending: PeerEnding
 
   /** Made by {@link Replicator.attach}. @internal */
   constructor(replicator: Replicator, options: PeerOptions) {
@@ -122,7 +120,6 @@ export class Peer implements ChannelHandlers {
     this.downloadingChosen = typeof options.download === 'boolean'
     this.downloading = typeof options.download === 'boolean' ? options.download : source.downloading
     this.uploading = typeof options.upload === 'boolean' ? options.upload : source.uploading
-    this.intendsToDownload = this.downloading
     const most = options.maxRequests || source.maxRequests || USUAL_REQUESTS
     // Remotes of this version take no more.
     this.maxRequests = Math.min(most, DEFAULT_LIMITS.queuedRequests - URGENT_REQUESTS)
@@ -137,6 +134,7 @@ export class Peer implements ChannelHandlers {
     this.uploader = new Uploader(this)
     this.downloader = new Downloader(this, replicator)
     this.check = new HeadCheck(this)
+    this.ending = new PeerEnding(this, replicator.endings)
   }
 
   // ---- what the application sees ----
@@ -295,21 +293,9 @@ export class Peer implements ChannelHandlers {
     this.replicator.fill(this)
   }
 
-  /** This side needs nothing more: says so, and closes when the remote needs nothing either (spec WIRE §14). */
+  /** This side needs nothing more (spec WIRE §14). */
   end(): void {
-    if (this.check.postpones(() => this.endAfterCheck())) return
-    if (!this.downloading && !this.remoteDownloading && !this.live) {
-      if (!this.intendsToDownload) this.stream.status({ uploading: false, downloading: false })
-      this.close()
-    } else if (!this.ending) {
-      this.ending = true
-      this.downloading = false
-      this.sendStatus()
-      // What the remote lacks does not come from here; a published peer that lacks nothing would not end by itself now.
-      if (!this.uploading && !this.live) this.close()
-    } else if (!this.live) {
-      this.close()
-    }
+    this.ending.end()
   }
 
   /** Leaves the feed on this stream, which stays. */
@@ -357,8 +343,7 @@ export class Peer implements ChannelHandlers {
 
   /** @internal */
   onstatus(message: StatusMessage): void {
-    // So a published peer says that it has finished, though it uploads nothing and answers no Want (spec WIRE §14, quirk 16).
-    this.leaves = this.remoteDownloading && !this.remoteUploading && message.uploading && !message.downloading
+    const leaves = this.ending.says(message)
     this.remoteUploading = message.uploading
     this.remoteDownloading = message.downloading
     this.remoteFollowing = message.following === true
@@ -368,29 +353,13 @@ export class Peer implements ChannelHandlers {
       this.replicator.fillSoon()
       this.windowsAnswered(this.wants.reset())
       this.source.lessAvailable()
-      if (this.remoteLength > this.source.content.length) this.replicator.endDownloads()
+      if (this.remoteLength > this.source.content.length) this.replicator.endings.look()
     }
     this.update()
-    if (!this.leaves) this.sendWants()
+    if (!leaves) this.sendWants()
     // What nobody here has may not come any more.
-    if (!message.downloading) this.replicator.endDownloads()
-    this.endWithRemote()
-  }
-
-  /** Ends if the remote downloads nothing more, and this side has nothing to do either. */
-  private endWithRemote(): void {
-    if (this.remoteDownloading || this.live || this.closed) return
-    const { source } = this
-    // Who uploads nothing for now may do so later.
-    const wantsMore = this.leaves ? !source.downloadsWithin(source.content.length) : source.anyDownloads
-    if (this.downloading && wantsMore) return
-    if (this.sparse && (this.remoteUploading || this.downloading)) return
-    this.end()
-  }
-
-  private endAfterCheck(): void {
-    this.endWithRemote()
-    this.replicator.endDownloads()
+    if (!message.downloading) this.replicator.endings.look()
+    this.ending.withRemote()
   }
 
   /** @internal */
@@ -424,7 +393,7 @@ export class Peer implements ChannelHandlers {
     // A range is asked for one window after the other.
     if (this.remoteLength > before || answer) this.sendWants()
     this.expectAnswers()
-    this.replicator.endDownloads()
+    this.replicator.endings.look()
     this.update()
   }
 
@@ -469,7 +438,7 @@ export class Peer implements ChannelHandlers {
     this.replicator.fillSoon()
     this.source.lessAvailable()
     // It may have claimed what it cannot show any more, or have been the last one that had it.
-    this.replicator.endDownloads()
+    this.replicator.endings.look()
   }
 
   /** @internal */
@@ -513,7 +482,7 @@ export class Peer implements ChannelHandlers {
     }
     if (index + 1 > this.remoteLength) {
       this.remoteLength = index + 1
-      this.replicator.endDownloads()
+      this.replicator.endings.look()
     }
     this.stream.data({ index, value, nodes: proof.nodes, signature: proof.signature })
   }
@@ -558,7 +527,8 @@ export class Peer implements ChannelHandlers {
     return this.downloading && this.remoteOpened && this.remoteUploading && !this.closed
   }
 
-  private sendStatus(): void {
+  /** Tells what this side is willing to do. @internal */
+  sendStatus(): void {
     if (this.closed) return
     const { uploading, downloading, following } = this
     this.stream.status(following ? { uploading, downloading, following } : { uploading, downloading })
@@ -585,7 +555,7 @@ export class Peer implements ChannelHandlers {
     this.silent = true
     this.windowsAnswered(this.wants.giveUp())
     if (!this.remoteOpened) this.source.ifAvailable.continue()
-    this.replicator.endDownloads()
+    this.replicator.endings.look()
   }
 
   /** Whether nobody else could be asked for a block. @internal */
@@ -602,7 +572,7 @@ export class Peer implements ChannelHandlers {
     this.windowsAnswered(this.wants.reset())
     this.replicator.fillSoon()
     this.source.lessAvailable()
-    this.replicator.endDownloads()
+    this.replicator.endings.look()
   }
 
   /** Short summary for `util.inspect`, which would go on to the feed and its secret key otherwise. */

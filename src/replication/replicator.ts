@@ -1,22 +1,14 @@
 import { argumentRangeError, argumentTypeError } from '../errors.ts'
+import { DownloadRequests } from './download-requests.ts'
+import { Endings } from './endings.ts'
 import { foreignHandlers, isForeign } from './foreign-stream.ts'
 import { Lateness } from './lateness.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
 import { Peer, type PeerOptions } from './peer.ts'
 import { type InflightRequest, isFor, Reservations, URGENT_REQUESTS } from './requests.ts'
-import type { SeekQuestion } from './seek-answers.ts'
+import { SeekRequests } from './seek-requests.ts'
 import type { ReplicationSource, Wanted, Wish } from './source.ts'
 import type { ProtocolStream } from './stream.ts'
-
-// Requests for one seek that may be out at a time.
-const SEEK_REQUESTS = 4
-
-// Blocks asked for in a row before a new place is chosen at random: they are read and written together. Only where digests tell
-// what is under way (`Foreseen`); else each of the neighbours would bring the same nodes, four times as many in all.
-const RUN = 256
-
-// Blocks of one download asked for before it is the turn of the next, for the same reason.
-const ROW = 16
 
 // Blocks of one announcement: remotes of this version take no more.
 const MOST_ANNOUNCED = DEFAULT_LIMITS.haveRange
@@ -34,6 +26,12 @@ export class Replicator {
   readonly reserved = new Reservations()
   /** Who takes too long. */
   readonly lateness = new Lateness(this)
+  /** What is asked for downloads. */
+  readonly downloads = new DownloadRequests(this)
+  /** What is asked for seeks. */
+  readonly seeks = new SeekRequests(this)
+  /** Who may go. */
+  readonly endings = new Endings(this)
   /** Source of the places where downloads start; fixed in tests that repeat a recorded session. */
   random: () => number = Math.random
 
@@ -88,7 +86,7 @@ export class Replicator {
     if (at === -1) return
     this.peers.splice(at, 1)
     this.source.emit('peer-remove', peer)
-    this.endDownloads(!peer.live)
+    this.endings.look(!peer.live)
     this.fillAll()
     this.source.lessAvailable()
   }
@@ -119,7 +117,7 @@ export class Replicator {
         if (!peer.mayAsk || peer.downloader.doubt.covers(this.firstOf(wish))) return false
         if (wish.kind === 'update') return this.canUpdate(peer, wish)
         if (wish.kind === 'block') return peer.remoteBitfield.get(wish.index)
-        return this.canSeek(peer, wish)
+        return this.seeks.canHelp(peer, wish)
       }) ||
       (wish.kind === 'update' && length >= wish.length)
     )
@@ -143,18 +141,11 @@ export class Replicator {
     )
   }
 
-  private canSeek(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): boolean {
-    if (wish.looking) return true
-    const asked = wish.pair === undefined && peer.inflightRequests.some(({ bytes }) => bytes === wish.bytes)
-    return asked || this.hasFor(peer, wish)
-  }
-
   /** Whether a peer says it has what is wished for, or a block that would do. */
   hasFor(peer: Peer, wish: Wish): boolean {
     if (wish.kind === 'block') return peer.remoteBitfield.get(wish.index)
     if (wish.kind === 'update') return peer.remoteBitfield.next(wish.length - 1, peer.remoteLength) !== -1
-    if (wish.pair !== undefined) return this.pairOf(wish).some((index) => peer.remoteBitfield.get(index))
-    return !this.wasInVain(peer, wish) && this.seekTarget(peer, wish, true) !== -1
+    return this.seeks.hasFor(peer, wish)
   }
 
   /** What the answer to a request would do for: that block, and updates and seeks. */
@@ -196,7 +187,7 @@ export class Replicator {
   /** A download was added. */
   downloadAdded(wanted: Wanted): void {
     for (const peer of [...this.peers]) peer.wantDownload(wanted)
-    this.endDownloads()
+    this.endings.look()
     this.fillAll()
   }
 
@@ -208,7 +199,7 @@ export class Replicator {
       this.cancelling = false
       for (const { downloader } of [...this.peers]) {
         downloader.cancel((request) => !this.isNeeded(request))
-        downloader.seeks.keep((bytes) => this.isSought(bytes))
+        downloader.seeks.keep((bytes) => this.seeks.isWished(bytes))
       }
       this.fillAll()
     })
@@ -267,63 +258,6 @@ export class Replicator {
     for (const peer of this.peers) if (peer.remoteOpened) peer.sendOptions(true)
   }
 
-  /**
-   * Not live and not sparse: when it is known how long the feed is, open-ended downloads get an end (spec WIRE §14),
-   * and a peer that nothing more is wanted from is told so. Who has not told yet what it has may have more. So may one that does not
-   * show what it claims, but the others need not stay for that.
-   * @param left - a peer that is not live has just left
-   */
-  endDownloads(left = false): void {
-    const { source } = this
-    if (source.sparse || !(left || this.peers.some((peer) => !peer.live))) return
-    const believed = this.peers.filter((peer) => !this.isDoubtful(peer))
-    const length = Math.max(source.content.length, ...believed.map((peer) => peer.remoteLength))
-    if (believed.length < this.peers.length || this.peers.some((peer) => peer.mayTell)) {
-      if (!source.downloadsWithin(length)) return
-    } else {
-      // Who was not asked, or does not upload, has said nothing about the feed: that ends no download, which others may be there for.
-      if (this.peers.some((peer) => !peer.live && peer.hasTold) || (left && length > 0))
-        source.endDownloads(length)
-      if (source.anyDownloads && !this.isExhausted()) return
-    }
-    for (const peer of believed) {
-      if (!peer.live && peer.downloading && peer.remoteUploading && peer.remoteOpened && !peer.mayTell)
-        peer.end()
-    }
-  }
-
-  /**
-   * Whether nobody will ever bring what open downloads still lack: no peer has any of it, nor fetches anything that it could pass on
-   * later. So it is with what an author has cleared.
-   */
-  private isExhausted(): boolean {
-    const { peers, source } = this
-    const mayBring = (peer: Peer): boolean =>
-      peer.remoteDownloading || peer.inflightRequests.length > 0 || peer.inflightWants > 0
-    if (this.storing > 0 || peers.some(mayBring)) return false
-    for (const wanted of source.downloads()) {
-      if (!wanted.isOpen) return false
-      const { from, end } = wanted
-      if (peers.some((peer) => this.search(peer, wanted, from, end) !== -1)) return false
-    }
-    return true
-  }
-
-  /** Whether a peer claims to have more than is known, and is late, does not upload, or has taken back what could show it. */
-  private isDoubtful(peer: Peer): boolean {
-    const { length } = this.source.content
-    if (peer.remoteLength <= length) return false
-    return (
-      !peer.mayAsk || peer.downloader.isSlow || peer.remoteBitfield.next(length, peer.remoteLength) === -1
-    )
-  }
-
-  /** Whether a peer stays only because another one claims to have more, and was asked to show it. */
-  isKept(peer: Peer, { index, bytes }: InflightRequest): boolean {
-    if (this.source.sparse || peer.live || bytes > 0) return false
-    return index >= Math.max(this.source.content.length, peer.remoteLength)
-  }
-
   // ---- requests ----
 
   /** Digest of what is known around a block, for a request to `peer`. */
@@ -371,7 +305,7 @@ export class Replicator {
     this.filling = true
     try {
       this.fillWishes(peer)
-      this.fillDownloads(peer)
+      this.downloads.fill(peer)
       const following = this.mayFollow(peer)
       if (following !== peer.following) peer.follow(following)
     } finally {
@@ -426,7 +360,7 @@ export class Replicator {
     for (const wish of this.source.otherWishes()) {
       if (peer.downloader.isFull(limit)) return
       if (wish.kind === 'update') this.fillUpdate(peer, wish)
-      else if (wish.kind === 'seek') this.fillSeek(peer, wish)
+      else if (wish.kind === 'seek') this.seeks.fill(peer, wish)
     }
   }
 
@@ -436,81 +370,8 @@ export class Replicator {
     if (index !== -1 && this.reserved.take(index)) peer.downloader.request(index, 0, wish.hash)
   }
 
-  private fillSeek(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): void {
-    // In a moment it is known better what to ask for.
-    if (wish.looking) return
-    if (wish.pair !== undefined) {
-      const { bits } = this.source.content
-      if (bits.get(wish.pair) || bits.get(wish.pair + 1)) return
-      if (this.lateness.hasBetterSeeker(peer, wish)) return
-      const pair = this.pairOf(wish)
-      if (this.isAsked(peer, (request) => !request.hash && pair.includes(request.index))) return
-      const index = pair.find((block) => peer.remoteBitfield.get(block))
-      if (index !== undefined && this.reserved.take(index)) peer.downloader.request(index, 0, false)
-      return
-    }
-    if (this.wasInVain(peer, wish) || this.lateness.hasBetterSeeker(peer, wish)) return
-    // Like the published peers, a seek names several blocks of its range; whichever answer comes tells the place.
-    for (let room = this.roomForSeek(peer, wish.bytes); room > 0; room--) {
-      const index = this.seekTarget(peer, wish)
-      if (index === -1 || !this.reserved.take(index)) return
-      // Never for the block itself: published peers answer with one that may be another, and unasked ones are dropped.
-      peer.downloader.request(index, wish.bytes, true, this.questionFor(peer, wish))
-    }
-  }
-
-  private questionFor(peer: Peer, { start, end }: Extract<Wish, { kind: 'seek' }>): SeekQuestion {
-    return { start, end, length: this.source.content.length, remoteLength: peer.remoteLength }
-  }
-
-  /** Whether a peer was asked the same in a seek before, and its answer did not help. */
-  private wasInVain(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>): boolean {
-    return peer.downloader.seeks.wasInVain(wish.bytes, this.questionFor(peer, wish))
-  }
-
-  private isSought(bytes: number): boolean {
-    for (const wish of this.source.otherWishes())
-      if (wish.kind === 'seek' && wish.bytes === bytes) return true
-    return false
-  }
-
-  /**
-   * The blocks of a seek's pair that may be asked for. Remotes tell the place also if it lies outside of the range, which byte streams
-   * rely on: then the range says nothing about the pair.
-   */
-  private pairOf({ pair, start, end }: Extract<Wish, { kind: 'seek' }>): number[] {
-    const both = [pair!, pair! + 1]
-    const within = both.filter((index) => index >= start && (end === -1 || index < end))
-    return within.length > 0 ? within : both
-  }
-
-  /** How many requests more may be sent to a peer for a seek; the more peers are late with theirs, the more for all others. */
-  private roomForSeek(peer: Peer, bytes: number): number {
-    let own = 0
-    let waiting = 0
-    let late = 0
-    for (const other of this.peers) {
-      const requests = other.inflightRequests.filter((request) => request.bytes === bytes)
-      if (other === peer) own = requests.length
-      else if (requests.some(({ overdue }) => overdue)) late++
-      for (const { overdue } of requests) if (!overdue) waiting++
-    }
-    return Math.min(SEEK_REQUESTS - own, SEEK_REQUESTS * Math.max(1, late) - waiting)
-  }
-
-  /** A block of the seek's range that the peer has, and whose hash would be news. */
-  private seekTarget(peer: Peer, wish: Extract<Wish, { kind: 'seek' }>, evenReserved = false): number {
-    const { tree } = this.source.content
-    const end = wish.end === -1 ? peer.remoteLength : Math.min(wish.end, peer.remoteLength)
-    let index = peer.remoteBitfield.next(wish.start, end)
-    while (index !== -1 && ((!evenReserved && this.reserved.has(index)) || tree.get(2 * index))) {
-      index = peer.remoteBitfield.next(index + 1, end)
-    }
-    return index
-  }
-
   /** Whether such a request is out, to this peer, or to others that are not late with it: as many as there are late ones. */
-  private isAsked(peer: Peer, which: (request: InflightRequest) => boolean): boolean {
+  isAsked(peer: Peer, which: (request: InflightRequest) => boolean): boolean {
     let waiting = 0
     let late = 0
     for (const other of this.peers) {
@@ -521,77 +382,6 @@ export class Replicator {
       else waiting++
     }
     return waiting > 0 && waiting >= late
-  }
-
-  private fillDownloads(peer: Peer): void {
-    const { window } = peer.downloader
-    while (!peer.downloader.isFull(window)) {
-      const before = peer.inflightRequests.length
-      for (const wanted of this.source.downloads()) {
-        for (let left = peer.authenticated ? ROW : 1; left > 0; left--) {
-          if (peer.downloader.isFull(window)) return
-          const index =
-            wanted.blocks === null ? this.nextInRange(peer, wanted) : this.nextInList(peer, wanted)
-          if (index === -1) break
-          if (this.reserved.take(index)) peer.downloader.request(index, 0, wanted.hash)
-        }
-      }
-      if (peer.inflightRequests.length === before) return
-    }
-  }
-
-  private isOpenFor(peer: Peer, wanted: Wanted, index: number): boolean {
-    if (this.reserved.has(index) || !peer.remoteBitfield.get(index)) return false
-    if (this.lateness.isAskedAlready(peer, index)) return false
-    if (!wanted.hash && this.source.cleared?.has(index)) return false
-    return !wanted.hash || !this.source.content.tree.get(2 * index)
-  }
-
-  private nextInRange(peer: Peer, wanted: Wanted): number {
-    const start = wanted.from
-    let end = wanted.end === -1 ? peer.remoteLength : Math.min(wanted.end, peer.remoteLength)
-    // Each answer that makes the feed longer brings the whole proof with a signature: not many of those at a time.
-    if (peer.inflightRequests.length >= peer.maxRequests) end = Math.min(end, this.source.content.length)
-    if (start >= end) return -1
-    const cursor = peer.downloader.cursor(wanted)
-    let from = start
-    if (!wanted.linear) {
-      if (cursor.left === 0 || cursor.next < start || cursor.next >= end) {
-        cursor.next = start + Math.floor(this.random() * (end - start))
-        cursor.left = peer.authenticated ? RUN : 1
-      }
-      from = cursor.next
-      cursor.left--
-    }
-    let index = this.search(peer, wanted, from, end)
-    if (index === -1 && from > start) index = this.search(peer, wanted, start, from)
-    if (index === -1) cursor.left = 0
-    else cursor.next = index + 1
-    return index
-  }
-
-  private search(peer: Peer, wanted: Wanted, from: number, end: number): number {
-    const cleared = wanted.hash ? null : this.source.cleared
-    let index = peer.remoteBitfield.next(from, end)
-    while (index !== -1 && !this.isOpenFor(peer, wanted, index)) {
-      const after = cleared === null ? index + 1 : cleared.firstMissing(index + 1, end)
-      index = after === -1 ? -1 : peer.remoteBitfield.next(after, end)
-    }
-    return index
-  }
-
-  private nextInList(peer: Peer, wanted: Wanted): number {
-    const blocks = wanted.blocks!
-    const cursor = peer.downloader.cursor(wanted)
-    const start = wanted.from
-    const first = Math.max(cursor.next, start)
-    for (let i = 0; i < blocks.length - start; i++) {
-      const at = start + ((first - start + i) % (blocks.length - start))
-      if (!this.isOpenFor(peer, wanted, blocks[at]!)) continue
-      cursor.next = at + 1
-      return blocks[at]!
-    }
-    return -1
   }
 
   private isNeeded(request: InflightRequest): boolean {

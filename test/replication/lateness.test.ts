@@ -46,7 +46,7 @@ test('lateness: what was answered late is forgotten, also while others are late 
     isKept: () => false,
     free() {},
     fillAll() {},
-    endDownloads() {}
+    endings: { look() {} }
   }
   const lateness = new Lateness(replicator as unknown as Replicator)
   const { blocks } = lateness as unknown as { blocks: ReadonlySet<number> }
