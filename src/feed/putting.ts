@@ -328,7 +328,10 @@ function ownHead(head: Head): Head {
 /** Nodes as pieces of the `tree` file, neighbours together. */
 function slotsOf(nodes: ReadonlyMap<number, TreeNode>): { treeIndex: number; bytes: Uint8Array }[] {
   if (nodes.size === 0) return []
-  const indexes = Float64Array.from(nodes.keys()).sort()
+  const indexes = new Float64Array(nodes.size)
+  let count = 0
+  for (const index of nodes.keys()) indexes[count++] = index
+  indexes.sort()
   const slots: { treeIndex: number; bytes: Uint8Array }[] = []
   const bytes = b4a.allocUnsafe(indexes.length * NODE_SIZE)
   let first = 0
