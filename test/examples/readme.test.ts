@@ -1,7 +1,8 @@
 /**
- * Every program in README.md and UPGRADING.md is run, with the package as its users get it, in an empty folder. What it
- * prints must be what its comments `// → …` say, in their order. Those for browsers are bundled without any polyfill
- * (test/browser/readme.chromium.ts runs them), commands must exist, and there is no other code.
+ * Every program in README.md and UPGRADING.md is run, with the package as its users get it, those of a document one after
+ * the other in one folder, as somebody does who reads along. What it prints must be what its comments `// → …` say, in
+ * their order. Those for browsers are bundled without any polyfill (test/browser/readme.chromium.ts runs them), commands
+ * must exist, and there is no other code.
  */
 import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
@@ -36,9 +37,12 @@ const TIMEOUT = 60_000
 
 let staged: Staged
 
-/** What is wrong with a program, empty if nothing is. */
-async function problems(program: Program): Promise<string> {
-  const folder = await mkdtemp(path.join(staged.folder, 'readme-'))
+function emptyFolder(): Promise<string> {
+  return mkdtemp(path.join(staged.folder, 'readme-'))
+}
+
+/** What is wrong with a program that is run in the folder, empty if nothing is. */
+async function problems(program: Program, folder: string): Promise<string> {
   try {
     if (program.language === 'js browser') await bundle(program, folder)
     else return await run(program, folder)
@@ -91,8 +95,12 @@ test('readme: setup', async () => {
 })
 
 for (const name of ['README.md', 'UPGRADING.md']) {
+  let folder: string
+  test(`readme: ${name}, a folder`, async () => {
+    folder = await emptyFolder()
+  })
   for (const program of programs(document(name))) {
-    test(`readme: ${name}, ${program.name}`, async (t) => t.equal(await problems(program), ''))
+    test(`readme: ${name}, ${program.name}`, async (t) => t.equal(await problems(program, folder), ''))
   }
 }
 
@@ -133,7 +141,7 @@ test('readme: programs that are wrong are noticed', async (t) => {
     'a module without bundle': ['js browser', "import { fs } from 'node:fs'\nconsole.log(fs)"]
   }
   for (const [name, [language, code]] of Object.entries(wrong)) {
-    t.notEqual(await problems({ name, language, code }), '', name)
+    t.notEqual(await problems({ name, language, code }, await emptyFolder()), '', name)
   }
 })
 
