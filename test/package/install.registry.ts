@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test from 'tape'
+import { blocks, document } from '../examples/snippets.ts'
 import { Project } from './registry.ts'
 import { type Staged, stage } from './staging.ts'
 
@@ -171,14 +172,11 @@ for (const [resolution, module] of [
 }
 
 test('install: in place of hypercore 9, as UPGRADING.md says', async (t) => {
+  const said = blocks(document('UPGRADING.md')).find(({ code }) => code.includes('"corestore":'))
+  const recipe = JSON.parse(said!.code) as { dependencies: object; overrides: object }
   const place = await Project.make(join(folder, 'in-place'), {
-    dependencies: {
-      ddatabase: `file:${staged.tarball}`,
-      hypercore: 'file:node_modules/ddatabase/hypercore',
-      corestore: '5.8.2',
-      hypertrie: '5.1.3'
-    },
-    overrides: { hypercore: '$hypercore', 'noise-protocol': '3.0.1' }
+    dependencies: { ...recipe.dependencies, ddatabase: `file:${staged.tarball}`, hypertrie: '5.1.3' },
+    overrides: recipe.overrides
   })
   await place.npm('install')
   const hypercores = async () =>
@@ -201,22 +199,23 @@ test('install: in place of hypercore 9, as UPGRADING.md says', async (t) => {
   t.same(first.status === 0 ? JSON.parse(first.stdout) : first.stderr, STORED)
 
   await rm(join(place.folder, 'node_modules'), { recursive: true })
+  await rm(join(place.folder, 'stores'), { recursive: true })
   await place.npm('ci')
   const again = await place.run(process.execPath, ['store.cjs'])
   t.same(again.status === 0 ? JSON.parse(again.stdout) : again.stderr, STORED, 'also as the lockfile says')
 })
 
-// Two stores of corestore 5, with a map of hypertrie 5, replicate over the stream of corestore's own dependency.
+// Two stores of corestore 5 in directories, with a map of hypertrie 5, replicate over the stream of corestore's own
+// dependency.
 const STORE = `
 const hypercore = require('hypercore')
 const Corestore = require('corestore')
 const hypertrie = require('hypertrie')
-const RAM = require('random-access-memory')
 const call = (object, method, ...args) =>
   new Promise((resolve, reject) => object[method](...args, (error, value) => (error ? reject(error) : resolve(value))))
 
 async function main() {
-  const [a, b] = [new Corestore((name) => new RAM()), new Corestore((name) => new RAM())]
+  const [a, b] = [new Corestore('./stores/a'), new Corestore('./stores/b')]
   await Promise.all([a.ready(), b.ready()])
   const feed = a.default()
   const trie = hypertrie(null, { feed, valueEncoding: 'utf-8' })
