@@ -116,7 +116,8 @@ const { outputFiles } = await build({
   entryPoints: [
     'src/index.ts',
     'src/hypercore.ts',
-    'src/storage/opfs/opfs-worker.ts',
+    // Beside what starts it, which is in a shared module: bundlers look for it there.
+    { in: 'src/storage/opfs/opfs-worker.ts', out: 'shared/opfs-worker' },
     // Modules of their own, because package.json chooses one of each pair.
     'src/crypto/backend.ts',
     'src/crypto/backend.browser.ts',

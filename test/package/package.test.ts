@@ -1,7 +1,8 @@
 import { readFile, symlink, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
 import test from 'tape'
 import ts from 'typescript'
 import { type Staged, stage } from './staging.ts'
@@ -70,6 +71,34 @@ test('package: holds what is needed and nothing else', async (t) => {
   const allowed = /^(?:dist|src|cjs|docs|hypercore)\/|^(?:package\.json|[A-Z]+(?:\.md)?)$/
   const others = staged.files.filter((path) => !allowed.test(path) || /\.test\.|(?:^|\/)test\//.test(path))
   t.same(others, [], 'no tests, no tools')
+})
+
+// Bundlers look for the script of a worker where `new URL` says; those that serve without bundling leave its imports alone,
+// and a browser knows no packages.
+test('package: the script of the worker is beside what starts it, and needs no other package', async (t) => {
+  const starts: string[] = []
+  for (const file of staged.files.filter((path) => /^dist\/.*\.js$/.test(path))) {
+    const code = await readFile(join(staged.unpacked, file), 'utf8')
+    for (const [, path] of code.matchAll(/new URL\("([^"]+)", import\.meta\.url\)/g)) {
+      starts.push(posix.join(posix.dirname(file), path!))
+    }
+  }
+  const { exports } = JSON.parse(await readFile(join(staged.unpacked, 'package.json'), 'utf8')) as {
+    exports: { './opfs-worker': { default: string } }
+  }
+  t.same(starts, [posix.normalize(exports['./opfs-worker'].default)])
+
+  const { metafile } = await build({
+    entryPoints: starts,
+    absWorkingDir: staged.unpacked,
+    bundle: true,
+    write: false,
+    metafile: true,
+    format: 'esm',
+    platform: 'browser'
+  })
+  const others = Object.keys(metafile.inputs).filter((path) => !path.startsWith('dist/shared/'))
+  t.same(others, [], 'nothing but our own')
 })
 
 test('package: mentions no path of the machine that made it', async (t) => {

@@ -1,4 +1,3 @@
-import b4a from 'b4a'
 import { argumentRangeError, argumentValueError, DDatabaseError } from '../../errors.ts'
 import { requireSupport, unsupported } from './support.ts'
 import { type FileHandle, type FolderHandle, type SyncAccessHandle, web } from './web.ts'
@@ -63,7 +62,8 @@ export class AccessFile {
     // Looked at first: a size that nobody has must not be allocated.
     if (offset + size > stored)
       throw coded('EPARTIALREAD', `Could not satisfy length: ${size} bytes at ${offset}`)
-    const data = b4a.allocUnsafeSlow(size)
+    // Not by b4a: what the worker's script imports is loaded as it is by servers that bundle only what pages import.
+    const data = new Uint8Array(size)
     this.transfer(
       size,
       (done) => this.handle.read(data.subarray(done), { at: offset + done }),
