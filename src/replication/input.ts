@@ -29,9 +29,12 @@ export class Input {
     return this.decoder.midFrame || this.opener?.midRecord === true
   }
 
-  /** Takes a chunk, which is not changed; without encryption frames are views on it. */
+  /**
+   * Takes a chunk, which is not changed. Frames are never views on it, also where there is nothing to decrypt: they are needed longer
+   * than the chunk is ours.
+   */
   push(chunk: Uint8Array): void {
-    if (this.cipher === null) {
+    if (this.opener !== null) {
       this.chunks.push({ bytes: chunk, loan: null })
       return
     }
@@ -39,13 +42,13 @@ export class Input {
     // What belongs to a body that has begun is decrypted right into its place.
     const inBody = this.chunks.length === 0 ? Math.min(this.decoder.missing, chunk.byteLength) : 0
     if (inBody > 0) {
-      this.cipher.update(this.decoder.claim(inBody), chunk.subarray(0, inBody))
+      this.decrypt(this.decoder.claim(inBody), chunk.subarray(0, inBody))
       rest = chunk.subarray(inBody)
     }
     if (rest.byteLength === 0) return
     const loan = borrow(rest.byteLength)
     const bytes = loan?.bytes.subarray(0, rest.byteLength) ?? b4a.allocUnsafe(rest.byteLength)
-    this.cipher.update(bytes, rest)
+    this.decrypt(bytes, rest)
     this.chunks.push({ bytes, loan })
   }
 
@@ -63,6 +66,11 @@ export class Input {
     this.chunks.length = 0
     this.cipher?.destroy()
     this.opener?.destroy()
+  }
+
+  private decrypt(target: Uint8Array, chunk: Uint8Array): void {
+    if (this.cipher === null) target.set(chunk)
+    else this.cipher.update(target, chunk)
   }
 
   private refillFrom(opener: RecordOpener): boolean {

@@ -64,16 +64,13 @@ export class Outlet {
     this.lent.push(loan)
   }
 
-  /**
-   * The consumer is through with a chunk. It may be one that somebody else has written.
-   * @param kept - parts of it may be in other hands
-   */
-  taken(chunk: Uint8Array, kept: boolean): void {
+  /** The consumer is through with a chunk, and keeps nothing of it. It may be one that somebody else has written. */
+  taken(chunk: Uint8Array): void {
     const at = this.lent.findIndex(({ bytes }) => bytes.buffer === chunk.buffer)
     if (at === -1) return
     // What left before it was taken before it.
     const loan = this.lent.splice(0, at + 1)[at]!
-    if (!kept && this.isTrusted()) loan.release()
+    if (this.isTrusted()) loan.release()
   }
 
   // Asked again and again, as methods can be replaced at any time.

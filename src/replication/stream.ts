@@ -436,9 +436,8 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
       if (this.timeout !== null) this.timeout.refresh()
       this.bytesReceived += chunk.byteLength
       const { source } = this
-      const kept = !this.state.leavesInput
       this.state.recv(chunk, () => {
-        source?.taken(chunk, kept)
+        source?.taken(chunk)
         callback(null)
       })
     } catch (cause) {

@@ -206,8 +206,8 @@ export class Transport {
   }
 
   /**
-   * Takes a chunk of input; `consumed` is called when the next one is welcome. The chunk is not changed, but without
-   * encryption messages hold views on it.
+   * Takes a chunk of input; `consumed` is called when the next one is welcome, and nothing refers to this one any more. The chunk is
+   * not changed.
    */
   recv(chunk: Uint8Array, consumed: () => void): void {
     this.consumed = consumed
@@ -224,11 +224,6 @@ export class Transport {
       }
     } else this.input.push(chunk)
     this.pump()
-  }
-
-  /** Whether nothing refers to a chunk of input any more when it has been consumed, as everything in it is decrypted first. */
-  get leavesInput(): boolean {
-    return this.handshake === null && (this.input.cipher !== null || this.input.opener !== null)
   }
 
   /** Sends a message; false if the output is backed up, or nothing is sent any more. Throws `ERR_MESSAGE_TOO_LARGE`, TypeErrors and RangeErrors. */

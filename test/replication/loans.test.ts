@@ -3,9 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import ram from 'random-access-memory'
+import { Writable } from 'streamx'
 import test, { type Test } from 'tape'
 import { Feed } from '../../src/index.ts'
 import { borrow } from '../../src/replication/loans.ts'
+import { within } from '../helpers/watchdog.ts'
 
 const BLOCKS = 200
 
@@ -83,6 +85,56 @@ for (const size of [100, 9_000, 16_384, 65_536, 80_000]) {
       t.ok(right(size)(first![1], first![0]), 'what the listener got')
       t.deepEqual(await copy.audit(), { valid: BLOCKS, invalid: 0 })
       t.ok((await copy.getBatch(0, BLOCKS)).every(right(size)))
+    })
+  }
+}
+
+const WIRES = {
+  records: {},
+  'the old wire': { authenticated: false },
+  'no encryption': { encrypted: false },
+  'no handshake': { encrypted: false, noise: false }
+}
+
+for (const size of [100, 9_000, 65_536]) {
+  for (const [how, wire] of Object.entries(WIRES)) {
+    test(`loans: who writes chunks to a stream may use their memory again, ${how}, ${size} bytes`, async (t) => {
+      const { writer, copy } = await pair(t, size)
+      const there = writer.replicate(true, { live: true, ...wire })
+      const here = copy.replicate(false, { live: true, ...wire })
+      const downloaded = new Map<number, Buffer>()
+      const messages: Buffer[] = []
+      copy.on('download', (index, bytes) => void downloaded.set(index, bytes as Buffer))
+      copy.registerExtension('test', { onmessage: (message: unknown) => messages.push(message as Buffer) })
+      const extension = writer.registerExtension('test')
+      for (const [from, to] of [
+        [there, here],
+        [here, there]
+      ] as const) {
+        from.on('error', () => {})
+        let written = Promise.resolve()
+        from.on('data', (chunk) => {
+          const bytes = Buffer.from(chunk)
+          written = written.then(async () => {
+            to.write(bytes)
+            await Writable.drained(to)
+            bytes.fill(0xdb)
+          })
+        })
+      }
+      const complete = copy.download({ start: 0, end: BLOCKS })
+      copy.once('download', () => extension.broadcast(block(1, size)))
+      const failed = new Promise((_, reject) => here.on('error', reject))
+      await within(Promise.race([complete, failed]), 'the blocks')
+      here.destroy()
+      there.destroy()
+      t.equal(downloaded.size, BLOCKS)
+      t.ok(
+        [...downloaded].every(([index, bytes]) => right(size)(bytes, index)),
+        'what the listener got'
+      )
+      t.ok((await copy.getBatch(0, BLOCKS)).every(right(size)), 'what is stored')
+      t.ok(messages.length === 1 && right(size)(messages[0]!, 1), 'the message')
     })
   }
 }
