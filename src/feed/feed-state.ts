@@ -413,7 +413,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
         stats.downloadedBlocks++
         stats.downloadedBytes += value.byteLength
       }
-      if (peer !== null && this.listenerCount('download') > 0) peer.downloader.handedOut = true
+      if (peer !== null && this._isHeard('download')) peer.downloader.handedOut = true
       this._notify('download', block, value, peer)
     }
     for (const [start, end] of runsOf(blocks)) {
@@ -555,7 +555,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       downloadEverything: () => feed._downloadEverything(),
       lessAvailable: () => feed._finder.reconsider(),
       emit: (event, ...values) => feed._notify(event, ...values),
-      listens: (event) => feed.listenerCount(event as keyof FeedEvents) > 0
+      listens: (event) => feed._isHeard(event)
     }
   }
 

@@ -2,6 +2,9 @@ import { DDatabaseError } from '../errors.ts'
 import { type Callback, checkCallback, type Deferred, deferred, ignore, settle } from './callback.ts'
 import { Emitter, type EventMap } from './emitter.ts'
 
+// As it was when this was loaded: whoever records events may replace it.
+const { emit } = Emitter.prototype as { emit: unknown }
+
 /** Where a resource is in its life. A failed opening leads back to `new`: the next call tries again. */
 type State = 'new' | 'opening' | 'open' | 'closing' | 'closed'
 
@@ -124,6 +127,11 @@ export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter
         throw error
       })
     }
+  }
+
+  /** Whether somebody gets to see the values of an event. */
+  protected _isHeard(event: string): boolean {
+    return this.emit !== emit || this.listenerCount(event as keyof Events) > 0
   }
 
   /**

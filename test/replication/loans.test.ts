@@ -139,6 +139,23 @@ for (const size of [100, 9_000, 65_536]) {
   }
 }
 
+for (const authenticated of [true, false]) {
+  test(`loans: who records all events, ${authenticated ? 'records' : 'the old wire'}`, async (t) => {
+    const { writer, copy, replicate } = await pair(t, 16_384)
+    const kept: [number, Buffer][] = []
+    for (const feed of [writer, copy]) {
+      const { emit } = feed
+      feed.emit = ((event: 'upload', ...values: [number, Buffer, never]) => {
+        if (['download', 'upload'].includes(event)) kept.push([values[0], values[1]])
+        return emit.call(feed, event, ...values)
+      }) as never
+    }
+    await replicate({ authenticated })
+    t.equal(kept.length, 2 * BLOCKS)
+    t.ok(kept.every(([index, bytes]) => right(16_384)(bytes, index)))
+  })
+}
+
 test('loans: a storage that keeps what it is given', async (t) => {
   const { copy, replicate } = await pair(t, 16_384, (name: string) => {
     const file = new ram()
