@@ -76,6 +76,8 @@ export function toCodec(encoding: unknown): Codec {
       throw argumentTypeError('valueEncoding should be a name or an object with encode and decode')
     }
   }
+  // What is no object is a name to `codecs`, and an unknown one `binary`.
+  if (typeof encoding === 'function') return encoding as unknown as Codec
   return codecs(encoding === 'json' ? 'ndjson' : encoding)
 }
 

@@ -145,7 +145,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
       update: (callback) => callback(null)
     }
     this._codec = toCodec(given.valueEncoding)
-    this._application = new Application(this.crypto, given.onwrite ?? null)
+    this._application = new Application(this.crypto, given.onwrite || null)
     this._canWrite = !!given.writable
     this._isLive = given.live !== false
     this._noisePair = given.noiseKeyPair ?? null

@@ -1,5 +1,6 @@
 import { argumentTypeError, DDatabaseError } from '../errors.ts'
 import type { TreeNode } from '../merkle/node.ts'
+import type { TreeSet } from '../merkle/tree-set.ts'
 import type { Proof } from '../merkle/verify.ts'
 import type { Extension, ExtensionHandlers } from '../replication/extensions.ts'
 import type { Peer } from '../replication/peer.ts'
@@ -7,19 +8,11 @@ import type { ProtocolStream } from '../replication/stream.ts'
 import type { StoredSignature } from '../storage/signatures-file.ts'
 import { storageError } from '../storage/storage-error.ts'
 import { checkSignal, throwIfAborted, untilAborted } from '../util/abort.ts'
-import { type Callback, checkCallback, settle } from '../util/callback.ts'
+import { type Callback, checkCallback, checkFunction, settle } from '../util/callback.ts'
 import { type AuditReport, auditFeed } from './audit.ts'
 import type { ChosenEncoding, DecodedAs } from './encoding.ts'
 import { type AuditOptions, type AuditSource, auditAll, type FullAuditReport } from './full-audit.ts'
-import {
-  checkBytes,
-  checkFunction,
-  checkIndex,
-  checkOptions,
-  type FeedOptions,
-  type Key,
-  type Storage
-} from './options.ts'
+import { checkBytes, checkIndex, checkOptions, type FeedOptions, type Key, type Storage } from './options.ts'
 import { createProof, nextSignature, type ProofOptions, rootsOf, verifySignature } from './proofs.ts'
 import type { ReplicateOptions } from './replication.ts'
 import { StreamingFeed } from './streaming.ts'
@@ -123,6 +116,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
       checkIndex(index)
       const options = checkOptions(given)
       if (options.digest !== undefined && options.digest !== null) checkBytes(options.digest, 'digest')
+      checkTree(options.tree)
       return createProof(await this._whenReady(), index, options)
     }
     return settle(this._guarded(run()), callback)
@@ -268,4 +262,12 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
     }
     return settle(run(), callback)
   }
+}
+
+/** A tree set, also that of another copy of this package. Errors: TypeError. */
+function checkTree(tree: unknown): void {
+  if (tree === undefined || tree === null) return
+  const { has, set } = tree as Partial<TreeSet>
+  if (typeof has !== 'function' || typeof set !== 'function')
+    throw argumentTypeError('tree should be a tree set')
 }

@@ -14,7 +14,7 @@ import { checkRate } from '../replication/rate-limit.ts'
 import { type CacheOptions, createCaches } from '../storage/caches.ts'
 import type { DurabilityMode } from '../storage/durability.ts'
 import type { RandomAccess, StorageFactory } from '../storage/random-access.ts'
-import type { Callback } from '../util/callback.ts'
+import { type Callback, checkFunction } from '../util/callback.ts'
 import type { ValueEncoding } from './encoding.ts'
 import type { VerifyMode } from './verified.ts'
 
@@ -110,13 +110,13 @@ export interface FeedOptions<T = Uint8Array> extends CacheOptions {
    * for which every change waits for the disk. `disk` needs a storage that offers `sync` (`ERR_DURABILITY`); a directory
    * does. Default `process`.
    */
-  durability?: DurabilityMode | undefined
+  durability?: DurabilityMode | null | undefined
   /**
    * When blocks are compared with what is signed: `first`, at the first use of each since the feed was opened (one that was appended
    * or downloaded in this opening counts); `always`, at each reading from the storage; `off`, never: damage is then not
    * noticed. Default `first`.
    */
-  verify?: VerifyMode | undefined
+  verify?: VerifyMode | null | undefined
   /** Open also if something is damaged that had been on the disk for certain, and give up what cannot be repaired. */
   repair?: boolean | undefined
   /** X25519 pair of replication streams. Default: one at random. */
@@ -178,28 +178,30 @@ function checkSettings({
   ...others
 }: FeedOptions): void {
   checkFunction(onwrite, 'onwrite')
-  if (crypto !== undefined && crypto !== null) {
+  if (isGiven(crypto)) {
     const { sign, verify } = crypto
     if (typeof sign !== 'function' || typeof verify !== 'function') {
       throw argumentTypeError('crypto should be an object with sign and verify')
     }
   }
-  if (durability !== undefined && durability !== 'process' && durability !== 'disk') {
+  if (isGiven(durability) && durability !== 'process' && durability !== 'disk') {
     throw argumentValueError('durability should be "process" or "disk"')
   }
-  if (verify !== undefined && verify !== 'first' && verify !== 'off' && verify !== 'always') {
+  if (isGiven(verify) && verify !== 'first' && verify !== 'off' && verify !== 'always') {
     throw argumentValueError('verify should be "first", "off" or "always"')
   }
-  if (timeouts !== undefined && timeouts !== null) {
+  if (isGiven(timeouts)) {
+    if (typeof timeouts !== 'object')
+      throw argumentTypeError('timeouts should be an object with get and update')
     checkFunction(timeouts.get, 'timeouts.get')
     checkFunction(timeouts.update, 'timeouts.update')
   }
-  if (maxRequests !== undefined && maxRequests !== null && maxRequests !== Number.POSITIVE_INFINITY) {
+  if (isGiven(maxRequests) && maxRequests !== Number.POSITIVE_INFINITY) {
     checkBytes(maxRequests, 'maxRequests')
   }
   checkRate(maxUploadRate, 'maxUploadRate')
   checkRate(maxDownloadRate, 'maxDownloadRate')
-  if (noiseKeyPair !== undefined && noiseKeyPair !== null) {
+  if (isGiven(noiseKeyPair)) {
     for (const key of [noiseKeyPair.publicKey, noiseKeyPair.secretKey]) {
       if (!(key instanceof Uint8Array)) throw argumentTypeError('noiseKeyPair should have two keys of bytes')
       if (key.byteLength !== KEY_SIZE)
@@ -207,6 +209,10 @@ function checkSettings({
     }
   }
   createCaches(others)
+}
+
+function isGiven<V>(value: V | null | undefined): value is V {
+  return value !== undefined && value !== null
 }
 
 /** Bytes of a key in any of its forms, null if there is none. */
@@ -274,13 +280,6 @@ export function checkOptions<O extends object>(options: O | null | undefined): O
   if (options === undefined || options === null) return NO_OPTIONS as O
   if (typeof options !== 'object') throw argumentTypeError('options should be an object')
   return options
-}
-
-/** An option that is called. Errors: TypeError `ERR_INVALID_ARG_TYPE` for anything but a function or nothing. */
-export function checkFunction(value: unknown, name: string): void {
-  if (value !== undefined && value !== null && typeof value !== 'function') {
-    throw argumentTypeError(`${name} should be a function`)
-  }
 }
 
 // Timers cannot do more, and fire at once when asked to: some 25 days.

@@ -1,12 +1,12 @@
 import { DDatabaseError } from '../errors.ts'
 import { checkSignal, onAbort, throwIfAborted, untilAborted } from '../util/abort.ts'
-import { type Callback, checkCallback, ignore, settle } from '../util/callback.ts'
+import { type Callback, checkCallback, checkFunction, ignore, settle } from '../util/callback.ts'
 import { untilTimeout } from '../util/timeout.ts'
 import type { Core } from './core.ts'
 import { DownloadingFeed } from './downloading.ts'
 import { type ChosenEncoding, type Codec, type DecodedAs, decodeBlock, isBinary } from './encoding.ts'
 import type { SeekOptions, SeekPosition, UpdateOptions, WaitOptions } from './finder.ts'
-import { checkBytes, checkFunction, checkIndex, checkOptions, checkTimeout } from './options.ts'
+import { checkBytes, checkIndex, checkOptions, checkTimeout } from './options.ts'
 import { readBlockSync, readBlocks, unlessDamaged } from './reader.ts'
 import type { Selection } from './selections.ts'
 
@@ -81,7 +81,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
       }
       const value = this._guarded(
         this._finder
-          .block(index, token, this._withDefaults(options), options.onwait)
+          .block(index, token, this._withDefaults(options), options.onwait || null)
           .then((block) => decodeBlock(codec, block))
       )
       return untilAborted(options.signal, value)
@@ -147,7 +147,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
       return stop.signal
     }
     // A download neither knows tokens, nor whether anybody can help.
-    const asks = options.ifAvailable === true || isGiven(options.cancel) || isGiven(options.onwait)
+    const asks = options.ifAvailable === true || isGiven(options.cancel) || !!options.onwait
     const read = async (): Promise<Uint8Array[]> => {
       const core = await this._whenReady()
       for (;;) {
@@ -194,7 +194,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     { cancel, ifAvailable, onwait }: GetOptions<unknown>,
     signal: AbortSignal
   ): Promise<void> {
-    let tell = onwait
+    let tell = onwait || null
     for (let at = start; ; at++) {
       at = core.bits.firstMissing(at, end)
       if (at === -1) return

@@ -16,7 +16,7 @@ import type {
   Wish
 } from '../replication/source.ts'
 import { ProtocolStream } from '../replication/stream.ts'
-import { checkAuthenticated, type ProtocolHandlers } from '../replication/stream-options.ts'
+import { checkHandlers, type ProtocolHandlers } from '../replication/stream-options.ts'
 import type { BitPages } from '../util/bit-pages.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
@@ -121,7 +121,7 @@ export class FeedReplication implements ReplicationSource {
       given = initiator.initiator
     }
     checkReplicateOptions({ ...settings })
-    checkAuthenticated(settings)
+    checkHandlers(settings)
     const stream = this.streamFor(given, settings)
     // A stream that others use is not ours to destroy.
     const refuse = (error: Error): void => {
@@ -129,7 +129,7 @@ export class FeedReplication implements ReplicationSource {
       else stream.destroy(error)
     }
     this.wantEverything(settings)
-    if (settings.random !== undefined) this.replicator.random = settings.random
+    if (settings.random) this.replicator.random = settings.random
 
     host.ifAvailable.wait()
     if (host.usable) {
@@ -184,7 +184,7 @@ export class FeedReplication implements ReplicationSource {
 
   private join(stream: ProtocolStream, settings: ReplicateOptions, refuse: (error: Error) => void): void {
     const { onfeedauthenticate } = settings
-    if (this.host.tellsEachCall || onfeedauthenticate === undefined || !stream.noise) {
+    if (this.host.tellsEachCall || !onfeedauthenticate || !stream.noise) {
       this.attach(stream, settings, refuse)
       return
     }

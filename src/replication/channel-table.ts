@@ -132,7 +132,7 @@ export class ChannelTable implements MessageSink {
       surface(() => {
         if (opened) channel.handlers?.onclose?.()
       })
-      surface(() => this.stream.handlers.onchannelclose?.(channel.discoveryKey, channel.key))
+      surface(() => this.tellOfClose(channel.discoveryKey, channel.key))
     }
   }
 
@@ -168,14 +168,14 @@ export class ChannelTable implements MessageSink {
     if (stream.destroying) return
     this.runOpen(channel)
     if (stream.destroying) return
-    stream.handlers.onremoteopen?.(channel.discoveryKey)
+    if (stream.handlers.onremoteopen) stream.handlers.onremoteopen(channel.discoveryKey)
     stream.emit('remote-open', channel.discoveryKey)
   }
 
   /** The remote has a feed open that this side has not. */
   private tellOf({ discoveryKey }: Channel): void {
     const { stream } = this
-    stream.handlers.ondiscoverykey?.(discoveryKey)
+    if (stream.handlers.ondiscoverykey) stream.handlers.ondiscoverykey(discoveryKey)
     stream.emit('discovery-key', discoveryKey)
   }
 
@@ -191,10 +191,13 @@ export class ChannelTable implements MessageSink {
       channel.handlers?.onclose?.()
     }
     // A refused one may have a successor, and then the feed is not closed.
-    if (this.get(channel.discoveryKey) === null) {
-      this.stream.handlers.onchannelclose?.(channel.discoveryKey, key)
-    }
+    if (this.get(channel.discoveryKey) === null) this.tellOfClose(channel.discoveryKey, key)
     this.stream.channelClosed()
+  }
+
+  private tellOfClose(discoveryKey: Uint8Array, key: Uint8Array | null): void {
+    const { handlers } = this.stream
+    if (handlers.onchannelclose) handlers.onchannelclose(discoveryKey, key)
   }
 
   receives(id: number): boolean {

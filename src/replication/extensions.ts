@@ -5,6 +5,7 @@
  */
 import codecs from 'codecs'
 import { argumentTypeError, argumentValueError, DDatabaseError, reasonOf } from '../errors.ts'
+import { checkFunction } from '../util/callback.ts'
 
 /** What the application gives for an extension. `Peer` is whom the messages come from. */
 export interface ExtensionHandlers<Message = unknown, Peer = unknown> {
@@ -26,6 +27,21 @@ export interface ExtensionCarrier<Peer> {
   broadcastExtension?(id: number, message: Uint8Array): boolean
   /** Whether the other side (any other side) has announced `name`. */
   remoteSupportsExtension?(name: string): boolean
+}
+
+/** The codec of an extension, and whether the rest can be used. Errors: TypeError. */
+function encodingOf(handlers: ExtensionHandlers<never, never>): Extension['encoding'] {
+  const { encoding } = handlers
+  checkFunction(handlers.onmessage, 'onmessage')
+  checkFunction(handlers.onerror, 'onerror')
+  const given: unknown = encoding || 'binary'
+  const codec = typeof given === 'string' ? codecs(given) : given
+  const { encode, decode } = codec as Partial<Extension['encoding']>
+  if (typeof encode !== 'function' || typeof decode !== 'function') {
+    throw argumentTypeError('encoding should be the name of a codec or an object with encode and decode')
+  }
+  // A codec need not be as simple as that, unless it is a function or a class.
+  return typeof codec === 'function' ? (codec as unknown as Extension['encoding']) : codecs(codec)
 }
 
 /** One registered extension. */
@@ -50,11 +66,7 @@ export class Extension<Message = unknown, Peer = unknown> {
     this.registry = registry
     this.name = name
     this.handlers = handlers
-    const encoding = codecs(handlers.encoding || 'binary') as Partial<Extension['encoding']>
-    if (typeof encoding.encode !== 'function' || typeof encoding.decode !== 'function') {
-      throw argumentTypeError('encoding should be the name of a codec or an object with encode and decode')
-    }
-    this.encoding = encoding as Extension['encoding']
+    this.encoding = encodingOf(handlers)
   }
 
   /** Whether `destroy` was called. */
@@ -106,12 +118,12 @@ export class Extension<Message = unknown, Peer = unknown> {
 
   /** Delivers the bytes of a message that came from `peer`. Exceptions of the application's `onmessage` pass through. */
   onmessage(bytes: Uint8Array, peer: Peer): void {
-    if (this.handlers.onmessage === undefined) return
+    if (!this.handlers.onmessage) return
     let message: unknown
     try {
       message = this.encoding.decode(bytes)
     } catch (error) {
-      this.handlers.onerror?.(error as Error, peer)
+      if (this.handlers.onerror) this.handlers.onerror(error as Error, peer)
       return
     }
     this.handlers.onmessage(message as Message, peer)
@@ -172,7 +184,7 @@ export class ExtensionRegistry<Peer = unknown> {
     )
     if (typeof handlers === 'function') {
       extension.handlers = handlers(extension) ?? {}
-      extension.encoding = codecs(extension.handlers.encoding || 'binary')
+      extension.encoding = encodingOf(extension.handlers)
     }
     const at = this.list.findIndex((other) => other.name > name)
     this.list.splice(at === -1 ? this.list.length : at, 0, extension as Extension<unknown, Peer>)

@@ -2,7 +2,7 @@
  * How much one remote may cost us. Every bound on what a peer can make this side allocate, queue or do is here, so that
  * there is one table to read and one place to change. What exceeds a limit ends that one connection with a coded error.
  */
-import { argumentRangeError } from '../errors.ts'
+import { argumentRangeError, argumentTypeError } from '../errors.ts'
 
 /** Bounds on one stream and what runs over it. All are numbers ≥ 1; `Infinity` lifts one. */
 export interface ReplicationLimits {
@@ -81,10 +81,11 @@ export const DEFAULT_LIMITS: Readonly<ReplicationLimits> = Object.freeze({
 /**
  * The defaults with `overrides` in place.
  *
- * @throws RangeError with `ERR_OUT_OF_RANGE` for an override that is not a number ≥ 1
+ * @throws TypeError for what is no object, RangeError with `ERR_OUT_OF_RANGE` for an override that is not a number ≥ 1
  */
 export function resolveLimits(overrides?: Partial<ReplicationLimits> | null): Readonly<ReplicationLimits> {
   if (overrides === undefined || overrides === null) return DEFAULT_LIMITS
+  if (typeof overrides !== 'object') throw argumentTypeError('limits must be an object')
   const limits: ReplicationLimits = { ...DEFAULT_LIMITS }
   for (const name of Object.keys(DEFAULT_LIMITS) as (keyof ReplicationLimits)[]) {
     const value = overrides[name]

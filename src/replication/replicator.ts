@@ -1,4 +1,5 @@
 import { argumentRangeError, argumentTypeError } from '../errors.ts'
+import { checkFunction } from '../util/callback.ts'
 import { DownloadRequests } from './download-requests.ts'
 import { Endings } from './endings.ts'
 import { foreignHandlers, isForeign } from './foreign-stream.ts'
@@ -401,10 +402,13 @@ export class Replicator {
 }
 
 /** Refuses what the published packages refuse, and what cannot be meant. Errors: TypeError, RangeError. */
-export function checkReplicateOptions({ extensions, maxRequests }: Record<string, unknown>): void {
+export function checkReplicateOptions(options: Record<string, unknown>): void {
+  const { extensions, maxRequests } = options
   if (extensions) {
     throw argumentTypeError('Per peer extensions is not supported. Use feed.registerExtension instead')
   }
+  checkFunction(options.onfeedauthenticate, 'onfeedauthenticate')
+  checkFunction(options.random, 'random')
   if (maxRequests === undefined || maxRequests === null) return
   if (typeof maxRequests !== 'number') throw argumentTypeError('maxRequests should be a number')
   if (!(maxRequests >= 0)) throw argumentRangeError(`maxRequests should not be negative, got ${maxRequests}`)

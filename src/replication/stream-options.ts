@@ -3,6 +3,7 @@ import type { DuplexEvents } from 'streamx'
 import type { KeyPair } from '../crypto/keys.ts'
 import type { Dialect } from '../dialect.ts'
 import { argumentRangeError, argumentTypeError, argumentValueError } from '../errors.ts'
+import { checkFunction } from '../util/callback.ts'
 import type { Channel } from './channel.ts'
 import type { KeyPairSource } from './handshake.ts'
 import type { ReplicationLimits } from './limits.ts'
@@ -103,6 +104,25 @@ export function checkMilliseconds(value: unknown, name: string): void {
   if (typeof value === 'number' && !(value >= 0)) {
     throw argumentRangeError(`${name} must not be negative, got ${value}`)
   }
+}
+
+const HOOKS = [
+  'onauthenticate',
+  'onhandshake',
+  'ondiscoverykey',
+  'onremoteopen',
+  'onchannelclose',
+  'onextensions'
+] as const
+
+/** Refuses hooks that could not be called, and other options of a stream that would fail when they are used. Errors: TypeError, RangeError. */
+export function checkHandlers(handlers: ProtocolHandlers): void {
+  for (const name of HOOKS) checkFunction(handlers[name], name)
+  checkMilliseconds(handlers.timeout, 'timeout')
+  const recorded: unknown = handlers.recorded
+  if (recorded !== undefined && typeof recorded !== 'object')
+    throw argumentTypeError('recorded must be an object')
+  checkAuthenticated(handlers)
 }
 
 /** Refuses what cannot be meant. Errors: TypeError. */

@@ -5,7 +5,8 @@
 import { Duplex } from 'streamx'
 import { discoveryKey, KEY_SIZE, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
 import { DDATABASE, type Dialect, HYPERCORE } from '../dialect.ts'
-import { argumentTypeError, DDatabaseError, isArgumentError } from '../errors.ts'
+import { argumentTypeError, argumentValueError, DDatabaseError, isArgumentError } from '../errors.ts'
+import { checkFunction } from '../util/callback.ts'
 import { inspectSymbol, summary } from '../util/inspect.ts'
 import type { Channel, ChannelHandlers } from './channel.ts'
 import { ChannelTable } from './channel-table.ts'
@@ -22,7 +23,7 @@ import { optionsCodec } from './messages.ts'
 import { Outlet, type ReturningConsumer } from './outlet.ts'
 import { checkRate, RateLimit } from './rate-limit.ts'
 import {
-  checkAuthenticated,
+  checkHandlers,
   checkMilliseconds,
   type ProtocolHandlers,
   type ProtocolStreamEvents
@@ -113,7 +114,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     const limits = resolveLimits(handlers.limits)
     const uploadRate = checkRate(handlers.maxUploadRate, 'maxUploadRate')
     const downloadRate = checkRate(handlers.maxDownloadRate, 'maxDownloadRate')
-    checkAuthenticated(handlers)
+    checkHandlers(handlers)
     super({ highWaterMark: limits.outputHighWater })
     this.initiator = initiator
     this.handlers = handlers
@@ -163,7 +164,10 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   }
 
   /** A new static key pair, or the one of a 32 byte seed. */
-  static keyPair(seed?: Uint8Array): KeyPair {
+  static keyPair(seed?: Uint8Array | null): KeyPair {
+    if (seed === undefined || seed === null) return noiseKeyPair()
+    if (!(seed instanceof Uint8Array)) throw argumentTypeError('seed must be a Uint8Array')
+    if (seed.byteLength !== KEY_SIZE) throw argumentValueError(`seed must have ${KEY_SIZE} bytes`)
     return noiseKeyPair(seed)
   }
 
@@ -333,11 +337,12 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   }
 
   /** Emits `timeout` after `ms` milliseconds without input, and then calls `ontimeout`. 0: never. @throws TypeError */
-  setTimeout(ms: number | false | null, ontimeout?: () => void): void {
+  setTimeout(ms: number | false | null, ontimeout?: (() => void) | null): void {
     checkMilliseconds(ms, 'ms')
+    checkFunction(ontimeout, 'ontimeout')
     if (this.timeout !== null) this.timeout.destroy()
     this.timeout = ms && !this.destroying ? new Timer(ms, () => this.emit('timeout')) : null
-    if (ms && ontimeout !== undefined) this.once('timeout', ontimeout)
+    if (ms && ontimeout) this.once('timeout', ontimeout)
   }
 
   /** Sends a keepalive whenever nothing was sent for `ms` milliseconds. 0: never. @throws TypeError */
@@ -385,7 +390,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   /** For the channels' own use: the remote announced its stream level extensions. @internal */
   onextensions(names: string[]): void {
     this.remoteExtensions.update(names)
-    this.handlers.onextensions?.(names)
+    if (this.handlers.onextensions) this.handlers.onextensions(names)
     this.emit('extensions', names)
   }
 
@@ -522,7 +527,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
       },
       onhandshake: () => {
         if (!this.checkRequirement()) return
-        this.handlers.onhandshake?.()
+        if (this.handlers.onhandshake) this.handlers.onhandshake()
         this.emit('handshake')
       },
       onend: () => this.finalize(),

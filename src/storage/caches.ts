@@ -61,6 +61,9 @@ export interface Caches {
 export function createCaches(options: CacheOptions): Caches {
   const { cache, storageCacheSize } = options
   if (cache === false) return { treeBytes: 0, nodes: null, blocks: null }
+  if (isGiven(cache) && typeof cache !== 'object') {
+    throw argumentTypeError('cache should be false or an object with tree and data')
+  }
   const tree = cache?.tree ?? storageCacheSize ?? DEFAULT_TREE_CACHE_BYTES
   const data = cache?.data ?? false
   const treeIsSize = isSize(tree, isGiven(cache?.tree) ? 'cache.tree' : 'storageCacheSize')

@@ -35,6 +35,16 @@ export function checkCallback(callback: unknown): void {
   }
 }
 
+/**
+ * An option that is called. `false` is none, as `wanted && hook` leaves it and the published packages take it.
+ * Errors: TypeError `ERR_INVALID_ARG_TYPE` for anything else that is no function.
+ */
+export function checkFunction(value: unknown, name: string): void {
+  if (value !== undefined && value !== null && value !== false && typeof value !== 'function') {
+    throw argumentTypeError(`${name} should be a function`)
+  }
+}
+
 /** Promise of a function that takes a callback. A synchronous exception of `start` rejects; only the first answer counts. */
 export function promised<T = void>(
   start: (callback: (error?: unknown, value?: T) => void) => void

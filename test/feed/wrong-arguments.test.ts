@@ -1,9 +1,9 @@
 /** Arguments of wrong types: refused with a code, at once, and before anything is touched (docs/errors.md). */
 import test from 'tape'
-import ddatabase from '../../src/index.ts'
+import ddatabase, { type ProtocolStream } from '../../src/index.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
-import { settle } from '../helpers/watchdog.ts'
-import { feedOf, memory, method, thrown } from './feeds.ts'
+import { settle, within } from '../helpers/watchdog.ts'
+import { feedOf, memory, method, texts, thrown } from './feeds.ts'
 
 const TYPE = 'ERR_INVALID_ARG_TYPE'
 const RANGE = 'ERR_OUT_OF_RANGE'
@@ -57,6 +57,8 @@ const ANSWERED: [name: string, args: unknown[], code: string][] = [
   ['proof', ['1'], TYPE],
   ['proof', [1, 5], TYPE],
   ['proof', [1, { digest: 'x' }], TYPE],
+  ['proof', [1, { tree: 5 }], TYPE],
+  ['proof', [1, { tree: {} }], TYPE],
   ['put', ['1', 'x', { nodes: [] }], TYPE],
   ['put', [1, 'x', null], TYPE],
   ['put', [1, 'x', { nodes: 5 }], TYPE],
@@ -99,10 +101,27 @@ const THROWN: [name: string, args: unknown[], code: string][] = [
   ['replicate', [true, { maxRequests: Number.NaN }], RANGE],
   ['replicate', [true, { timeout: 'x' }], TYPE],
   ['replicate', [true, { timeout: -5 }], RANGE],
+  ['replicate', [true, { timeout: Number.NaN }], RANGE],
+  ['replicate', [true, { limits: 5 }], TYPE],
+  ['replicate', [true, { recorded: 'x' }], TYPE],
+  ['replicate', [true, { random: 5 }], TYPE],
+  ['replicate', [true, { onfeedauthenticate: {} }], TYPE],
+  ['replicate', [true, { onauthenticate: true }], TYPE],
+  ['replicate', [true, { onhandshake: 'x' }], TYPE],
+  ['replicate', [true, { ondiscoverykey: {} }], TYPE],
+  ['replicate', [true, { onremoteopen: 5 }], TYPE],
+  ['replicate', [true, { onchannelclose: true }], TYPE],
+  ['replicate', [true, { onextensions: [] }], TYPE],
   ['active', ['callback'], TYPE],
   ['inactive', ['callback'], TYPE],
   ['registerExtension', [5], TYPE],
-  ['registerExtension', ['name', 5], TYPE]
+  ['registerExtension', ['name', 5], TYPE],
+  ['registerExtension', ['name', { encoding: 5 }], TYPE],
+  ['registerExtension', ['name', { encoding() {} }], TYPE],
+  ['registerExtension', ['name', { onmessage: true }], TYPE],
+  ['registerExtension', ['name', { onerror: 'x' }], TYPE],
+  ['registerExtension', ['name', () => ({ encoding: {} })], TYPE],
+  ['registerExtension', ['name', () => ({ onmessage: {} })], TYPE]
 ]
 
 /** Where the callback goes: after these arguments. */
@@ -169,6 +188,7 @@ test('wrong arguments: thrown where the answer comes at once', async (t) => {
       `${name}(${text(args)})`
     )
   }
+  t.deepEqual(feed.extensions.names(), [])
   const { _selections: selections, _waiters: waiters } = feed as unknown as Record<string, Iterable<unknown>>
   t.deepEqual([[...selections!].length, [...waiters!].length], [0, 0], 'nothing was begun')
   t.deepEqual(files.toHex(), before)
@@ -209,6 +229,8 @@ test('wrong arguments: options of a feed', (t) => {
     [{ onwrite: true }, TYPE],
     [{ crypto: {} }, TYPE],
     [{ crypto: { sign() {}, verify: 5 } }, TYPE],
+    [{ timeouts: 'soon' }, TYPE],
+    [{ timeouts: 5 }, TYPE],
     [{ timeouts: { get: 5 } }, TYPE],
     [{ timeouts: { update: 'x' } }, TYPE],
     [{ maxRequests: 'many' }, TYPE],
@@ -218,6 +240,11 @@ test('wrong arguments: options of a feed', (t) => {
     [{ noiseKeyPair: { publicKey: bytes, secretKey: new Uint8Array(31) } }, VALUE],
     [{ valueEncoding: 5 }, TYPE],
     [{ valueEncoding: { decode() {} } }, TYPE],
+    [{ cache: 5 }, TYPE],
+    [{ cache: 0 }, TYPE],
+    [{ cache: true }, TYPE],
+    [{ cache: 'none' }, TYPE],
+    [{ cache() {} }, TYPE],
     [{ cache: { tree: 'x' } }, TYPE],
     [{ storageCacheSize: 'x' }, TYPE],
     [{ storageCacheSize: -1 }, RANGE],
@@ -255,4 +282,80 @@ test('wrong arguments: what is allowed stays allowed', async (t) => {
   t.equal(stream.initiator, true, 'no stream is none')
   stream.destroy()
   await feed.close()
+})
+
+test('wrong arguments: null is no option, and a hook that is false is none', async (t) => {
+  const options = {
+    onwrite: false,
+    cache: null,
+    timeouts: null,
+    verify: null,
+    durability: null,
+    crypto: null
+  }
+  const feed = await feedOf<unknown>(['x'], options as never)
+  const replica = ddatabase<unknown>(memory(), feed.key, { sparse: true })
+  t.equal(Buffer.from((await feed.get(0, { onwait: false } as never)) as Uint8Array).toString(), 'x')
+  const names = [
+    'onauthenticate',
+    'onhandshake',
+    'ondiscoverykey',
+    'onremoteopen',
+    'onchannelclose',
+    'onextensions'
+  ]
+  for (const none of [null, false]) {
+    const hooks = Object.fromEntries([...names, 'onfeedauthenticate', 'random'].map((name) => [name, none]))
+    const call = (of: object, initiator: boolean) =>
+      method(of, 'replicate')(initiator, { ...hooks, live: true }) as ProtocolStream
+    const [one, other] = [call(feed, true), call(replica, false)]
+    for (const stream of [one, other]) stream.on('error', () => {})
+    one.pipe(other).pipe(one)
+    for (const name of ['a', 'b']) replica.registerExtension(name + none, { onmessage: none } as never)
+    const sender = feed.registerExtension(`a${none}`)
+    await within(replica.update({ minLength: 1, timeout: 5000 }), 'the length')
+    t.equal(sender.broadcast(new Uint8Array(1)), true)
+    await within(method(replica, 'get')(0, { onwait: none }) as Promise<unknown>, 'the block')
+    await replica.clear(0)
+    one.destroy()
+    await within(new Promise((resolve) => other.once('close', resolve as () => void)), 'the end')
+  }
+  await Promise.all([feed.close(), replica.close()])
+})
+
+test('wrong arguments: a function or a class may be a codec', async (t) => {
+  const codec = Object.assign(() => {}, {
+    encode: (value: string) => Buffer.from(`<${value}>`),
+    decode: (block: Uint8Array) => Buffer.from(block).toString().slice(1, -1)
+  })
+  const feed = await feedOf<string>(['x'], { valueEncoding: codec })
+  t.deepEqual([await feed.get(0), texts([await feed.get(0, { valueEncoding: 'binary' })])], ['x', ['<x>']])
+  t.deepEqual(texts([feed.registerExtension<string>('name', { encoding: codec }).encode('y')]), ['<y>'])
+  await feed.close()
+})
+
+test('wrong arguments: seeds of key pairs', (t) => {
+  const { Protocol } = ddatabase
+  for (const [seed, code] of [
+    ['x', TYPE],
+    [5, TYPE],
+    [{}, TYPE],
+    [new Uint8Array(31), VALUE]
+  ] as const)
+    t.equal(
+      thrown(() => Protocol.keyPair(seed as never)),
+      code,
+      text([seed])
+    )
+  t.equal(Protocol.keyPair(null).publicKey.byteLength, 32)
+  const seed = new Uint8Array(32)
+  t.deepEqual(Protocol.keyPair(seed), Protocol.keyPair(seed))
+  const stream = new Protocol(true)
+  t.equal(
+    thrown(() => stream.setTimeout(5, 5 as never)),
+    TYPE
+  )
+  t.equal(stream.timeout?.ms, 20000, 'as it was')
+  stream.destroy()
+  t.end()
 })
