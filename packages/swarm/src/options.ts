@@ -155,20 +155,22 @@ export interface Delays {
 
 /** Checks options and fills in the defaults. Errors: TypeError, RangeError. */
 export function resolveOptions(options: SwarmOptions): Settings {
-  if (typeof options !== 'object' || options === null) throw argumentTypeError('options should be an object')
+  checkObject(options, 'options')
   for (const name of ['open', 'accept', 'Protocol'] as const) {
     if (options[name] !== undefined && typeof options[name] !== 'function') {
       throw argumentTypeError(`${name} should be a function`)
     }
   }
-  if (options.host !== undefined && typeof options.host !== 'string') {
-    throw argumentTypeError('host should be a string')
+  if (options.Protocol !== undefined && typeof options.Protocol.isProtocolStream !== 'function') {
+    throw argumentTypeError('Protocol should be a class of streams')
   }
+  checkHost(options.host)
   const { bootstrap } = options
   if (bootstrap !== undefined && !Array.isArray(bootstrap)) {
     throw argumentTypeError('bootstrap should be an array of addresses')
   }
   for (const node of bootstrap ?? []) checkNode(node)
+  checkObject(options.stream ?? {}, 'stream')
   return {
     bootstrap: bootstrap ?? null,
     dht: options.dht !== false,
@@ -189,10 +191,32 @@ export function checkJoin(feed: unknown, options: JoinOptions): void {
   if (typeof replicate !== 'function' || typeof ready !== 'function') {
     throw argumentTypeError('feed should be a feed of ddatabase')
   }
-  if (typeof options !== 'object' || options === null) throw argumentTypeError('options should be an object')
-  if (options.priority !== undefined && typeof options.priority !== 'number') {
-    throw argumentTypeError('priority should be a number')
+  checkObject(options, 'options')
+  const { priority } = options
+  if (priority === undefined) return
+  if (typeof priority !== 'number') throw argumentTypeError('priority should be a number')
+  if (Number.isNaN(priority)) throw argumentRangeError('priority should be a number, got NaN')
+}
+
+/** Checks the options of `connect`. Errors: TypeError. */
+export function checkConnect(options: ConnectOptions): void {
+  checkObject(options, 'options')
+  const { reconnect, signal } = options
+  if (reconnect !== undefined && reconnect !== 'lost' && reconnect !== 'always' && reconnect !== 'never') {
+    throw argumentTypeError('reconnect should be "lost", "always" or "never"')
   }
+  if (signal !== undefined && signal !== null && typeof signal.throwIfAborted !== 'function') {
+    throw argumentTypeError('signal should be an AbortSignal')
+  }
+}
+
+/** Checks the options of `listen`. Errors: TypeError, RangeError. */
+export function checkListen(options: ListenOptions): { port: number; websocket: boolean } {
+  checkObject(options, 'options')
+  const { port, host, websocket = false } = options
+  checkHost(host)
+  if (typeof websocket !== 'boolean') throw argumentTypeError('websocket should be a boolean')
+  return { port: whole(port, 0, 'port', 0, 65535), websocket }
 }
 
 /** Checks the arguments of `addConnection`. Errors: TypeError. */
@@ -203,7 +227,18 @@ export function checkDuplex(duplex: AnyDuplex, options: ConnectionOptions): void
   }
 }
 
+function checkObject(value: unknown, name: string): void {
+  if (typeof value !== 'object' || value === null) throw argumentTypeError(`${name} should be an object`)
+}
+
+// What is no name would be taken for none, and all interfaces be listened on.
+function checkHost(host: unknown): void {
+  if (host !== undefined && host !== null && typeof host !== 'string')
+    throw argumentTypeError('host should be a string')
+}
+
 function delays(given: SwarmOptions['reconnectDelay'], min: number, max: number, name: string): Delays {
+  checkObject(given ?? {}, name)
   const least = whole(given?.min, min, `${name}.min`, 1)
   return { min: least, max: whole(given?.max, Math.max(max, least), `${name}.max`, least) }
 }

@@ -5,7 +5,7 @@ import type { AnyDuplex, Connection } from './connection.ts'
 import { ConnectionTable } from './connection-table.ts'
 import { Dialer } from './dialer.ts'
 import { Discovery } from './discovery.ts'
-import { SwarmError } from './errors.ts'
+import { argumentTypeError, SwarmError } from './errors.ts'
 import type { SwarmEvents, SwarmStats } from './events.ts'
 import { Exchange, type ExchangeHost } from './exchange.ts'
 import { hex } from './hex.ts'
@@ -15,15 +15,16 @@ import { Listener } from './listener.ts'
 import {
   type ConnectionOptions,
   type ConnectOptions,
+  checkConnect,
   checkDuplex,
   checkJoin,
+  checkListen,
   type JoinOptions,
   type ListenOptions,
   resolveOptions,
   type Settings,
   type SwarmFeed,
-  type SwarmOptions,
-  whole
+  type SwarmOptions
 } from './options.ts'
 import { Patience } from './patience.ts'
 
@@ -64,6 +65,10 @@ export class Swarm extends EventEmitter<SwarmEvents> {
     this.#settings = resolveOptions(options)
     this.#options = options
     this.keyPair = options.keyPair ?? ProtocolStream.keyPair()
+    const { Protocol = ProtocolStream, stream } = options
+    // Or each connection would fail.
+    if (typeof this.keyPair !== 'object') throw argumentTypeError('keyPair should be an object with two keys')
+    new Protocol(true, { ...stream, keyPair: this.keyPair }).destroy()
     this.#table = this.#makeTable()
     this.#discovery = this.#settings.dht ? this.#makeDiscovery() : null
     this.#patience = new Patience(this.#settings.patience, (joined) => this.emit('no-peers', joined))
@@ -142,10 +147,9 @@ export class Swarm extends EventEmitter<SwarmEvents> {
    * Errors: `ERR_PORT_IN_USE`, `ERR_LISTEN`, `ERR_SWARM_CLOSED`; TypeError, RangeError.
    */
   async listen(options: ListenOptions = {}): Promise<Listener> {
-    const port = whole(options.port, 0, 'port', 0, 65535)
+    const { port, websocket } = checkListen(options)
     const host = options.host ?? this.#settings.host
     if (this.#closing !== null) throw new SwarmError('ERR_SWARM_CLOSED')
-    const websocket = options.websocket === true
     const kind = websocket ? 'websocket' : 'tcp'
     const listener = await Listener.start({ port, host, websocket }, (duplex, address) => {
       this.#table.add(duplex, { kind, initiator: false, address }).catch((error) => this.#warn(error))
@@ -173,6 +177,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
    * knows who it is, right after this has resolved.
    */
   async connect(address: string, options: ConnectOptions = {}): Promise<Connection> {
+    checkConnect(options)
     const where = readAddress(address)
     if (this.#closing !== null) throw new SwarmError('ERR_SWARM_CLOSED')
     options.signal?.throwIfAborted()

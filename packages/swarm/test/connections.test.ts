@@ -133,10 +133,37 @@ test('what cannot be a connection, a feed, or an option', async (t) => {
     { bootstrap: [{ host: 'a', port: Number.NaN }] },
     { bootstrap: [{ host: 'a', port: -1 }] },
     { reconnectDelay: { min: 0 } },
-    { searchDelay: { min: 10, max: 5 } }
+    { searchDelay: { min: 10, max: 5 } },
+    { reconnectDelay: 5 },
+    { searchDelay: 'soon' },
+    { Protocol: () => {} },
+    { stream: 5 }
   ]
   for (const wrong of options) {
     t.throws(() => new Swarm(wrong as never), /should be/, JSON.stringify(wrong))
+  }
+  const ofStreams = [
+    { keyPair: 5 },
+    { keyPair: () => {} },
+    { keyPair: {} },
+    { stream: { timeout: '5' } },
+    { stream: { limits: 5 } },
+    { stream: { requireAuthenticated: 'yes' } }
+  ]
+  for (const wrong of ofStreams) {
+    t.throws(() => new Swarm(wrong as never), { code: 'ERR_INVALID_ARG_TYPE' }, JSON.stringify(wrong))
+  }
+  t.throws(() => swarm.join(feed, { priority: Number.NaN }), { code: 'ERR_OUT_OF_RANGE' })
+  for (const wrong of [null, 5, { host: 5 }, { host: false }, { websocket: 'yes' }]) {
+    t.equal(
+      await codeOf(swarm.listen(wrong as never)),
+      'ERR_INVALID_ARG_TYPE',
+      `listen(${JSON.stringify(wrong)})`
+    )
+  }
+  for (const wrong of [null, 5, { signal: 5 }, { signal: {} }, { reconnect: true }]) {
+    const call = swarm.connect('127.0.0.1:1', wrong as never)
+    t.equal(await codeOf(call), 'ERR_INVALID_ARG_TYPE', `connect(…, ${JSON.stringify(wrong)})`)
   }
 })
 
