@@ -1,5 +1,5 @@
 import type { Feed } from 'ddatabase'
-import { randomToken } from './guard.ts'
+import { type Arguments, checkArguments } from './arguments.ts'
 import { openBrowser } from './open-browser.ts'
 import { type PageFiles, readPage } from './page-files.ts'
 import { startServer } from './server.ts'
@@ -34,14 +34,15 @@ export interface Inspector {
 /**
  * Serves a page about feeds on loopback. The feeds stay the caller's: they are opened if they are not yet, and not closed. One that
  * cannot be opened is listed with the reason.
- * @throws TypeError for a host that is not of this machine alone, or a token that is none. Errors: `EADDRINUSE` and others of
- * listening; `ENOENT` if the package was not built.
+ * Errors: TypeError, RangeError for what is no feed, a host that is not of this machine alone, a port or a token that is none;
+ * `EADDRINUSE` and others of listening; `ENOENT` if the package was not built.
  */
 export async function inspect(
   feeds: Feed<unknown> | InspectedFeed | readonly (Feed<unknown> | InspectedFeed)[],
   options: InspectOptions = {}
 ): Promise<Inspector> {
-  return inspectWith(await readPage(), feeds, options)
+  const checked = checkArguments(feeds, options)
+  return serve(await readPage(), checked)
 }
 
 /** As {@link inspect}, with the files of the page given. */
@@ -50,17 +51,11 @@ export async function inspectWith(
   feeds: Feed<unknown> | InspectedFeed | readonly (Feed<unknown> | InspectedFeed)[],
   options: InspectOptions = {}
 ): Promise<Inspector> {
-  const { port = 0, host = '127.0.0.1', token = randomToken(), open = false } = options
-  if (host !== '127.0.0.1' && host !== '::1') throw new TypeError('host should be 127.0.0.1 or ::1')
-  if (!/^[\w-]{16,256}$/.test(token)) {
-    throw new TypeError('token should be 16 to 256 letters, digits, "-" and "_"')
-  }
-  const list = (Array.isArray(feeds) ? feeds : [feeds]) as readonly (Feed<unknown> | InspectedFeed)[]
-  const server = await startServer({ page, feeds: list.map(named), host, port, token })
-  if (open) openBrowser(server.launchUrl())
-  return { url: server.url, close: () => server.close() }
+  return serve(page, checkArguments(feeds, options))
 }
 
-function named(given: Feed<unknown> | InspectedFeed): InspectedFeed {
-  return 'feed' in given ? given : { feed: given }
+async function serve(page: PageFiles, { open, ...options }: Arguments): Promise<Inspector> {
+  const server = await startServer({ page, ...options })
+  if (open) openBrowser(server.launchUrl())
+  return { url: server.url, close: () => server.close() }
 }

@@ -10,8 +10,9 @@ const ALIVE = 15_000
 /** Open pages that follow the feeds by server-sent events: `feeds`, those that changed, and `feed`, the one looked at. */
 export class Live {
   readonly #watches: readonly FeedWatch[]
-  readonly #ending = new AbortController()
-  #followers = 0
+  // One for each page: a signal that is combined of others leaves something behind at those that stay, in Node 20 and 22.
+  readonly #followers = new Set<AbortController>()
+  #ended = false
 
   constructor(watches: readonly FeedWatch[]) {
     this.#watches = watches
@@ -19,22 +20,23 @@ export class Live {
 
   /** Pages that follow. */
   get followers(): number {
-    return this.#followers
+    return this.#followers.size
   }
 
   /** Answers a page, for as long as it stays. @param selected - the feed that it looks at */
   follow(context: Context, selected: FeedWatch | undefined): Response {
     return streamSSE(context, async (stream) => {
       const left = new AbortController()
+      const { signal } = left
       stream.onAbort(() => left.abort())
-      const signal = AbortSignal.any([left.signal, this.#ending.signal])
+      if (this.#ended) left.abort()
       const sent = new Map<string, string>()
       let spoke = performance.now()
       const say = async (event: string, data: string) => {
         spoke = performance.now()
         await stream.writeSSE({ event, data })
       }
-      this.#followers++
+      this.#followers.add(left)
       try {
         while (!signal.aborted) {
           const changed = this.#watches
@@ -51,14 +53,15 @@ export class Live {
           await pause(EVERY, signal)
         }
       } finally {
-        this.#followers--
+        this.#followers.delete(left)
       }
     })
   }
 
   /** Ends all connections. */
   close(): void {
-    this.#ending.abort()
+    this.#ended = true
+    for (const follower of this.#followers) follower.abort()
   }
 }
 

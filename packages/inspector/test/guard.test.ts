@@ -200,6 +200,48 @@ test('guard: only addresses of this machine alone', async (t) => {
   }
 })
 
+test('guard: what is no feed, and options of wrong types', async (t) => {
+  const feed = await author(t)
+  const code = async (feeds: unknown, options?: unknown) => {
+    const opened = [inspect, inspectWith.bind(null, new Map())].map((call) =>
+      call(feeds as never, options as never)
+    )
+    const codes = opened.map((one) =>
+      one.then(
+        (inspector) => inspector.close().then(() => 'opened'),
+        (error: { code?: unknown }) => error.code
+      )
+    )
+    const [first, second] = await Promise.all(codes)
+    return first === second ? first : [first, second]
+  }
+  const none = [
+    {},
+    null,
+    undefined,
+    'feed',
+    5,
+    [{}],
+    [feed, null],
+    { feed: {} },
+    { feed: null },
+    { feed, name: 5 }
+  ]
+  for (const given of none) t.equal(await code(given), 'ERR_INVALID_ARG_TYPE', String(given))
+  for (const options of [5, 'x', { port: '80' }, { port: {} }, { token: 1234567890123456 }, { token: {} }]) {
+    t.equal(await code(feed, options), 'ERR_INVALID_ARG_TYPE', JSON.stringify(options))
+  }
+  for (const port of [-1, 0.5, Number.NaN, 65536])
+    t.equal(await code(feed, { port }), 'ERR_OUT_OF_RANGE', `${port}`)
+  t.equal(await code(feed, { token: 'short' }), 'ERR_INVALID_ARG_VALUE')
+  t.equal(await code(feed, { host: '0.0.0.0' }), 'ERR_INVALID_ARG_VALUE')
+  for (const options of [null, { port: null, host: null, token: null, open: null }]) {
+    const inspector = await inspectWith(new Map(), { feed, name: null as never }, options as never)
+    t.match(inspector.url, /^http:\/\/127/)
+    await inspector.close()
+  }
+})
+
 test('guard: the other loopback address', async (t) => {
   const feed = await author(t)
   const opened = await inspectWith(new Map(), feed, { host: '::1' }).catch(
