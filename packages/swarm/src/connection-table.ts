@@ -64,7 +64,8 @@ export class ConnectionTable {
   readonly #byPeer = new Map<string, Set<Connection>>()
   #bytesSent = 0
   #bytesReceived = 0
-  #waiting: (() => void)[] = []
+  // Those who wait, each for the handshakes of one moment.
+  readonly #waiting = new Set<{ left: Set<Connection>; over(): void }>()
   readonly #overlaps = new Set<NodeJS.Timeout>()
   #ended = false
 
@@ -102,10 +103,10 @@ export class ConnectionTable {
     return there.includes(connection) ? connection : (there.at(-1) ?? null)
   }
 
-  /** Resolves when all handshakes that are under way now, or begin meanwhile, are over. */
+  /** Resolves when the handshakes that are under way now are over. Not those that begin meanwhile: strangers may always begin one. */
   handshakes(): Promise<void> {
     if (this.#handshaking.size === 0) return Promise.resolve()
-    return new Promise((resolve) => this.#waiting.push(resolve))
+    return new Promise((over) => this.#waiting.add({ left: new Set(this.#handshaking), over }))
   }
 
   /**
@@ -182,8 +183,7 @@ export class ConnectionTable {
       connection.refuse('ERR_MAX_PEERS')
       return
     }
-    this.#handshaking.delete(connection)
-    this.#tellWaiting()
+    this.#handshakeOver(connection)
     this.#open.add(connection)
     this.#byPeer.set(id, new Set([...others, connection]))
     this.counts.opened++
@@ -223,9 +223,8 @@ export class ConnectionTable {
   #remove(connection: Connection, reason: Error | null): void {
     this.#bytesSent += connection.bytesSent
     this.#bytesReceived += connection.bytesReceived
-    if (this.#handshaking.delete(connection)) {
+    if (this.#handshakeOver(connection)) {
       this.counts.failed++
-      this.#tellWaiting()
       return
     }
     this.#open.delete(connection)
@@ -241,10 +240,15 @@ export class ConnectionTable {
     if (connections?.size === 0) this.#byPeer.delete(id)
   }
 
-  #tellWaiting(): void {
-    if (this.#handshaking.size > 0) return
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const resolve of waiting) resolve()
+  // Whether it was under way.
+  #handshakeOver(connection: Connection): boolean {
+    if (!this.#handshaking.delete(connection)) return false
+    for (const waiting of this.#waiting) {
+      waiting.left.delete(connection)
+      if (waiting.left.size > 0) continue
+      this.#waiting.delete(waiting)
+      waiting.over()
+    }
+    return true
   }
 }

@@ -6,6 +6,7 @@ import { runInNewContext } from 'node:vm'
 import { ProtocolStream } from 'ddatabase'
 import test from 'tape'
 import { rejection, within } from '../../../test/helpers/watchdog.ts'
+import { ConnectionTable } from '../src/connection-table.ts'
 import { type Connection, Swarm, type SwarmError } from '../src/index.ts'
 import { duplexPair } from './duplex-pair.ts'
 import { copyOf, deafAddress, LOOPBACK, makeFeed, makeServer, makeSwarm, next, until } from './helpers.ts'
@@ -165,6 +166,43 @@ test('what cannot be a connection, a feed, or an option', async (t) => {
     const call = swarm.connect('127.0.0.1:1', wrong as never)
     t.equal(await codeOf(call), 'ERR_INVALID_ARG_TYPE', `connect(…, ${JSON.stringify(wrong)})`)
   }
+})
+
+test('handshakes: whoever waits for them does not wait for those that begin later', async (t) => {
+  const table = new ConnectionTable({
+    keyPair: ProtocolStream.keyPair(),
+    Protocol: ProtocolStream,
+    stream: {},
+    maxPeers: 64,
+    closeTimeout: 100,
+    accept: () => true,
+    connected: () => {},
+    disconnected: () => {},
+    inUse: () => false
+  })
+  t.teardown(() => table.destroy())
+  const stranger = () => {
+    const [near, far] = duplexPair()
+    const connection = table.add(near, { kind: 'stream', initiator: false, address: null })
+    return { far, ended: rejection(connection, 'the handshake') }
+  }
+  await within(table.handshakes(), 'none')
+  const strangers = [stranger(), stranger()]
+  let over = false
+  const waiting = table.handshakes().then(() => {
+    over = true
+  })
+  for (let i = 0; i < 4; i++) {
+    strangers.push(stranger())
+    const { far, ended } = strangers[i]!
+    t.equal(over, i > 1, `${i} of the first two are over`)
+    far.destroy()
+    await ended
+    if (i === 1) await within(waiting, 'the handshakes of the beginning', 10_000)
+  }
+  const rest = table.handshakes()
+  table.destroy()
+  await within(rest, 'the others')
 })
 
 test('a port for WebSockets that is given back: who said nothing goes, connections stay', async (t) => {
