@@ -368,7 +368,13 @@ export class Replicator {
   private fillUpdate(peer: Peer, wish: Extract<Wish, { kind: 'update' }>): void {
     if (this.isAsked(peer, (request) => isFor(wish, request))) return
     const index = peer.remoteBitfield.next(wish.length - 1, peer.remoteLength)
-    if (index !== -1 && this.reserved.take(index)) peer.downloader.request(index, 0, wish.hash)
+    if (index === -1 || !this.reserved.take(index)) return
+    // One answer is for all: if somebody wants the block as well, it is asked for at once.
+    let hash = wish.hash
+    for (const other of this.source.otherWishes()) {
+      if (other.kind === 'update' && !other.hash && other.length - 1 <= index) hash = false
+    }
+    peer.downloader.request(index, 0, hash)
   }
 
   /** Whether such a request is out, to this peer, or to others that are not late with it: as many as there are late ones. */

@@ -227,6 +227,39 @@ forEach(BOTH, 'waiting: a download of hashes brings no blocks', async (t, bench)
   await cut()
 })
 
+forEach(BOTH, 'waiting: of several updates one wants the block', async (t, bench) => {
+  for (const hashes of [
+    [true, false],
+    [false, true]
+  ]) {
+    const writer = await bench.writer(texts(6))
+    const replica = await bench.sparse(writer)
+    const updates = hashes.map((hash) => replica.call('update', { hash }))
+    const { cut } = connect(writer, replica, { live: true })
+    await within(Promise.all(updates), 'the updates')
+    t.deepEqual([replica.length, replica.downloaded()], [6, 1], `${hashes}`)
+    await cut()
+  }
+})
+
+forEach(
+  [OURS],
+  'waiting: an update that wants the block of a longer feed asks for none before',
+  async (t, bench) => {
+    const writer = await bench.writer(texts(6))
+    const replica = await bench.sparse(writer)
+    const far = replica.call('update', { minLength: 8, hash: false })
+    const near = replica.call('update')
+    const { cut } = connect(writer, replica, { live: true })
+    await within(near, 'the first')
+    t.deepEqual([replica.length, replica.downloaded()], [6, 0])
+    await writer.append(texts(2, 6))
+    await within(far, 'the second')
+    t.deepEqual([replica.length, replica.downloaded()], [8, 1])
+    await cut()
+  }
+)
+
 forEach(BOTH, 'waiting: update fetches a hash, or a block if told so', async (t, bench) => {
   const writer = await bench.writer(texts(6))
   const replica = await bench.sparse(writer)
