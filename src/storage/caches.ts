@@ -31,9 +31,9 @@ export interface BlockCache {
 
 /** The options `cache` and `storageCacheSize`. */
 export interface CacheOptions {
-  /** `false`: no caches. An object: one setting for tree nodes, one for blocks. It is never modified. */
+  /** `false`: no caches. `true`: what is done anyway. An object: one setting for tree nodes, one for blocks. It is never modified. */
   cache?:
-    | false
+    | boolean
     | {
         /** Of tree nodes: a size in bytes, a cache, or false for none. Default: `storageCacheSize`. */
         tree?: ExternalCache | number | false | undefined
@@ -59,10 +59,11 @@ export interface Caches {
  * `ERR_OUT_OF_RANGE` for a size below 0.
  */
 export function createCaches(options: CacheOptions): Caches {
-  const { cache, storageCacheSize } = options
-  if (cache === false) return { treeBytes: 0, nodes: null, blocks: null }
+  const { storageCacheSize } = options
+  if (options.cache === false) return { treeBytes: 0, nodes: null, blocks: null }
+  const cache = options.cache === true ? undefined : options.cache
   if (isGiven(cache) && typeof cache !== 'object') {
-    throw argumentTypeError('cache should be false or an object with tree and data')
+    throw argumentTypeError('cache should be a boolean or an object with tree and data')
   }
   const tree = cache?.tree ?? storageCacheSize ?? DEFAULT_TREE_CACHE_BYTES
   const data = cache?.data ?? false

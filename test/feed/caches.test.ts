@@ -180,3 +180,9 @@ test('caches: wrong settings', async (t) => {
     t.equal(code, 'ERR_INVALID_ARG_TYPE', JSON.stringify(options))
   }
 })
+
+test('caches: true is what is done anyway', (t) => {
+  t.deepEqual(createCaches({ cache: true }), createCaches({}))
+  t.equal(createCaches({ cache: true, storageCacheSize: 80 }).treeBytes, 80)
+  t.end()
+})
