@@ -108,7 +108,7 @@ export function createProofSync(
 ): Proof | null {
   const { digest = 0, hash = false, tree } = options
   const verified = checked ? core.verified : null
-  const selection = core.tree.proof(2 * block, tree === undefined ? { digest, hash } : { digest, hash, tree })
+  const selection = core.tree.proof(2 * block, tree ? { digest, hash, tree } : { digest, hash })
   if (selection === null || endsNowhere(core, selection)) return null
   try {
     const nodes: TreeNode[] = []
