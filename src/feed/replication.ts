@@ -311,7 +311,7 @@ export class FeedReplication implements ReplicationSource {
   }
 
   get anyDownloads(): boolean {
-    return this.host.selections.any
+    return this.host.selections.length > 0
   }
 
   lessAvailable(): void {

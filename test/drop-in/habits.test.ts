@@ -151,3 +151,22 @@ test('names: a class with methods that a feed might have', async (t) => {
   t.deepEqual([feed.core, feed.files, feed.state], ['mine', 'mine', 'mine'])
   await feed.close()
 })
+
+test('habits: the number of open downloads (hypercore-byte-stream)', async (t) => {
+  const key = new Uint8Array(32).fill(1)
+  const published = publishedHypercore(memory(), key, { sparse: true })
+  const feed = hypercore(memory(), key, { sparse: true })
+  await Promise.all([feed.ready(), published.call('ready')])
+  for (const one of [published.feed, feed] as unknown as {
+    _selections: { length: number }
+    download: (range: object, done: () => void) => object
+    undownload: (range: object) => void
+  }[]) {
+    t.equal(one._selections.length, 0)
+    const range = one.download({ start: 3, end: 5 }, () => {})
+    t.equal(one._selections.length, 1)
+    one.undownload(range)
+    t.equal(one._selections.length, 0)
+  }
+  await feed.close()
+})

@@ -42,7 +42,7 @@ test('waiting costs: a stored block concerns only the downloads that lack it fir
     selections.stored(fake.core, i, i + 1)
   }
   t.ok(fake.looks <= 1000, `${fake.looks} looks`)
-  t.notOk(selections.any)
+  t.equal(selections.length, 0)
   setImmediate(() => {
     t.equal(ended.length, 1000)
     t.end()
@@ -99,7 +99,7 @@ test('waiting costs: downloads end as looking at all of them each time would say
     t.equal([...selections].length, live.length - ends, 'at that end')
     selections.reopen()
     selections.failAll(new Error('over'))
-    t.notOk(selections.any)
+    t.equal(selections.length, 0)
   }
   t.end()
 })
