@@ -23,7 +23,7 @@ export interface Machine {
 interface Sample {
   readonly time: number
   readonly usage: Usage
-  /** What all processes have used of all processors, milliseconds; null where the system does not tell. */
+  /** What all processes have used of all processors, milliseconds; null where nobody has asked, or the system does not tell. */
   readonly busy: number | null
 }
 
@@ -65,11 +65,15 @@ export class Crowding {
     const now = this.machine.now()
     if (now < this.until) return true
     if (before !== null && now - before.time < SAMPLE_MS) return false
-    const sample = this.sample(now)
-    this.before = sample
     // The process may have rested since: that says nothing of what is to come.
-    if (before === null || now - before.time >= 2 * SAMPLE_MS) return false
-    if (!isCrowded(before, sample)) {
+    const fresh = before !== null && now - before.time < 2 * SAMPLE_MS
+    const usage = this.machine.usage()
+    const pushed = fresh && isPushed(before.usage, usage)
+    // To ask takes some 30 microseconds for each processor, so only those do who have a reason.
+    const sample = { time: now, usage, busy: pushed ? this.busy() : null }
+    this.before = sample
+    if (!fresh) return false
+    if (!pushed || !othersMayWork(before, sample)) {
       this.inARow = 0
       this.pause = Math.max(this.pause / 2, SHORTEST_PAUSE_MS)
       return false
@@ -82,20 +86,27 @@ export class Crowding {
     return true
   }
 
-  private sample(time: number): Sample {
-    let busy = 0
+  private busy(): number | null {
     const processors = this.machine.processors()
+    let busy = 0
     for (const { times } of processors) busy += times.user + times.nice + times.sys + times.irq
-    return { time, usage: this.machine.usage(), busy: processors.length > 0 ? busy : null }
+    return processors.length > 0 ? busy : null
   }
 }
 
-function isCrowded(before: Sample, after: Sample): boolean {
-  const since = (name: keyof Usage) => after.usage[name] - before.usage[name]
-  const pushed = since('involuntaryContextSwitches')
-  const left = since('voluntaryContextSwitches')
-  if (pushed + left < SAMPLE_SWITCHES || pushed <= CROWDED * (pushed + left)) return false
+function isPushed(before: Usage, after: Usage): boolean {
+  const pushed = after.involuntaryContextSwitches - before.involuntaryContextSwitches
+  const left = after.voluntaryContextSwitches - before.voluntaryContextSwitches
+  return pushed + left >= SAMPLE_SWITCHES && pushed > CROWDED * (pushed + left)
+}
+
+function othersMayWork(before: Sample, after: Sample): boolean {
   if (before.busy === null || after.busy === null) return true
-  const own = (since('userCPUTime') + since('systemCPUTime')) / 1000
+  const own = cpuTime(after.usage) - cpuTime(before.usage)
   return after.busy - before.busy - own > OTHERS * (after.time - before.time)
+}
+
+/** Milliseconds. */
+function cpuTime({ userCPUTime, systemCPUTime }: Usage): number {
+  return (userCPUTime + systemCPUTime) / 1000
 }

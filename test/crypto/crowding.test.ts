@@ -5,6 +5,8 @@ import { Crowding } from '../../src/crypto/crowding.ts'
 /** Two processors, and a process whose threads are pushed off them as often as the test says. */
 class Machine {
   time = 1_000
+  /** How often somebody asked about the processors. */
+  asked = 0
   private pushed = 0
   private left = 0
   private own = 0
@@ -21,6 +23,7 @@ class Machine {
         voluntaryContextSwitches: this.left
       }),
       processors: () => {
+        this.asked++
         const times = {
           user: 0.3 * this.all,
           nice: 0.1 * this.all,
@@ -52,6 +55,7 @@ const never = (answers: boolean[]): boolean => !answers.includes(true)
 test('crowding: none where the threads of the process have the processors for themselves', (t) => {
   const machine = new Machine()
   t.ok(never(machine.pass(5_000, 0.1)))
+  t.equal(machine.asked, 0, 'no reason to ask about processors')
   t.end()
 })
 
