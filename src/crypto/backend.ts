@@ -9,10 +9,10 @@
 import b4a from 'b4a'
 import sodium from 'sodium-native'
 import binding from 'sodium-native/binding.js'
-import { FasterHash } from './faster-hash.ts'
+import { FasterHash, type HashFunction } from './faster-hash.ts'
 import { offerToThread } from './hash-thread.ts'
 import type { Offer, Prefix } from './offer.ts'
-import { loadWasmBlake2b } from './wasm-blake2b.ts'
+import { loadWasmBlake2b, wasmMayBeFaster } from './wasm-blake2b.ts'
 
 /** What hashing waits for to be fast: null, nothing. A feed awaits it while it opens. */
 export function ready(): Promise<void> | null {
@@ -22,10 +22,8 @@ export function ready(): Promise<void> | null {
 const HASH_SIZE = 32
 const NO_KEY = new ArrayBuffer(0)
 
-const nativeOrWasm = new FasterHash(
-  (out, inputs) => sodium.crypto_generichash_batch(out, inputs as Uint8Array[]),
-  loadWasmBlake2b
-)
+const native: HashFunction = (out, inputs) => sodium.crypto_generichash_batch(out, inputs as Uint8Array[])
+const nativeOrWasm = new FasterHash(native, loadWasmBlake2b, () => wasmMayBeFaster(native))
 
 /**
  * Offers the hashes of inputs `from` … `to` − 1, each behind its prefix, to another thread. All is copied.

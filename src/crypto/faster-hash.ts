@@ -3,7 +3,7 @@ export type HashFunction = (out: Uint8Array, inputs: readonly Uint8Array[]) => v
 
 /** How large an input is of which one speaks here, in bytes. Below, what surrounds a hash decides, and timings mean little. */
 const LARGE = 4 * 1024
-// Who hashes less than this is not worth the 10 ms and 5 MB that the other function takes to be loaded.
+// Who hashes less than this is not worth the 10 ms and 5 MB that the other function takes to be loaded and compiled.
 const WORTH_IT = 8 * 1024 * 1024
 // WebAssembly is fully compiled after some 300 KB, which are part of this.
 const TRIAL = 1024 * 1024
@@ -27,6 +27,7 @@ export class FasterHash {
   private readonly first: Candidate
   private second: Candidate | null = null
   private readonly load: () => Promise<HashFunction>
+  private readonly worthLoading: () => boolean
   private readonly now: () => number
   private hashed = 0
   private loading = false
@@ -34,11 +35,18 @@ export class FasterHash {
 
   /**
    * @param load - loads the second function; where it rejects, the first is taken
+   * @param worthLoading - asked once before: whether the second may be faster at all
    * @param now - milliseconds, with fractions
    */
-  constructor(first: HashFunction, load: () => Promise<HashFunction>, now = () => performance.now()) {
+  constructor(
+    first: HashFunction,
+    load: () => Promise<HashFunction>,
+    worthLoading: () => boolean,
+    now = () => performance.now()
+  ) {
     this.first = { hash: first, tried: 0, best: Number.POSITIVE_INFINITY }
     this.load = load
+    this.worthLoading = worthLoading
     this.now = now
   }
 
@@ -63,7 +71,9 @@ export class FasterHash {
     } else if (second === null) {
       first.hash(out, inputs)
       this.hashed += size
-      if (this.hashed >= WORTH_IT && !this.loading) void this.loadSecond()
+      if (this.hashed < WORTH_IT || this.loading) return
+      if (this.worthLoading()) void this.loadSecond()
+      else this.chosen = first
     } else {
       const candidate = first.tried < second.tried ? first : second
       const start = this.now()

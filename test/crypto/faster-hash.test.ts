@@ -1,8 +1,9 @@
 /** Which of two hash functions is taken, and that it is always one of them. */
+import { createHash } from 'node:crypto'
 import sodium from 'sodium-native'
 import test from 'tape'
 import { FasterHash, type HashFunction } from '../../src/crypto/faster-hash.ts'
-import { loadWasmBlake2b } from '../../src/crypto/wasm-blake2b.ts'
+import { loadWasmBlake2b, wasmMayBeFaster } from '../../src/crypto/wasm-blake2b.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 
 const KIB = 1024
@@ -12,11 +13,11 @@ const out = Buffer.alloc(32)
 
 /** Two functions whose time is told, in ms for a block, and a comparison of them. */
 class Race {
-  calls = { first: 0, second: 0, loads: 0 }
+  calls = { first: 0, second: 0, loads: 0, asked: 0 }
   readonly hasher: FasterHash
   private time = 0
 
-  constructor(first: () => number, second: (() => number) | null) {
+  constructor(first: () => number, second: (() => number) | null, worthLoading = true) {
     const spending =
       (which: 'first' | 'second', time: () => number): HashFunction =>
       (target, inputs) => {
@@ -29,7 +30,11 @@ class Race {
       if (second === null) throw new Error('There is no WebAssembly')
       return spending('second', second)
     }
-    this.hasher = new FasterHash(spending('first', first), load, () => this.time)
+    const ask = () => {
+      this.calls.asked++
+      return worthLoading
+    }
+    this.hasher = new FasterHash(spending('first', first), load, ask, () => this.time)
   }
 
   /** Hashes so many bytes, in blocks. */
@@ -89,7 +94,21 @@ test('faster hash: what holds up single hashes decides nothing', async (t) => {
 test('faster hash: where the second cannot be loaded, the first is taken', async (t) => {
   const race = new Race(() => 1, null)
   t.equal(await race.run(), 'first')
-  t.deepEqual(race.calls, { first: (12 * MIB) / block.byteLength, second: 0, loads: 1 }, 'it is tried once')
+  t.deepEqual(
+    race.calls,
+    { first: (12 * MIB) / block.byteLength, second: 0, loads: 1, asked: 1 },
+    'it is tried once'
+  )
+})
+
+test('faster hash: what is not worth loading is not loaded', async (t) => {
+  const race = new Race(
+    () => 2,
+    () => 1,
+    false
+  )
+  t.equal(await race.run(), 'first')
+  t.deepEqual(race.calls, { first: (12 * MIB) / block.byteLength, second: 0, loads: 0, asked: 1 })
 })
 
 test('faster hash: nothing is loaded for little, or for small inputs', async (t) => {
@@ -112,7 +131,29 @@ test('faster hash: until the second is loaded, the first hashes', (t) => {
     () => 1
   )
   race.hash(64 * MIB)
-  t.deepEqual(race.calls, { first: (64 * MIB) / block.byteLength, second: 0, loads: 1 })
+  t.deepEqual(race.calls, { first: (64 * MIB) / block.byteLength, second: 0, loads: 1, asked: 1 })
+  t.end()
+})
+
+test('faster hash: WebAssembly may be faster than what takes longer than OpenSSL, and only then', (t) => {
+  const openssl: HashFunction = (_, [input]) => void createHash('blake2b512').update(input!).digest()
+  t.equal(
+    wasmMayBeFaster(() => {}),
+    false
+  )
+  t.equal(
+    wasmMayBeFaster((target, inputs) => {
+      for (let i = 0; i < 3; i++) openssl(target, inputs)
+    }),
+    true
+  )
+  t.equal(
+    wasmMayBeFaster(() => {
+      throw new Error('Digest method not supported')
+    }),
+    true,
+    'and where OpenSSL does not have it, nobody can know'
+  )
   t.end()
 })
 
