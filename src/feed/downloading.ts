@@ -2,6 +2,7 @@ import { argumentRangeError, argumentTypeError, DDatabaseError } from '../errors
 import type { Peer } from '../replication/peer.ts'
 import { abortError, checkSignal } from '../util/abort.ts'
 import { type Callback, checkCallback } from '../util/callback.ts'
+import { isGiven } from '../util/given.ts'
 import type { Core } from './core.ts'
 import { checkIndex } from './options.ts'
 import { type Counted, listedBytes, PresentBytes, totalBytes } from './progress.ts'
@@ -62,7 +63,7 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
 
   /** Gives up a download: this selection, or the first one with the same range. Unknown ones are ignored. */
   undownload(range: DownloadRange | number | readonly number[] | null | undefined): void {
-    if (range === null || range === undefined) return
+    if (!isGiven(range)) return
     if (this._selections.cancel(range instanceof Selection ? range : toRange(range))) this._requestsChanged()
   }
 
@@ -72,14 +73,14 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
    */
   cancel(start: unknown, end?: number | null): void {
     // What `get` returns if it cannot wait; calls without an id must not be meant by it.
-    if (start === undefined || start === null) return
+    if (!isGiven(start)) return
     if (typeof start !== 'number') {
       this._waiters.cancel(start)
       this._requestsChanged()
       return
     }
     const first = checkIndex(start, 'start')
-    const last = end === undefined || end === null ? first + 1 : checkIndex(end, 'end')
+    const last = isGiven(end) ? checkIndex(end, 'end') : first + 1
     this._selections.cancelRange(first, last)
     this._waiters.cancelRange(first, last)
     this._requestsChanged()
@@ -144,14 +145,14 @@ const NO_BYTES = { bytes: 0, totalBytes: 0 }
 
 /** A download range in its short forms. Errors: TypeError, RangeError. */
 function toRange(range: DownloadRange | number | readonly number[] | null | undefined): DownloadRange {
-  if (range === null || range === undefined) return {}
+  if (!isGiven(range)) return {}
   if (typeof range === 'number') return { start: checkIndex(range), end: range + 1 }
   if (Array.isArray(range)) return toRange({ blocks: range })
   if (typeof range !== 'object') throw argumentTypeError('range should be a number, an array or an object')
   const { start, end, blocks, signal } = range as DownloadRange
-  if (start !== undefined && start !== null) checkIndex(start, 'start')
-  if (end !== undefined && end !== null && end !== -1) checkIndex(end, 'end')
-  if (blocks !== undefined && blocks !== null) {
+  if (isGiven(start)) checkIndex(start, 'start')
+  if (isGiven(end) && end !== -1) checkIndex(end, 'end')
+  if (isGiven(blocks)) {
     if (!Array.isArray(blocks)) throw argumentTypeError('blocks should be an array')
     for (const block of blocks) checkIndex(block, 'block')
   }

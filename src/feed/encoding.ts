@@ -1,6 +1,7 @@
 import b4a from 'b4a'
 import codecs from 'codecs'
 import { argumentTypeError, DDatabaseError, reasonOf } from '../errors.ts'
+import { isGiven } from '../util/given.ts'
 
 /** Turns values into blocks and back. */
 export interface Codec<T = unknown> {
@@ -69,7 +70,7 @@ export const MAX_BLOCK_SIZE = 8_388_608 - 4_096
  * Errors: TypeError `ERR_INVALID_ARG_TYPE` for what is neither a name nor a codec.
  */
 export function toCodec(encoding: unknown): Codec {
-  if (encoding !== undefined && encoding !== null && typeof encoding !== 'string') {
+  if (isGiven(encoding) && typeof encoding !== 'string') {
     // Also a function or a class may carry the two.
     const { encode, decode } = encoding as Partial<Codec>
     if (typeof encode !== 'function' || typeof decode !== 'function') {

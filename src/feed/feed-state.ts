@@ -18,6 +18,7 @@ import { directoryStorage } from '../storage/named.ts'
 import { type StorageFactory, toFactory } from '../storage/random-access.ts'
 import { storageError } from '../storage/storage-error.ts'
 import { ignore } from '../util/callback.ts'
+import { isGiven } from '../util/given.ts'
 import { inspectSymbol, summary } from '../util/inspect.ts'
 import { Lifecycle } from '../util/lifecycle.ts'
 import { Appender } from './appender.ts'
@@ -382,7 +383,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   }
 
   protected _codecFor(valueEncoding: unknown): Codec {
-    return valueEncoding === undefined || valueEncoding === null ? this._codec : toCodec(valueEncoding)
+    return isGiven(valueEncoding) ? toCodec(valueEncoding) : this._codec
   }
 
   protected _withDefaults(options: WaitOptions): WaitOptions {

@@ -9,6 +9,7 @@ import type { StoredSignature } from '../storage/signatures-file.ts'
 import { storageError } from '../storage/storage-error.ts'
 import { checkSignal, throwIfAborted, untilAborted } from '../util/abort.ts'
 import { type Callback, checkCallback, checkFunction, settle } from '../util/callback.ts'
+import { isGiven } from '../util/given.ts'
 import { type AuditReport, auditFeed } from './audit.ts'
 import type { ChosenEncoding, DecodedAs } from './encoding.ts'
 import { type AuditOptions, type AuditSource, auditAll, type FullAuditReport } from './full-audit.ts'
@@ -62,7 +63,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
       }
     }
     const run = async (): Promise<StoredSignature> => {
-      if (index !== undefined && index !== null && !Number.isInteger(index)) checkIndex(index)
+      if (isGiven(index) && !Number.isInteger(index)) checkIndex(index)
       const core = await this._whenReady()
       return nextSignature(core, index ?? core.length - 1, this._application, this.key)
     }
@@ -115,7 +116,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
     const run = async (): Promise<Proof> => {
       checkIndex(index)
       const options = checkOptions(given)
-      if (options.digest !== undefined && options.digest !== null) checkBytes(options.digest, 'digest')
+      if (isGiven(options.digest)) checkBytes(options.digest, 'digest')
       checkTree(options.tree)
       return createProof(await this._whenReady(), index, options)
     }
@@ -207,7 +208,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
     initiator?: boolean | ProtocolStream | ReplicateOptions,
     options?: ReplicateOptions | null
   ): ProtocolStream {
-    if (options !== undefined && options !== null) checkOptions(options)
+    if (isGiven(options)) checkOptions(options)
     return this._replication.replicate(initiator, options ?? undefined)
   }
 
@@ -266,7 +267,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
 
 /** A tree set, also that of another copy of this package. Errors: TypeError. */
 function checkTree(tree: unknown): void {
-  if (tree === undefined || tree === null) return
+  if (!isGiven(tree)) return
   const { has, set } = tree as Partial<TreeSet>
   if (typeof has !== 'function' || typeof set !== 'function')
     throw argumentTypeError('tree should be a tree set')

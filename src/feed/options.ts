@@ -15,6 +15,7 @@ import { type CacheOptions, createCaches } from '../storage/caches.ts'
 import type { DurabilityMode } from '../storage/durability.ts'
 import type { RandomAccess, StorageFactory } from '../storage/random-access.ts'
 import { type Callback, checkFunction } from '../util/callback.ts'
+import { isGiven } from '../util/given.ts'
 import type { ValueEncoding } from './encoding.ts'
 import type { VerifyMode } from './verified.ts'
 
@@ -143,7 +144,7 @@ export function parseArguments(key: unknown, options: unknown): ParsedArguments 
   let keyArgument = key
   let given = options
   const keyIsKey = typeof key === 'string' || key instanceof Uint8Array
-  if (!keyIsKey && (given === undefined || given === null)) {
+  if (!keyIsKey && !isGiven(given)) {
     given = key
     keyArgument = null
   }
@@ -152,7 +153,7 @@ export function parseArguments(key: unknown, options: unknown): ParsedArguments 
   // Meant as a key: taken for options without any it would be a new feed.
   if (ArrayBuffer.isView(given) || given instanceof ArrayBuffer)
     throw argumentTypeError('key should be a Uint8Array or a hexadecimal string')
-  if (!keyIsKey && keyArgument !== null && keyArgument !== undefined) {
+  if (!keyIsKey && isGiven(keyArgument)) {
     throw argumentTypeError('key should be bytes or a hexadecimal string')
   }
   const parsed = given as FeedOptions
@@ -211,13 +212,9 @@ function checkSettings({
   createCaches(others)
 }
 
-function isGiven<V>(value: V | null | undefined): value is V {
-  return value !== undefined && value !== null
-}
-
 /** Bytes of a key in any of its forms, null if there is none. */
 function toKey(key: unknown, size: number, name: string): Uint8Array | null {
-  if (key === null || key === undefined) return null
+  if (!isGiven(key)) return null
   if (typeof key === 'string') {
     if (!/^[0-9a-fA-F]*$/.test(key) || key.length !== 2 * size) {
       throw argumentValueError(`${name} should have ${2 * size} hexadecimal digits`)
@@ -277,7 +274,7 @@ const NO_OPTIONS: object = Object.freeze({})
 
 /** An options argument, empty if there is none. Errors: TypeError `ERR_INVALID_ARG_TYPE` for anything but an object. */
 export function checkOptions<O extends object>(options: O | null | undefined): O {
-  if (options === undefined || options === null) return NO_OPTIONS as O
+  if (!isGiven(options)) return NO_OPTIONS as O
   if (typeof options !== 'object') throw argumentTypeError('options should be an object')
   return options
 }
@@ -287,7 +284,7 @@ const MAX_TIMEOUT = 2 ** 31 - 1
 
 /** Milliseconds of a timeout option; 0, false, null and what no timer can do mean none. Errors: TypeError or RangeError. */
 export function checkTimeout(value: unknown): number {
-  if (value === undefined || value === null || value === false) return 0
+  if (!isGiven(value) || value === false) return 0
   if (typeof value !== 'number') throw argumentTypeError('timeout should be a number of milliseconds')
   if (!(value >= 0)) throw argumentRangeError(`timeout should not be negative, got ${value}`)
   return value > MAX_TIMEOUT ? 0 : value

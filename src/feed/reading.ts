@@ -1,6 +1,7 @@
 import { DDatabaseError } from '../errors.ts'
 import { checkSignal, onAbort, throwIfAborted, untilAborted } from '../util/abort.ts'
 import { type Callback, checkCallback, checkFunction, ignore, settle } from '../util/callback.ts'
+import { isGiven } from '../util/given.ts'
 import { untilTimeout } from '../util/timeout.ts'
 import type { Core } from './core.ts'
 import { DownloadingFeed } from './downloading.ts'
@@ -246,8 +247,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
 
   private async _updateTo(given: UpdateOptions | null | undefined): Promise<void> {
     const options = checkWaiting(given)
-    if (options.minLength !== undefined && options.minLength !== null && options.minLength !== -1)
-      checkIndex(options.minLength, 'minLength')
+    if (isGiven(options.minLength) && options.minLength !== -1) checkIndex(options.minLength, 'minLength')
     throwIfAborted(options.signal)
     return untilAborted(options.signal, this._waitForLength(options))
   }
@@ -306,9 +306,8 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   private async _seekPlace(bytes: number, given: SeekOptions | null | undefined): Promise<SeekPosition> {
     checkBytes(bytes)
     const options = checkWaiting(given)
-    if (options.start !== undefined && options.start !== null) checkIndex(options.start, 'start')
-    if (options.end !== undefined && options.end !== null && options.end !== -1)
-      checkIndex(options.end, 'end')
+    if (isGiven(options.start)) checkIndex(options.start, 'start')
+    if (isGiven(options.end) && options.end !== -1) checkIndex(options.end, 'end')
     throwIfAborted(options.signal)
     const place = this._finder.place(bytes, { ...options, ...this._withDefaults(options) })
     return untilAborted(options.signal, this._guarded(place))
@@ -322,11 +321,10 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     checkCallback(callback)
     checkIndex(start, 'start')
     const core = this._openCore()
-    if (end !== undefined && end !== null) checkIndex(end, 'end')
-    const present =
-      end === undefined || end === null
-        ? core.bits.get(start)
-        : start <= end && core.bits.firstMissing(start, end) === -1
+    if (isGiven(end)) checkIndex(end, 'end')
+    const present = isGiven(end)
+      ? start <= end && core.bits.firstMissing(start, end) === -1
+      : core.bits.get(start)
     if (callback) settle(Promise.resolve(present), callback)
     return present
   }
@@ -379,10 +377,6 @@ function checkWaiting<O extends WaitOptions>(given: O | null | undefined): O {
   checkTimeout(options.timeout)
   checkSignal(options.signal)
   return options
-}
-
-function isGiven(value: unknown): boolean {
-  return value !== undefined && value !== null
 }
 
 /** The first of blocks `start` … `end` − 1 that was damaged and is not here, or −1. */

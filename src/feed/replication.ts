@@ -18,6 +18,7 @@ import type {
 import { ProtocolStream } from '../replication/stream.ts'
 import { checkHandlers, type ProtocolHandlers } from '../replication/stream-options.ts'
 import type { BitPages } from '../util/bit-pages.ts'
+import { isGiven } from '../util/given.ts'
 import { nextTurn } from '../util/turn.ts'
 import type { Core } from './core.ts'
 import type { Belief } from './growth.ts'
@@ -172,7 +173,7 @@ export class FeedReplication implements ReplicationSource {
         throw argumentTypeError('stream should be a protocol stream')
       for (const name of ['maxUploadRate', 'maxDownloadRate'] as const) {
         const rate = settings[name]
-        if (rate !== undefined && rate !== null && !isForeign(existing)) existing[name] = rate
+        if (isGiven(rate) && !isForeign(existing)) existing[name] = rate
       }
       if (settings.requireAuthenticated) requireAuthenticated(existing)
       return existing

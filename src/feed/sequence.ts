@@ -1,3 +1,4 @@
+import { isGiven } from '../util/given.ts'
 import { checkIndex, checkOptions, checkTimeout } from './options.ts'
 
 /** Options of `createReadStream` and `toWeb`. `E` is the encoding, if the call has one of its own. */
@@ -58,11 +59,10 @@ export class BlockSequence<T> {
     const { start, end, batch } = options
     this.source = source
     this.options = options
-    this.index = start === undefined || start === null ? 0 : checkIndex(start, 'start')
+    this.index = isGiven(start) ? checkIndex(start, 'start') : 0
     // −1: wherever the feed ends when the stream gets there.
-    this.end = end === undefined || end === null || end === -1 ? -1 : checkEnd(end)
-    this.batch =
-      batch === undefined || batch === null ? DEFAULT_BATCH : Math.max(1, checkIndex(batch, 'batch'))
+    this.end = isGiven(end) && end !== -1 ? checkEnd(end) : -1
+    this.batch = isGiven(batch) ? Math.max(1, checkIndex(batch, 'batch')) : DEFAULT_BATCH
     checkTimeout(options.timeout)
   }
 

@@ -5,6 +5,7 @@ import type { Claim, Proof } from '../merkle/verify.ts'
 import type { Peer } from '../replication/peer.ts'
 import { storageError } from '../storage/storage-error.ts'
 import { type Callback, checkCallback, ignore, settle } from '../util/callback.ts'
+import { isGiven } from '../util/given.ts'
 import type { Core } from './core.ts'
 import { type Appendable, encodeBlock } from './encoding.ts'
 import { FeedState } from './feed-state.ts'
@@ -57,7 +58,7 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     } catch (error) {
       return settle(Promise.reject<number>(error), callback)
     }
-    if (callback === undefined || callback === null) {
+    if (!isGiven(callback)) {
       const promise = new Promise<number>((resolve, reject) => {
         this._appendData(data, force, (error, seq) => (error === null ? resolve(seq!) : reject(error)))
       })
@@ -157,10 +158,8 @@ export abstract class WritingFeed<T> extends FeedState<T> {
     checkIndex(start, 'start')
     const end = checkIndex(upTo ?? start + 1, 'end')
     const options = checkOptions(given)
-    if (options.byteOffset !== undefined && options.byteOffset !== null)
-      checkBytes(options.byteOffset, 'byteOffset')
-    if (options.byteLength !== undefined && options.byteLength !== null)
-      checkBytes(options.byteLength, 'byteLength')
+    if (isGiven(options.byteOffset)) checkBytes(options.byteOffset, 'byteOffset')
+    if (isGiven(options.byteLength)) checkBytes(options.byteLength, 'byteLength')
     const core = await this._whenReady()
     const indexing = !!this._args.options.indexing
     const gone = await core.change(() => clearBlocks(core, start, end, options, indexing))

@@ -3,6 +3,7 @@
  * there is one table to read and one place to change. What exceeds a limit ends that one connection with a coded error.
  */
 import { argumentRangeError, argumentTypeError } from '../errors.ts'
+import { isGiven } from '../util/given.ts'
 
 /** Bounds on one stream and what runs over it. All are numbers ≥ 1; `Infinity` lifts one. */
 export interface ReplicationLimits {
@@ -84,7 +85,7 @@ export const DEFAULT_LIMITS: Readonly<ReplicationLimits> = Object.freeze({
  * @throws TypeError for what is no object, RangeError with `ERR_OUT_OF_RANGE` for an override that is not a number ≥ 1
  */
 export function resolveLimits(overrides?: Partial<ReplicationLimits> | null): Readonly<ReplicationLimits> {
-  if (overrides === undefined || overrides === null) return DEFAULT_LIMITS
+  if (!isGiven(overrides)) return DEFAULT_LIMITS
   if (typeof overrides !== 'object') throw argumentTypeError('limits must be an object')
   const limits: ReplicationLimits = { ...DEFAULT_LIMITS }
   for (const name of Object.keys(DEFAULT_LIMITS) as (keyof ReplicationLimits)[]) {

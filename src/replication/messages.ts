@@ -7,6 +7,7 @@ import { CAPABILITY_SIZE } from '../crypto/capability.ts'
 import { KEY_SIZE, SIGNATURE_SIZE } from '../crypto/keys.ts'
 import { argumentTypeError, DDatabaseError } from '../errors.ts'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
+import { isGiven } from '../util/given.ts'
 import type { ReplicationLimits } from './limits.ts'
 import {
   BOOL_FIELD_SIZE,
@@ -145,20 +146,16 @@ function required(): DDatabaseError {
   return new DDatabaseError('ERR_MESSAGE_INVALID')
 }
 
-function given<T>(value: T | null | undefined): value is T {
-  return value !== undefined && value !== null
-}
-
 /** Type 0. */
 export const openCodec: MessageCodec<SentOpen, OpenMessage> = {
   size(message) {
     let size = bytesFieldSize('discoveryKey', message.discoveryKey, KEY_SIZE)
-    if (given(message.capability)) size += bytesFieldSize('capability', message.capability, CAPABILITY_SIZE)
+    if (isGiven(message.capability)) size += bytesFieldSize('capability', message.capability, CAPABILITY_SIZE)
     return size
   },
   write(message, target, offset) {
     let end = writeBytesField(target, offset, 1, message.discoveryKey)
-    if (given(message.capability)) end = writeBytesField(target, end, 2, message.capability)
+    if (isGiven(message.capability)) end = writeBytesField(target, end, 2, message.capability)
     return end
   },
   read(body, limits) {
@@ -178,8 +175,8 @@ export const openCodec: MessageCodec<SentOpen, OpenMessage> = {
 /** Type 1. */
 export const optionsCodec: MessageCodec<SentOptions, OptionsMessage> = {
   size(message) {
-    let size = given(message.ack) ? BOOL_FIELD_SIZE : 0
-    if (given(message.extensions)) {
+    let size = isGiven(message.ack) ? BOOL_FIELD_SIZE : 0
+    if (isGiven(message.extensions)) {
       checkList('extensions', message.extensions)
       for (const name of message.extensions) size += stringFieldSize(name)
     }
@@ -187,10 +184,10 @@ export const optionsCodec: MessageCodec<SentOptions, OptionsMessage> = {
   },
   write(message, target, offset) {
     let end = offset
-    if (given(message.extensions)) {
+    if (isGiven(message.extensions)) {
       for (const name of message.extensions) end = writeStringField(target, end, 1, name)
     }
-    if (given(message.ack)) end = writeBoolField(target, end, 2, message.ack)
+    if (isGiven(message.ack)) end = writeBoolField(target, end, 2, message.ack)
     return end
   },
   read(body, limits) {
@@ -213,13 +210,13 @@ export const optionsCodec: MessageCodec<SentOptions, OptionsMessage> = {
 /** Type 2. */
 export const statusCodec: MessageCodec<SentStatus, StatusMessage> = {
   size({ uploading, downloading, following }) {
-    return [uploading, downloading, following].filter(given).length * BOOL_FIELD_SIZE
+    return [uploading, downloading, following].filter(isGiven).length * BOOL_FIELD_SIZE
   },
   write(message, target, offset) {
     let end = offset
-    if (given(message.uploading)) end = writeBoolField(target, end, 1, message.uploading)
-    if (given(message.downloading)) end = writeBoolField(target, end, 2, message.downloading)
-    if (given(message.following)) end = writeBoolField(target, end, 3, message.following)
+    if (isGiven(message.uploading)) end = writeBoolField(target, end, 1, message.uploading)
+    if (isGiven(message.downloading)) end = writeBoolField(target, end, 2, message.downloading)
+    if (isGiven(message.following)) end = writeBoolField(target, end, 3, message.following)
     return end
   },
   read(body, limits) {
@@ -241,16 +238,16 @@ export const statusCodec: MessageCodec<SentStatus, StatusMessage> = {
 export const haveCodec: MessageCodec<SentHave, HaveMessage> = {
   size(message) {
     let size = uintFieldSize('start', message.start)
-    if (given(message.length)) size += uintFieldSize('length', message.length)
-    if (given(message.bitfield)) size += bytesFieldSize('bitfield', message.bitfield)
-    if (given(message.ack)) size += BOOL_FIELD_SIZE
+    if (isGiven(message.length)) size += uintFieldSize('length', message.length)
+    if (isGiven(message.bitfield)) size += bytesFieldSize('bitfield', message.bitfield)
+    if (isGiven(message.ack)) size += BOOL_FIELD_SIZE
     return size
   },
   write(message, target, offset) {
     let end = writeUintField(target, offset, 1, message.start)
-    if (given(message.length)) end = writeUintField(target, end, 2, message.length)
-    if (given(message.bitfield)) end = writeBytesField(target, end, 3, message.bitfield)
-    if (given(message.ack)) end = writeBoolField(target, end, 4, message.ack)
+    if (isGiven(message.length)) end = writeUintField(target, end, 2, message.length)
+    if (isGiven(message.bitfield)) end = writeBytesField(target, end, 3, message.bitfield)
+    if (isGiven(message.ack)) end = writeBoolField(target, end, 4, message.ack)
     return end
   },
   read(body, limits) {
@@ -275,11 +272,11 @@ function rangeCodec(defaultLength: number): MessageCodec<SentRange, RangeMessage
   return {
     size(message) {
       const size = uintFieldSize('start', message.start)
-      return given(message.length) ? size + uintFieldSize('length', message.length) : size
+      return isGiven(message.length) ? size + uintFieldSize('length', message.length) : size
     },
     write(message, target, offset) {
       const end = writeUintField(target, offset, 1, message.start)
-      return given(message.length) ? writeUintField(target, end, 2, message.length) : end
+      return isGiven(message.length) ? writeUintField(target, end, 2, message.length) : end
     },
     read(body, limits) {
       let start = -1
@@ -307,12 +304,12 @@ export const unwantCodec: MessageCodec<SentRange, RangeMessage> = rangeCodec(0)
 export const requestCodec: MessageCodec<SentRequest, RequestMessage> = {
   size(message) {
     let size = cancelCodec.size(message)
-    if (given(message.nodes)) size += uintFieldSize('nodes', message.nodes)
+    if (isGiven(message.nodes)) size += uintFieldSize('nodes', message.nodes)
     return size
   },
   write(message, target, offset) {
     const end = cancelCodec.write(message, target, offset)
-    return given(message.nodes) ? writeUintField(target, end, 4, message.nodes) : end
+    return isGiven(message.nodes) ? writeUintField(target, end, 4, message.nodes) : end
   },
   read(body, limits) {
     let index = -1
@@ -336,14 +333,14 @@ export const requestCodec: MessageCodec<SentRequest, RequestMessage> = {
 export const cancelCodec: MessageCodec<SentCancel, CancelMessage> = {
   size(message) {
     let size = uintFieldSize('index', message.index)
-    if (given(message.bytes)) size += uintFieldSize('bytes', message.bytes)
-    if (given(message.hash)) size += BOOL_FIELD_SIZE
+    if (isGiven(message.bytes)) size += uintFieldSize('bytes', message.bytes)
+    if (isGiven(message.hash)) size += BOOL_FIELD_SIZE
     return size
   },
   write(message, target, offset) {
     let end = writeUintField(target, offset, 1, message.index)
-    if (given(message.bytes)) end = writeUintField(target, end, 2, message.bytes)
-    if (given(message.hash)) end = writeBoolField(target, end, 3, message.hash)
+    if (isGiven(message.bytes)) end = writeUintField(target, end, 2, message.bytes)
+    if (isGiven(message.hash)) end = writeBoolField(target, end, 3, message.hash)
     return end
   },
   read(body, limits) {
@@ -392,21 +389,21 @@ function readNode(limits: ReplicationLimits): TreeNode {
 export const dataCodec: MessageCodec<SentData, DataMessage> = {
   size(message) {
     let size = uintFieldSize('index', message.index)
-    if (given(message.value)) size += bytesFieldSize('value', message.value)
-    if (given(message.nodes)) {
+    if (isGiven(message.value)) size += bytesFieldSize('value', message.value)
+    if (isGiven(message.nodes)) {
       checkList('nodes', message.nodes)
       for (const node of message.nodes) {
         const length = nodeSize(node)
         size += 1 + varintSize(length) + length
       }
     }
-    if (given(message.signature)) size += bytesFieldSize('signature', message.signature, SIGNATURE_SIZE)
+    if (isGiven(message.signature)) size += bytesFieldSize('signature', message.signature, SIGNATURE_SIZE)
     return size
   },
   write(message, target, offset) {
     let end = writeUintField(target, offset, 1, message.index)
-    if (given(message.value)) end = writeBytesField(target, end, 2, message.value)
-    if (given(message.nodes)) {
+    if (isGiven(message.value)) end = writeBytesField(target, end, 2, message.value)
+    if (isGiven(message.nodes)) {
       for (const node of message.nodes) {
         end = writeNested(target, end, 3, nodeSize(node))
         end = writeUintField(target, end, 1, node.index)
@@ -414,7 +411,7 @@ export const dataCodec: MessageCodec<SentData, DataMessage> = {
         end = writeUintField(target, end, 3, node.size)
       }
     }
-    if (given(message.signature)) end = writeBytesField(target, end, 4, message.signature)
+    if (isGiven(message.signature)) end = writeBytesField(target, end, 4, message.signature)
     return end
   },
   read(body, limits) {
@@ -442,10 +439,10 @@ export const dataCodec: MessageCodec<SentData, DataMessage> = {
 /** Type 10. */
 export const closeCodec: MessageCodec<SentClose, CloseMessage> = {
   size(message) {
-    return given(message.discoveryKey) ? bytesFieldSize('discoveryKey', message.discoveryKey, KEY_SIZE) : 0
+    return isGiven(message.discoveryKey) ? bytesFieldSize('discoveryKey', message.discoveryKey, KEY_SIZE) : 0
   },
   write(message, target, offset) {
-    return given(message.discoveryKey) ? writeBytesField(target, offset, 1, message.discoveryKey) : offset
+    return isGiven(message.discoveryKey) ? writeBytesField(target, offset, 1, message.discoveryKey) : offset
   },
   read(body, limits) {
     let discoveryKey: Uint8Array | null = null

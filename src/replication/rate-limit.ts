@@ -1,5 +1,6 @@
 /** How many bytes a second may be sent, or fetched: of one feed with all its peers, and of one stream with all its feeds. */
 import { argumentRangeError, argumentTypeError } from '../errors.ts'
+import { isGiven } from '../util/given.ts'
 
 /** Where a limit gets its time from; another one in tests. */
 export interface Clock {
@@ -262,7 +263,7 @@ export class DownloadMeter {
 
 /** An option or a property: bytes a second, or nothing for no limit. Errors: TypeError, RangeError. */
 export function checkRate(value: unknown, name: string): number {
-  if (value === undefined || value === null) return Number.POSITIVE_INFINITY
+  if (!isGiven(value)) return Number.POSITIVE_INFINITY
   if (typeof value !== 'number') throw argumentTypeError(`${name} should be a number of bytes a second`)
   if (!(value > 0)) throw argumentRangeError(`${name} should be greater than 0, got ${value}`)
   return value

@@ -1,5 +1,6 @@
 import { argumentRangeError, argumentTypeError } from '../errors.ts'
 import { checkFunction } from '../util/callback.ts'
+import { isGiven } from '../util/given.ts'
 import { DownloadRequests } from './download-requests.ts'
 import { Endings } from './endings.ts'
 import { foreignHandlers, isForeign } from './foreign-stream.ts'
@@ -415,7 +416,7 @@ export function checkReplicateOptions(options: Record<string, unknown>): void {
   }
   checkFunction(options.onfeedauthenticate, 'onfeedauthenticate')
   checkFunction(options.random, 'random')
-  if (maxRequests === undefined || maxRequests === null) return
+  if (!isGiven(maxRequests)) return
   if (typeof maxRequests !== 'number') throw argumentTypeError('maxRequests should be a number')
   if (!(maxRequests >= 0)) throw argumentRangeError(`maxRequests should not be negative, got ${maxRequests}`)
 }

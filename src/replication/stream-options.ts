@@ -4,6 +4,7 @@ import type { KeyPair } from '../crypto/keys.ts'
 import type { Dialect } from '../dialect.ts'
 import { argumentRangeError, argumentTypeError, argumentValueError } from '../errors.ts'
 import { checkFunction } from '../util/callback.ts'
+import { isGiven } from '../util/given.ts'
 import type { Channel } from './channel.ts'
 import type { KeyPairSource } from './handshake.ts'
 import type { ReplicationLimits } from './limits.ts'
@@ -98,7 +99,7 @@ export interface ProtocolStreamEvents extends DuplexEvents {
 
 /** Refuses what is neither a number of milliseconds nor a word for "never". Errors: TypeError, RangeError. */
 export function checkMilliseconds(value: unknown, name: string): void {
-  if (value !== undefined && value !== null && value !== false && typeof value !== 'number') {
+  if (isGiven(value) && value !== false && typeof value !== 'number') {
     throw argumentTypeError(`${name} must be a number of milliseconds or false`)
   }
   if (typeof value === 'number' && !(value >= 0)) {
@@ -131,7 +132,7 @@ export function checkAuthenticated(
 ): void {
   for (const name of ['authenticated', 'requireAuthenticated'] as const) {
     const value: unknown = handlers[name]
-    if (value !== undefined && value !== null && typeof value !== 'boolean') {
+    if (isGiven(value) && typeof value !== 'boolean') {
       throw argumentTypeError(`${name} must be a boolean`)
     }
   }

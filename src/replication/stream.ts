@@ -7,6 +7,7 @@ import { discoveryKey, KEY_SIZE, type KeyPair, noiseKeyPair } from '../crypto/ke
 import { DDATABASE, type Dialect, HYPERCORE } from '../dialect.ts'
 import { argumentTypeError, argumentValueError, DDatabaseError, isArgumentError } from '../errors.ts'
 import { checkFunction } from '../util/callback.ts'
+import { isGiven } from '../util/given.ts'
 import { inspectSymbol, summary } from '../util/inspect.ts'
 import type { Channel, ChannelHandlers } from './channel.ts'
 import { ChannelTable } from './channel-table.ts'
@@ -165,7 +166,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
 
   /** A new static key pair, or the one of a 32 byte seed. */
   static keyPair(seed?: Uint8Array | null): KeyPair {
-    if (seed === undefined || seed === null) return noiseKeyPair()
+    if (!isGiven(seed)) return noiseKeyPair()
     if (!(seed instanceof Uint8Array)) throw argumentTypeError('seed must be a Uint8Array')
     if (seed.byteLength !== KEY_SIZE) throw argumentValueError(`seed must have ${KEY_SIZE} bytes`)
     return noiseKeyPair(seed)

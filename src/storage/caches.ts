@@ -1,5 +1,6 @@
 import { argumentRangeError, argumentTypeError } from '../errors.ts'
 import { NODE_SIZE, type TreeNode } from '../merkle/node.ts'
+import { isGiven } from '../util/given.ts'
 import { GenerationCache } from '../util/lru.ts'
 
 /** Memory for tree nodes unless the application says otherwise: 65,536 nodes of 40 bytes. */
@@ -85,10 +86,6 @@ const ENTRY_BYTES = 128
 
 function weightOf(bytes: Uint8Array): number {
   return bytes.byteLength + ENTRY_BYTES
-}
-
-function isGiven(value: unknown): boolean {
-  return value !== undefined && value !== null
 }
 
 function isSize(value: unknown, name: string): value is number | false {

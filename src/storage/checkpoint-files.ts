@@ -3,6 +3,7 @@ import b4a from 'b4a'
 import { PAGE_TREE_INDEXES } from '../bitfield/pages.ts'
 import { DDatabaseError } from '../errors.ts'
 import { ignore } from '../util/callback.ts'
+import { isGiven } from '../util/given.ts'
 import {
   applyRecords,
   type Checkpoint,
@@ -98,7 +99,7 @@ export class CheckpointFiles {
     const sequences = contents.map((content) => content?.frames[0]?.sequence ?? 0)
     this.#current = sequences[0]! > sequences[1]! ? 0 : 1
     const content = contents[this.#current]
-    if (content === undefined || content === null) return null
+    if (!isGiven(content)) return null
     this.#sequence = sequences[this.#current]!
     this.#end = content.end
     this.#clean = content.clean

@@ -1,5 +1,6 @@
 /** Ending calls by an AbortSignal. A call without one never gets past the first line of any of these. */
 import { argumentTypeError, DDatabaseError, type ErrorCode } from '../errors.ts'
+import { isGiven } from './given.ts'
 
 /** A `signal` option: none, or something shaped like an AbortSignal (also one of another realm or of a polyfill). */
 export type SignalOption = AbortSignal | null | undefined
@@ -12,7 +13,7 @@ const endings = new WeakMap<AbortSignal, { listener: () => void; calls: Set<() =
 
 /** Errors: TypeError `ERR_INVALID_ARG_TYPE` for a `signal` option that is none. */
 export function checkSignal(signal: unknown): void {
-  if (signal === undefined || signal === null) return
+  if (!isGiven(signal)) return
   const { aborted, addEventListener, removeEventListener } = signal as Partial<AbortSignal>
   if (
     typeof signal !== 'object' ||
@@ -71,7 +72,7 @@ function listenTo(signal: AbortSignal): { listener: () => void; calls: Set<() =>
  * take back.
  */
 export function untilAborted<V>(signal: SignalOption, call: Promise<V>): Promise<V> {
-  if (signal === undefined || signal === null) return call
+  if (!isGiven(signal)) return call
   return new Promise((resolve, reject) => {
     const forget = onAbort(signal, reject)
     call.then(resolve, reject).then(forget)

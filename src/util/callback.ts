@@ -1,5 +1,6 @@
 /** The only place where callbacks meet promises. */
 import { argumentTypeError } from '../errors.ts'
+import { isGiven } from './given.ts'
 
 /** A Node.js style callback. `error` is null on success. */
 export type Callback<T = void> = (error: Error | null, value?: T) => void
@@ -12,7 +13,7 @@ export type Callback<T = void> = (error: Error | null, value?: T) => void
  * awaits it gets the error, and a call that nobody awaits does not end the process.
  */
 export function settle<T>(promise: Promise<T>, callback: Callback<T> | null | undefined): Promise<T> {
-  if (callback === undefined || callback === null) {
+  if (!isGiven(callback)) {
     promise.catch(ignore)
     return promise
   }
@@ -30,7 +31,7 @@ export function settle<T>(promise: Promise<T>, callback: Callback<T> | null | un
  * @throws TypeError `ERR_INVALID_ARG_TYPE`
  */
 export function checkCallback(callback: unknown): void {
-  if (callback !== undefined && callback !== null && typeof callback !== 'function') {
+  if (isGiven(callback) && typeof callback !== 'function') {
     throw argumentTypeError('callback should be a function')
   }
 }
@@ -40,7 +41,7 @@ export function checkCallback(callback: unknown): void {
  * Errors: TypeError `ERR_INVALID_ARG_TYPE` for anything else that is no function.
  */
 export function checkFunction(value: unknown, name: string): void {
-  if (value !== undefined && value !== null && value !== false && typeof value !== 'function') {
+  if (isGiven(value) && value !== false && typeof value !== 'function') {
     throw argumentTypeError(`${name} should be a function`)
   }
 }
