@@ -1,6 +1,7 @@
 /**
- * Runs the tests, each folder of them in a process of its own; `TEST_WORKERS=2`: two at a time. What a folder prints (TAP)
- * comes out as a whole when it is done, and in the end how many assertions there were.
+ * Runs the tests, each folder of them in a process of its own: first, two at a time, those where nobody has to answer in time, then the others one
+ * after the other; `TEST_WORKERS=2`: two of all. What a folder prints (TAP) comes out as a whole when it is done, and in the end how many
+ * assertions there were.
  *
  *     node scripts/test.mjs                  all tests
  *     node scripts/test.mjs test/feed ...    those in some folders
@@ -13,7 +14,20 @@ import { fileURLToPath } from 'node:url'
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const tape = join(root, 'node_modules', 'tape', 'bin', 'tape')
 // Those that take longest go first, so that none of them is left to run alone at the end.
-const LONGEST = ['model', 'crash', 'interop', 'feed', 'fuzz', 'faults', 'replication', 'swarm', 'cli']
+const LONGEST = [
+  'examples',
+  'model',
+  'crash',
+  'interop',
+  'feed',
+  'fuzz',
+  'faults',
+  'replication',
+  'swarm',
+  'cli'
+]
+// Without peers that take too long, or anything else that waits for a while: another process beside them changes nothing.
+const PATIENT = ['examples', 'model', 'crash', 'package', 'types', 'storage', 'bitfield', 'merkle', 'damage']
 
 // The page of the inspector is the one thing that is tested as it was built.
 execFileSync(
@@ -25,27 +39,34 @@ execFileSync(
   }
 )
 
-// Some tests are about peers that take too long, so the processors are not shared unless that is asked for.
 const workers = Number(process.env.TEST_WORKERS ?? 1)
 const wanted = process.argv.slice(2).map((folder) => relative(root, folder))
 const folders = foldersIn([
   'test',
   ...readdirSync(join(root, 'packages')).map((name) => join('packages', name, 'test'))
 ])
-const queue = [...folders]
+const chosen = [...folders]
   .filter(([folder]) => wanted.length === 0 || wanted.some((one) => `${folder}/`.startsWith(`${one}/`)))
   .sort(([a], [b]) => rank(a) - rank(b))
 const total = { tests: 0, pass: 0, fail: 0 }
 const failed = []
 
-await Promise.all(Array.from({ length: workers }, work))
+const isPatient = ([folder]) => PATIENT.includes(basename(folder))
+const impatient = chosen.filter((one) => !isPatient(one))
+await workOn(chosen.filter(isPatient), Math.max(2, workers))
+await workOn(impatient, workers)
 
 // Once more where they are found.
 for (const text of failed) console.log(text)
 console.log(`\n1..${total.tests}\n# tests ${total.tests}\n# pass  ${total.pass}\n# fail  ${total.fail}`)
 process.exitCode = failed.length > 0 || total.tests === 0 ? 1 : 0
 
-async function work() {
+/** Runs some folders, so many at a time. */
+async function workOn(queue, atOnce) {
+  await Promise.all(Array.from({ length: atOnce }, () => work(queue)))
+}
+
+async function work(queue) {
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
     const [folder, files] = next
     const started = performance.now()
