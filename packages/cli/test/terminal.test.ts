@@ -47,7 +47,13 @@ function inTerminal(t: Test, args: readonly string[], env: Record<string, string
     return { code: Number(code), text: shown.text.slice(0, index) }
   })
   return {
-    says: (what) => within(shown.says(what), `the terminal, with ${what},`, PATIENCE),
+    says: async (what) => {
+      // Who has ended says nothing more.
+      const either = new RegExp(`(?:${what.source})|\\[exit code \\d+\\]`, what.flags)
+      const match = await within(shown.says(either), `the terminal, with ${what},`, PATIENCE)
+      if (!what.test(match[0])) throw new Error(`The command ended without ${what}: ${shown.text}`)
+      return match
+    },
     type: (keys) => terminal.write(keys),
     ended: within(ended, `ddatabase ${args.join(' ')} in a terminal`, PATIENCE)
   }
