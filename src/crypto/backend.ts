@@ -65,7 +65,7 @@ export function blake2b(out: Uint8Array, input: Uint8Array, key?: Uint8Array): v
 /** BLAKE2b of the concatenated `inputs` into `out`, whose size is that of the hash. */
 export function blake2bBatch(out: Uint8Array, inputs: Uint8Array[], key?: Uint8Array): void {
   if (key !== undefined) sodium.crypto_generichash_batch(out, inputs, key)
-  else if (out.byteLength !== HASH_SIZE) sodium.crypto_generichash_batch(out, inputs)
+  else if (out.length !== HASH_SIZE) sodium.crypto_generichash_batch(out, inputs)
   else nativeOrWasm.hash(out, inputs)
 }
 
@@ -117,7 +117,7 @@ export class XSalsa20 {
 
   /** Writes `input` XOR the next bytes of the key stream to `out`, which has the same size and may be the same array. */
   update(out: Uint8Array, input: Uint8Array): void {
-    if (input.byteLength > 0) sodium.crypto_stream_xor_update(this.state, out, input)
+    if (input.length > 0) sodium.crypto_stream_xor_update(this.state, out, input)
   }
 
   /** Wipes the key. The key stream cannot be used any more. */

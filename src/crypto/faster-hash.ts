@@ -65,7 +65,7 @@ export class FasterHash {
   private compare(out: Uint8Array, inputs: readonly Uint8Array[]): void {
     const { first, second } = this
     let size = 0
-    for (const input of inputs) size += input.byteLength
+    for (const input of inputs) size += input.length
     if (size < LARGE) {
       first.hash(out, inputs)
     } else if (second === null) {

@@ -156,8 +156,8 @@ class HashThread {
       prefix.write(messages, start - prefix.size, input)
       const entry = slot * MOST_INPUTS + i - from
       control[STARTS + entry] = start - prefix.size
-      control[SIZES + entry] = prefix.size + input.byteLength
-      at = start + input.byteLength
+      control[SIZES + entry] = prefix.size + input.length
+      at = start + input.length
       at += -at & (WORD - 1)
     }
     control[COUNTS + slot] = to - from
@@ -247,9 +247,9 @@ export function offerToThread(
   let size = 0
   let room = 0
   for (let i = from; i < to; i++) {
-    const { byteLength } = inputs[i]!
-    size += byteLength
-    room += LARGEST_PREFIX + WORD + byteLength + (-byteLength & (WORD - 1))
+    const { length } = inputs[i]!
+    size += length
+    room += LARGEST_PREFIX + WORD + length + (-length & (WORD - 1))
   }
   if (size < SMALLEST_OFFER || room > SLOT_SIZE) return null
   if (thread !== null && implementation !== null && thread.implementation !== implementation) stop()

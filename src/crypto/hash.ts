@@ -22,7 +22,7 @@ const COPY_LIMIT = 2048
 const leafScratch = b4a.allocUnsafeSlow(9 + COPY_LIMIT)
 const leafPrefix = b4a.allocUnsafeSlow(9)
 const parentScratch = b4a.allocUnsafeSlow(9 + 2 * HASH_SIZE)
-const parentView = new DataView(parentScratch.buffer, parentScratch.byteOffset, parentScratch.byteLength)
+const parentView = new DataView(parentScratch.buffer, parentScratch.byteOffset, parentScratch.length)
 leafScratch[0] = LEAF
 leafPrefix[0] = LEAF
 parentScratch[0] = PARENT
@@ -32,7 +32,7 @@ const beforeBlock: Prefix = {
   size: 9,
   write(target, offset, block) {
     target[offset] = LEAF
-    writeUint64(target, block.byteLength, offset + 1)
+    writeUint64(target, block.length, offset + 1)
   }
 }
 
@@ -47,7 +47,7 @@ export function leafHashInto(
   offered: Offer | null = null
 ): void {
   if (offered?.into(target, offset, HASH_SIZE)) return
-  const length = block.byteLength
+  const length = block.length
   if (length <= COPY_LIMIT) {
     writeUint64(leafScratch, length, 1)
     leafScratch.set(block, 9)
@@ -108,7 +108,7 @@ export function leafHashesInto(
     }
     for (let bytes = 0; at < end && bytes < SMALLEST_OFFER; at++) {
       hash(at)
-      bytes += blocks[at]!.byteLength
+      bytes += blocks[at]!.length
     }
     // Where the second has begun, the first is done.
     while (offers.length > 1 && offers[1]!.offered.begun) fetch(offers.shift()!)
@@ -120,7 +120,7 @@ export function leafHashesInto(
 /** Where the last blocks before `end`, at most `most`, begin that are worth an offer; −1 if fewer would be left from `start` on. */
 function lastPart(blocks: readonly Uint8Array[], start: number, end: number, most: number): number {
   let from = end
-  for (let bytes = 0; bytes < SMALLEST_OFFER; bytes += blocks[from]!.byteLength) {
+  for (let bytes = 0; bytes < SMALLEST_OFFER; bytes += blocks[from]!.length) {
     if (2 * (from - 1) < start + end || end - from === most) return -1
     from--
   }
@@ -145,7 +145,7 @@ export function parentHashInto(
     parentScratch[9 + i] = left[leftOffset + i]!
     parentScratch[9 + HASH_SIZE + i] = right[rightOffset + i]!
   }
-  blake2bInto(target, offset, parentScratch, parentScratch.byteLength)
+  blake2bInto(target, offset, parentScratch, parentScratch.length)
 }
 
 /**
@@ -166,7 +166,7 @@ export function parentHashWithin(
     parentView.setInt32(9 + i, view.getInt32(left + i))
     parentView.setInt32(9 + HASH_SIZE + i, view.getInt32(right + i))
   }
-  blake2bInto(nodes, offset, parentScratch, parentScratch.byteLength)
+  blake2bInto(nodes, offset, parentScratch, parentScratch.length)
 }
 
 /** The parent's hash of two siblings, in either order: the one with the smaller tree index is the left one. */
@@ -175,7 +175,7 @@ export function parentHash(a: TreeNode, b: TreeNode): Uint8Array {
   writeUint64(parentScratch, a.size + b.size, 1)
   parentScratch.set(a.hash, a.index < b.index ? 9 : 9 + HASH_SIZE)
   parentScratch.set(b.hash, a.index < b.index ? 9 + HASH_SIZE : 9)
-  blake2bInto(hash, 0, parentScratch, parentScratch.byteLength)
+  blake2bInto(hash, 0, parentScratch, parentScratch.length)
   return hash
 }
 
@@ -191,7 +191,7 @@ export function treeHash(roots: readonly TreeNode[]): Uint8Array {
     writeUint64(input, root.size, offset + HASH_SIZE + 8)
     offset += HASH_SIZE + 16
   }
-  blake2bInto(hash, 0, input, input.byteLength)
+  blake2bInto(hash, 0, input, input.length)
   return hash
 }
 

@@ -21,7 +21,7 @@ class Together {
   /** @returns its place */
   add(block: Uint8Array): number {
     this.blocks.push(block)
-    this.bytes += block.byteLength
+    this.bytes += block.length
     return this.count++
   }
 
@@ -99,7 +99,7 @@ export class LeafOffers {
    * @returns null if this thread had better hash it
    */
   add(block: Uint8Array): Offer | null {
-    if (block.byteLength >= SMALLEST_OFFER) {
+    if (block.length >= SMALLEST_OFFER) {
       const offer = offerLeaf(block)
       if (offer !== null) this.count++
       return offer

@@ -130,7 +130,7 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
 
   protected override _blocksStored(core: Core, blocks: readonly StoredBlock[], peer: Peer | null): void {
     for (const { block, value, isNew } of blocks) {
-      if (isNew && value !== null) this._presentBytes.stored(block, value.byteLength)
+      if (isNew && value !== null) this._presentBytes.stored(block, value.length)
     }
     super._blocksStored(core, blocks, peer)
   }

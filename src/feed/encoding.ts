@@ -109,13 +109,13 @@ export function encodeBlock(codec: Codec, value: unknown): Uint8Array {
       message: 'The value could not be encoded: encode did not return bytes'
     })
   }
-  if (block.byteLength > MAX_BLOCK_SIZE) throw new DDatabaseError('ERR_BLOCK_TOO_LARGE')
+  if (block.length > MAX_BLOCK_SIZE) throw new DDatabaseError('ERR_BLOCK_TOO_LARGE')
   return block
 }
 
 /** Whether the memory of an array has been given to somebody else: it cannot even be looked at. */
 function isDetached(block: Uint8Array): boolean {
-  if (block.byteLength > 0) return false
+  if (block.length > 0) return false
   try {
     new Uint8Array(block.buffer)
     return false

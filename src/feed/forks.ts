@@ -349,7 +349,7 @@ async function ours(core: Core, index: number): Promise<TreeNode | null> {
 }
 
 function leafOf(block: number, value: Uint8Array): TreeNode {
-  return { index: 2 * block, hash: leafHash(value), size: value.byteLength }
+  return { index: 2 * block, hash: leafHash(value), size: value.length }
 }
 
 /** What came from the network may be a view of something large, and proofs live long. */

@@ -154,7 +154,7 @@ class Audit {
     expected: boolean
   ): Promise<void> {
     const place = { file, start: 0, end: this.core.length }
-    const bytes = await stored.readIfPresent(0, key.byteLength).catch(() => undefined)
+    const bytes = await stored.readIfPresent(0, key.length).catch(() => undefined)
     if (bytes === undefined) this.found({ ...place, problem: 'the key cannot be read' }, false)
     else if (bytes === null || isBlank(bytes)) {
       if (expected) this.found({ ...place, problem: 'the key is missing' }, false)
@@ -308,7 +308,7 @@ class Audit {
     await core.change(() => this.lastSignature())
     for (let start = 0; start < Math.min(core.length, signatures.slots); start += SLOTS_AT_A_TIME) {
       const slots = await signatures.copy(start, Math.min(core.length, start + SLOTS_AT_A_TIME))
-      for (let i = 0; (i + 1) * SIGNATURE_SIZE <= slots.byteLength; i++) {
+      for (let i = 0; (i + 1) * SIGNATURE_SIZE <= slots.length; i++) {
         const signature = slots.subarray(i * SIGNATURE_SIZE, (i + 1) * SIGNATURE_SIZE)
         if (isBlank(signature) || (await this.holds(start + i, signature)) !== false) continue
         await core.change(() => this.badSignature(start + i))

@@ -240,7 +240,7 @@ class PutBatch {
    */
   placeSync(claim: Claim, { nodes }: Verified): number | null {
     const { block, value } = claim
-    if (value === null || value.byteLength === 0) return 0
+    if (value === null || value.length === 0) return 0
     if (block === this.next) return this.runs[this.runs.length - 1]!.end
     let offset = 0
     for (const root of fullRoots(block)) {
@@ -281,15 +281,15 @@ class PutBatch {
     this.head = head
     if (head !== null) this.signature = signature
     this.blocks.push({ block, value, isNew, grew: head !== null && head.length > core.length })
-    if (value === null || value.byteLength === 0) return
-    const end = offset + value.byteLength
+    if (value === null || value.length === 0) return
+    const end = offset + value.length
     const run = this.runs[this.runs.length - 1]
     if (run !== undefined && run.end === offset) {
       run.blocks.push(value)
       run.end = end
     } else this.runs.push({ offset, end, blocks: [value] })
     this.next = block + 1
-    this.bytes += value.byteLength
+    this.bytes += value.length
   }
 
   /** Stores everything. Errors: `ERR_STORAGE`, `ERR_WRITE_REFUSED`; then nothing is stored. */

@@ -183,12 +183,12 @@ export function readInto(
   if (storage.blocks !== null) return null
   try {
     const place = placeSync(storage.tree, start)
-    if (place === null || place.size > target.byteLength) return null
+    if (place === null || place.size > target.length) return null
     const sizes = [place.size]
     let total = place.size
     for (let block = start + 1; block < end; block++) {
       const size = leafSizeSync(core, block)
-      if (size < 0 || total + size > target.byteLength) break
+      if (size < 0 || total + size > target.length) break
       sizes.push(size)
       total += size
     }

@@ -25,7 +25,7 @@ export interface ReadStreamEvents<T> extends ReadableEvents {
 
 // streamx takes a queue that weighs nothing for an empty one, and would lose empty blocks.
 const WEIGHT = {
-  byteLength: (chunk: unknown) => (chunk instanceof Uint8Array ? Math.max(1, chunk.byteLength) : 1024)
+  byteLength: (chunk: unknown) => (chunk instanceof Uint8Array ? Math.max(1, chunk.length) : 1024)
 }
 
 /** The types of what is inherited from streamx. */

@@ -35,7 +35,7 @@ function memory(): Memory {
   const bytes = b4a.allocUnsafeSlow(TOTAL)
   made = {
     bytes,
-    view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+    view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
     input: bytes.subarray(INPUT, DATA)
   }
   return made
@@ -79,7 +79,7 @@ function taken(read: Uint8Array | null, at: number): Uint8Array | null {
   const { bytes } = memory()
   if (read === null || read.buffer === bytes.buffer) return read
   bytes.set(read, at)
-  return bytes.subarray(at, at + read.byteLength)
+  return bytes.subarray(at, at + read.length)
 }
 
 function isStored(node: TreeNode, slots: Uint8Array, slot: number): boolean {

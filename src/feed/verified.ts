@@ -90,7 +90,7 @@ export class Verified {
   ): boolean | undefined {
     if (this.trusts(block, block + 1)) return true
     leafHashInto(climbing, 0, bytes, offered)
-    return this.leafHoldsSync(core, block, bytes.byteLength)
+    return this.leafHoldsSync(core, block, bytes.length)
   }
 
   /** As {@link blockHoldsSync}, waiting for what is needed. Rejects with the storage's error. */
@@ -107,7 +107,7 @@ export class Verified {
     leafHashesInto(hashes, 0, HASH_SIZE, unknown)
     for (let i = 0; i < unknown.length; i++) {
       const block = start + places[i]!
-      const { byteLength } = unknown[i]!
+      const { length: byteLength } = unknown[i]!
       const at = i * HASH_SIZE
       for (let j = 0; j < HASH_SIZE; j++) climbing[j] = hashes[at + j]!
       const holds =

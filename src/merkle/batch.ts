@@ -52,7 +52,7 @@ export class MerkleBatch {
     const slots = count > 0 ? (2 * count - 1) * NODE_SIZE : 0
     // Each parent that reaches back takes at least one of the old roots with it.
     this.bytes = b4a.alloc(slots + 2 * roots.length * HASH_SIZE)
-    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
+    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length)
     this.slots = this.bytes.subarray(0, slots)
     this.used = slots
     for (const root of roots) {
@@ -67,13 +67,13 @@ export class MerkleBatch {
   /** Stages one block. */
   append(block: Uint8Array): void {
     leafHashInto(this.bytes, this.nextSlot, block)
-    this.grow(block.byteLength)
+    this.grow(block.length)
   }
 
   /** Stages blocks. */
   appendAll(blocks: readonly Uint8Array[]): void {
     leafHashesInto(this.bytes, this.nextSlot, 2 * NODE_SIZE, blocks)
-    for (const block of blocks) this.grow(block.byteLength)
+    for (const block of blocks) this.grow(block.length)
   }
 
   /** Where the next leaf's hash goes. */

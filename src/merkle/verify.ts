@@ -56,16 +56,16 @@ export interface Verified {
  */
 export function checkClaim(claim: Claim): void {
   const { nodes, signature, value, block } = claim
-  if (signature !== null && !(b4a.isBuffer(signature) && signature.byteLength === SIGNATURE_SIZE)) {
+  if (signature !== null && !(b4a.isBuffer(signature) && signature.length === SIGNATURE_SIZE)) {
     throw malformed('a signature has 64 bytes')
   }
-  let total = value === null ? 0 : value.byteLength
+  let total = value === null ? 0 : value.length
   for (const node of nodes) {
     if (!Number.isSafeInteger(node?.index) || node.index < 0)
       throw malformed('a node index is not a number below 2^53')
     if (!Number.isSafeInteger(node.size) || node.size < 0)
       throw malformed('a node size is not a number below 2^53')
-    if (!(b4a.isBuffer(node.hash) && node.hash.byteLength === HASH_SIZE))
+    if (!(b4a.isBuffer(node.hash) && node.hash.length === HASH_SIZE))
       throw malformed('a node hash has 32 bytes')
     total += node.size
   }
@@ -86,7 +86,7 @@ export function verifyUp(
 ): Verified | null {
   if (value === null) return null
   const fresh: TreeNode[] = []
-  let top: TreeNode = { index: 2 * block, hash: leafHash(value, offered), size: value.byteLength }
+  let top: TreeNode = { index: 2 * block, hash: leafHash(value, offered), size: value.length }
   let next = 0
   for (let factor = 2; !known.get(top.index); factor *= 2) {
     const isLeft = Math.floor(top.index / factor) % 2 === 0
@@ -153,7 +153,7 @@ export function verifyBlock(claim: Claim, stored: ReadonlyMap<number, TreeNode>)
   const remaining = [...claim.nodes]
   const fresh: TreeNode[] = []
   let top: TreeNode =
-    value === null ? remaining.shift()! : { index: 2 * block, hash: leafHash(value), size: value.byteLength }
+    value === null ? remaining.shift()! : { index: 2 * block, hash: leafHash(value), size: value.length }
 
   const leaf = stored.get(top.index)
   if (leaf !== undefined) {

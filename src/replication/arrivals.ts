@@ -79,7 +79,7 @@ export class Arrivals {
     if (this.busy) return
     this.busy = true
     // When the frames at hand have been worked on; or a turn later, if another thread hashes the block until then.
-    const offered = arrival.claim.offered && arrival.claim.value!.byteLength >= SMALLEST_OFFER
+    const offered = arrival.claim.offered && arrival.claim.value!.length >= SMALLEST_OFFER
     if (offered) inNextTurn(() => this.begin(TURNS))
     else queueMicrotask(() => this.begin(TURNS))
   }
@@ -166,5 +166,5 @@ export class Arrivals {
 }
 
 function sizeOf({ claim: { value, nodes } }: Arrival): number {
-  return value === null ? NODE_SIZE * nodes.length : value.byteLength
+  return value === null ? NODE_SIZE * nodes.length : value.length
 }

@@ -10,7 +10,7 @@ const SHORT_RANGE = 64
 export function claimBitfield(peer: Peer, start: number, bitfield: Uint8Array): void {
   if (start % 8 !== 0) throw new DDatabaseError('ERR_MESSAGE_INVALID')
   const bytes = decodeRle(bitfield, peer.limits.bitfieldSize)
-  const end = start + 8 * bytes.byteLength
+  const end = start + 8 * bytes.length
   checkLength(peer, end)
   peer.remoteBitfield.replace(start, bytes)
   // A window without a block says nothing of the length.
@@ -47,7 +47,7 @@ function offerWished({ source, downloader: { wished } }: Peer, start: number, en
 
 /** One past the highest bit that is set. */
 function lengthOf(bytes: Uint8Array): number {
-  for (let i = bytes.byteLength - 1; i >= 0; i--) {
+  for (let i = bytes.length - 1; i >= 0; i--) {
     const byte = bytes[i]!
     // The last bit of a byte is its lowest one.
     if (byte !== 0) return 8 * i + 8 - (31 - Math.clz32(byte & -byte))

@@ -192,8 +192,8 @@ export class Downloader implements ArrivalsOwner {
       if (request.nodes % 2 === 1 && message.signature !== null) this.foreseen.broke()
     }
     if (value !== null) {
-      const { byteLength } = value
-      this.meanSize = this.meanSize < 0 ? byteLength : this.meanSize + (byteLength - this.meanSize) / 16
+      const { length } = value
+      this.meanSize = this.meanSize < 0 ? length : this.meanSize + (length - this.meanSize) / 16
     }
     const asked = request !== undefined || (value !== null && reserved.has(index))
     const expected = !asked && value !== null && this.replicator.isExpected(this.peer, index)

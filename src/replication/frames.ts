@@ -140,7 +140,7 @@ export class FrameDecoder {
 
   private readVarint(): boolean {
     const { chunk } = this
-    const end = chunk.byteLength
+    const end = chunk.length
     while (this.offset < end) {
       const byte = chunk[this.offset++]!
       this.value += (byte & 127) * this.factor
@@ -157,7 +157,7 @@ export class FrameDecoder {
 
   private readBody(): boolean {
     const { chunk, offset, length, partial } = this
-    const available = chunk.byteLength - offset
+    const available = chunk.length - offset
     if (partial === null) {
       if (available >= length) {
         this.offset = offset + length
@@ -201,7 +201,7 @@ export class FrameDecoder {
 export function splitExtension(body: Uint8Array): { id: number; payload: Uint8Array } {
   let id = 0
   let factor = 1
-  const limit = Math.min(body.byteLength, VARINT_SIZE)
+  const limit = Math.min(body.length, VARINT_SIZE)
   for (let i = 0; i < limit; i++) {
     const byte = body[i]!
     id += (byte & 127) * factor

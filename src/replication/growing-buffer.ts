@@ -21,17 +21,15 @@ export class GrowingBuffer {
   }
 
   /** Adds the bytes of `source` from `start` up to `end`. */
-  append(source: Uint8Array, start = 0, end = source.byteLength): void {
-    this.claim(end - start).set(
-      start === 0 && end === source.byteLength ? source : source.subarray(start, end)
-    )
+  append(source: Uint8Array, start = 0, end = source.length): void {
+    this.claim(end - start).set(start === 0 && end === source.length ? source : source.subarray(start, end))
   }
 
   /** Adds `size` bytes that the caller writes: where they go. */
   claim(size: number): Uint8Array {
     const length = this.length + size
-    if (length > this.bytes.byteLength) {
-      const grown = b4a.allocUnsafe(Math.min(this.limit, Math.max(length, 2 * this.bytes.byteLength, 64)))
+    if (length > this.bytes.length) {
+      const grown = b4a.allocUnsafe(Math.min(this.limit, Math.max(length, 2 * this.bytes.length, 64)))
       grown.set(this.bytes.subarray(0, this.length), 0)
       this.bytes = grown
     }

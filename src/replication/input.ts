@@ -40,14 +40,14 @@ export class Input {
     }
     let rest = chunk
     // What belongs to a body that has begun is decrypted right into its place.
-    const inBody = this.chunks.length === 0 ? Math.min(this.decoder.missing, chunk.byteLength) : 0
+    const inBody = this.chunks.length === 0 ? Math.min(this.decoder.missing, chunk.length) : 0
     if (inBody > 0) {
       this.decrypt(this.decoder.claim(inBody), chunk.subarray(0, inBody))
       rest = chunk.subarray(inBody)
     }
-    if (rest.byteLength === 0) return
-    const loan = borrow(rest.byteLength)
-    const bytes = loan?.bytes.subarray(0, rest.byteLength) ?? b4a.allocUnsafe(rest.byteLength)
+    if (rest.length === 0) return
+    const loan = borrow(rest.length)
+    const bytes = loan?.bytes.subarray(0, rest.length) ?? b4a.allocUnsafe(rest.length)
     this.decrypt(bytes, rest)
     this.chunks.push({ bytes, loan })
   }

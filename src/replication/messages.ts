@@ -161,7 +161,7 @@ export const openCodec: MessageCodec<SentOpen, OpenMessage> = {
   read(body, limits) {
     let discoveryKey: Uint8Array | null = null
     let capability: Uint8Array | null = null
-    reader.begin(body, 0, body.byteLength, limits.messageFields)
+    reader.begin(body, 0, body.length, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) discoveryKey = reader.bytes(KEY_SIZE)
       else if (reader.field === 2) capability = reader.bytes(CAPABILITY_SIZE)
@@ -193,7 +193,7 @@ export const optionsCodec: MessageCodec<SentOptions, OptionsMessage> = {
   read(body, limits) {
     const extensions: string[] = []
     let ack = false
-    reader.begin(body, 0, body.byteLength, limits.messageFields)
+    reader.begin(body, 0, body.length, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) {
         if (extensions.length === limits.extensions) {
@@ -223,7 +223,7 @@ export const statusCodec: MessageCodec<SentStatus, StatusMessage> = {
     let uploading = false
     let downloading = false
     let following = false
-    reader.begin(body, 0, body.byteLength, limits.messageFields)
+    reader.begin(body, 0, body.length, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) uploading = reader.bool()
       else if (reader.field === 2) downloading = reader.bool()
@@ -255,7 +255,7 @@ export const haveCodec: MessageCodec<SentHave, HaveMessage> = {
     let length = 1
     let bitfield: Uint8Array | null = null
     let ack = false
-    reader.begin(body, 0, body.byteLength, limits.messageFields)
+    reader.begin(body, 0, body.length, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) start = reader.uint()
       else if (reader.field === 2) length = reader.uint()
@@ -281,7 +281,7 @@ function rangeCodec(defaultLength: number): MessageCodec<SentRange, RangeMessage
     read(body, limits) {
       let start = -1
       let length = defaultLength
-      reader.begin(body, 0, body.byteLength, limits.messageFields)
+      reader.begin(body, 0, body.length, limits.messageFields)
       while (reader.next()) {
         if (reader.field === 1) start = reader.uint()
         else if (reader.field === 2) length = reader.uint()
@@ -316,7 +316,7 @@ export const requestCodec: MessageCodec<SentRequest, RequestMessage> = {
     let bytes = 0
     let hash = false
     let nodes = 0
-    reader.begin(body, 0, body.byteLength, limits.messageFields)
+    reader.begin(body, 0, body.length, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) index = reader.uint()
       else if (reader.field === 2) bytes = reader.uint()
@@ -347,7 +347,7 @@ export const cancelCodec: MessageCodec<SentCancel, CancelMessage> = {
     let index = -1
     let bytes = 0
     let hash = false
-    reader.begin(body, 0, body.byteLength, limits.messageFields)
+    reader.begin(body, 0, body.length, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) index = reader.uint()
       else if (reader.field === 2) bytes = reader.uint()
@@ -366,7 +366,9 @@ function checkList(name: string, value: unknown): void {
 const NODE_HASH_FIELD_SIZE = 2 + HASH_SIZE
 
 function nodeSize(node: TreeNode): number {
-  if (node?.hash?.byteLength !== HASH_SIZE) bytesFieldSize('hash', node?.hash, HASH_SIZE)
+  if (!(node?.hash instanceof Uint8Array && node.hash.length === HASH_SIZE)) {
+    bytesFieldSize('hash', node?.hash, HASH_SIZE)
+  }
   return uintFieldSize('index', node.index) + NODE_HASH_FIELD_SIZE + uintFieldSize('size', node.size)
 }
 
@@ -419,7 +421,7 @@ export const dataCodec: MessageCodec<SentData, DataMessage> = {
     let value: Uint8Array | null = null
     let signature: Uint8Array | null = null
     const nodes: TreeNode[] = []
-    reader.begin(body, 0, body.byteLength, limits.messageFields)
+    reader.begin(body, 0, body.length, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) index = reader.uint()
       else if (reader.field === 2) value = reader.bytes()
@@ -446,7 +448,7 @@ export const closeCodec: MessageCodec<SentClose, CloseMessage> = {
   },
   read(body, limits) {
     let discoveryKey: Uint8Array | null = null
-    reader.begin(body, 0, body.byteLength, limits.messageFields)
+    reader.begin(body, 0, body.length, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) discoveryKey = reader.bytes(KEY_SIZE)
       else reader.skip()

@@ -476,7 +476,7 @@ export class Peer implements ChannelHandlers {
       for (const stats of [this.stats, this.source.stats]) {
         if (stats === null) continue
         stats.uploadedBlocks++
-        stats.uploadedBytes += value.byteLength
+        stats.uploadedBytes += value.length
       }
       this.source.emit('upload', index, value, this)
     }

@@ -60,11 +60,12 @@ export function writeBoolField(
 
 /** Bytes of a byte field; throws a TypeError if `value` is no byte array or has not the `size` asked for. */
 export function bytesFieldSize(name: string, value: Uint8Array, size?: number): number {
-  if (!(value instanceof Uint8Array) && typeof value !== 'string') {
+  // What has no exact size may be text, too.
+  if (!(value instanceof Uint8Array) && (size !== undefined || typeof value !== 'string')) {
     throw argumentTypeError(`${name} must be a Uint8Array`)
   }
-  if (size !== undefined && value.byteLength !== size) {
-    throw argumentValueError(`${name} must have ${size} bytes, got ${value.byteLength}`)
+  if (size !== undefined && value.length !== size) {
+    throw argumentValueError(`${name} must have ${size} bytes, got ${value.length}`)
   }
   return 1 + encodings.bytes.encodingLength(value)
 }

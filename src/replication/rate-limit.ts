@@ -161,7 +161,7 @@ const OTHER_BYTES = 72
 
 /** What counts of an answer: about its bytes on the wire, a block with its proof. */
 export function answerSize(value: Uint8Array | null, nodes: readonly unknown[]): number {
-  return (value === null ? 0 : value.byteLength) + NODE_BYTES * nodes.length + OTHER_BYTES
+  return (value === null ? 0 : value.length) + NODE_BYTES * nodes.length + OTHER_BYTES
 }
 
 /** Lets answers go when all limits that apply to them allow it. */

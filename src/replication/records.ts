@@ -161,16 +161,16 @@ export class RecordOpener extends RecordCipher {
   next(): number {
     const { chunk, header } = this
     if (this.headerLength < RECORD_HEADER_SIZE) {
-      if (this.closed && this.offset < chunk.byteLength) throw new DDatabaseError('ERR_RECORD')
+      if (this.closed && this.offset < chunk.length) throw new DDatabaseError('ERR_RECORD')
       while (this.headerLength < RECORD_HEADER_SIZE) {
-        if (this.offset === chunk.byteLength) return this.usedUp()
+        if (this.offset === chunk.length) return this.usedUp()
         header[this.headerLength++] = chunk[this.offset++]!
       }
       const size = header[0]! + header[1]! * 0x100 + header[2]! * 0x10000
       if (size > MAX_RECORD_SIZE) throw new DDatabaseError('ERR_RECORD')
       this.length = size + AEAD_TAG_SIZE
     }
-    const available = chunk.byteLength - this.offset
+    const available = chunk.length - this.offset
     if (this.partial === null) {
       if (available >= this.length) return this.length - AEAD_TAG_SIZE
       if (available === 0) return this.usedUp()

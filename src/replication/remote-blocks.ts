@@ -112,15 +112,15 @@ export class RemoteBlocks {
 
   /** Replaces the bits from `start` (a multiple of 8) on by `bytes`, for as many as there are. Errors: `ERR_LIMIT`. */
   replace(start: number, bytes: Uint8Array): void {
-    for (let i = 0; i < bytes.byteLength; ) {
+    for (let i = 0; i < bytes.length; ) {
       const block = start + 8 * i
       const number = Math.floor(block / WINDOW)
       const page = pageIn(number, block)
       const offset = (block - number * WINDOW - page * PAGE_BLOCKS) / 8
       const part = bytes.subarray(i, i + PAGE_BYTES - offset)
-      i += part.byteLength
-      const whole = part.byteLength === PAGE_BYTES
-      const empty = b4a.equals(part, whole ? EMPTY_PAGE : EMPTY_PAGE.subarray(0, part.byteLength))
+      i += part.length
+      const whole = part.length === PAGE_BYTES
+      const empty = b4a.equals(part, whole ? EMPTY_PAGE : EMPTY_PAGE.subarray(0, part.length))
       const window = this.own(number, !empty)
       if (window === null) continue
       if (whole && empty) this.setPage(window, page, null)

@@ -440,7 +440,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
     try {
       if (!(chunk instanceof Uint8Array)) throw argumentTypeError('A protocol stream takes Uint8Arrays')
       if (this.timeout !== null) this.timeout.refresh()
-      this.bytesReceived += chunk.byteLength
+      this.bytesReceived += chunk.length
       const { source } = this
       this.state.recv(chunk, () => {
         source?.taken(chunk)

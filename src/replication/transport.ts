@@ -254,7 +254,7 @@ export class Transport {
     if (!(payload instanceof Uint8Array))
       throw argumentValueError('An extension message must be a Uint8Array')
     if (this.state !== 'open') return false
-    const size = this.checkSize(varintSize(id) + payload.byteLength)
+    const size = this.checkSize(varintSize(id) + payload.length)
     const total = frameSize(channel, EXTENSION_TYPE, size)
     const target = this.waiting === null ? null : b4a.allocUnsafe(total)
     const offset = target === null ? this.output.reserve(total) : 0
@@ -309,7 +309,7 @@ export class Transport {
   }
 
   private push(bytes: Uint8Array, loan: Loan | null = null): void {
-    this.bytesLeft += bytes.byteLength
+    this.bytesLeft += bytes.length
     this.host.push(bytes, loan)
   }
 
@@ -345,7 +345,7 @@ export class Transport {
     } catch (error) {
       this.fail(error)
     }
-    if (trailing.byteLength > 0 && this.state !== 'destroyed') this.input.push(trailing)
+    if (trailing.length > 0 && this.state !== 'destroyed') this.input.push(trailing)
   }
 
   private sendWaiting(): void {
@@ -356,7 +356,7 @@ export class Transport {
     for (const item of waiting) {
       if (!(item instanceof Uint8Array)) this.open(item.channel, item.key, item.discoveryKey)
       else {
-        const offset = this.output.reserve(item.byteLength)
+        const offset = this.output.reserve(item.length)
         this.output.bytes.set(item, offset)
       }
     }

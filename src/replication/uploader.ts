@@ -91,7 +91,7 @@ export class Uploader {
     // The remote has not said so: it may be wrong, and then nothing that is asked for may suffer from it.
     const options = { digest, hash: false, tree: undefined }
     const proof = await content.proof(index, options).catch(unprovenBy)
-    if (value === null || value.byteLength > MOST_PUSHED || typeof proof === 'string') {
+    if (value === null || value.length > MOST_PUSHED || typeof proof === 'string') {
       if (!peer.closed) peer.have({ start: index })
       return
     }

@@ -36,7 +36,7 @@ export class BitfieldFile {
   async write(stage: PageStage): Promise<void> {
     const dirty = this.takeDirty(stage)
     for (const [page, bytes] of this.runs(dirty, (page) => stage.read(page))) {
-      const touched = bytes.byteLength === this.pages.pageSize ? this.touchedOnly(stage, page) : null
+      const touched = bytes.length === this.pages.pageSize ? this.touchedOnly(stage, page) : null
       if (touched === null) await this.put(this.position(page), bytes)
       else {
         const { start, end } = touched

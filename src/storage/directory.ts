@@ -131,8 +131,8 @@ class DirectoryFile extends PooledFile {
     if (this.refusal !== null) throw this.refusal
     requireOffset(offset)
     this.unsynced = true
-    for (let done = 0; done < data.byteLength; ) {
-      done += fs.writeSync(this.fd, data, done, data.byteLength - done, offset + done)
+    for (let done = 0; done < data.length; ) {
+      done += fs.writeSync(this.fd, data, done, data.length - done, offset + done)
     }
     return true
   }
@@ -274,8 +274,8 @@ function behind(pieces: readonly Uint8Array[], size: number): Uint8Array[] {
   const rest: Uint8Array[] = []
   let skipped = size
   for (const piece of pieces) {
-    if (skipped < piece.byteLength) rest.push(piece.subarray(skipped))
-    skipped = Math.max(0, skipped - piece.byteLength)
+    if (skipped < piece.length) rest.push(piece.subarray(skipped))
+    skipped = Math.max(0, skipped - piece.length)
   }
   return rest
 }

@@ -34,13 +34,13 @@ export class PageCache {
   /** Sets how many pages there may be at most, at least one. What is beyond is forgotten. */
   set limit(limit: number) {
     this.#limit = limit
-    if (this.memory.byteLength <= limit * this.#pageBytes) return
+    if (this.memory.length <= limit * this.#pageBytes) return
     for (const page of this.#pages.splice(limit)) if (page !== -1) this.#slots.delete(page)
     this.#used.length = this.#pages.length
     this.#hand %= limit
     // Not `slice`, which makes a view of a Buffer: what is given up is to be freed.
     const smaller = b4a.allocUnsafeSlow(limit * this.#pageBytes)
-    smaller.set(this.memory.subarray(0, smaller.byteLength))
+    smaller.set(this.memory.subarray(0, smaller.length))
     this.memory = smaller
   }
 
@@ -77,7 +77,7 @@ export class PageCache {
 
   #grow(): number {
     const slot = this.#pages.length
-    if ((slot + 1) * this.#pageBytes > this.memory.byteLength) {
+    if ((slot + 1) * this.#pageBytes > this.memory.length) {
       const size = Math.min(2 * slot, this.#limit) * this.#pageBytes
       const larger = b4a.allocUnsafeSlow(size)
       larger.set(this.memory)

@@ -85,7 +85,7 @@ export class SignaturesFile {
       const count = Math.min(single ? 1 : SCAN_SLOTS, end - block)
       const slots = await this.read(block, count)
       if (slots === null) return null
-      for (let i = 0; i < slots.byteLength; i += SIGNATURE_SIZE) {
+      for (let i = 0; i < slots.length; i += SIGNATURE_SIZE) {
         const signature = slots.subarray(i, i + SIGNATURE_SIZE)
         if (!isBlank(signature)) return { index: block + i / SIGNATURE_SIZE, signature }
       }
@@ -114,9 +114,9 @@ export class SignaturesFile {
 
   /** Writes slots that were copied back to where they were. */
   async restore(start: number, slots: Uint8Array): Promise<void> {
-    if (slots.byteLength === 0) return
+    if (slots.length === 0) return
     await this.file.write(signaturePosition(start), slots)
-    this.wrote(start + slots.byteLength / SIGNATURE_SIZE - 1)
+    this.wrote(start + slots.length / SIGNATURE_SIZE - 1)
   }
 
   /** Removes the slots of blocks `start` … `end` − 1. */
@@ -144,7 +144,7 @@ export class SignaturesFile {
     const { deletes } = this.file
     const size = await this.file.size()
     const end = Math.min(to, size ?? to)
-    const pieceSize = size === null && deletes ? SIGNATURE_SIZE : BLANK.byteLength
+    const pieceSize = size === null && deletes ? SIGNATURE_SIZE : BLANK.length
     for (let at = from; at < end; at += pieceSize) {
       const length = Math.min(pieceSize, end - at)
       if (deletes) {

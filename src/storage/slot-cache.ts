@@ -30,7 +30,7 @@ export class SlotCache {
 
   /** Bytes that it takes now. */
   get byteLength(): number {
-    return this.memory.byteLength + this.#numbers.byteLength
+    return this.memory.length + this.#numbers.byteLength
   }
 
   /** Offset of a slot in {@link memory}, −1 if it is not here. */
@@ -77,7 +77,7 @@ export class SlotCache {
   #grow(): void {
     const { memory } = this
     const numbers = this.#numbers
-    this.memory = b4a.allocUnsafeSlow(2 * memory.byteLength)
+    this.memory = b4a.allocUnsafeSlow(2 * memory.length)
     this.#numbers = new Float64Array(2 * numbers.length).fill(-1)
     for (let place = 0; place < numbers.length; place++) {
       const number = numbers[place]!

@@ -163,7 +163,7 @@ export class FeedStorage {
    */
   writeAhead(run: DataRun): Promise<unknown> | null {
     let size = 0
-    for (const block of run.blocks) size += block.byteLength
+    for (const block of run.blocks) size += block.length
     if (size <= SYNC_DATA_LIMIT || this.refused !== null) return null
     const pending: Promise<void>[] = []
     this.writeData(run.offset, run.blocks, pending)
@@ -232,8 +232,8 @@ export class FeedStorage {
     try {
       for (const { offset, blocks } of data) this.writeData(offset, blocks, pending)
       for (const { treeIndex, bytes } of slots) {
-        this.written += bytes.byteLength
-        const done = this.maySync(bytes.byteLength) && this.tree.writeSync(treeIndex, bytes)
+        this.written += bytes.length
+        const done = this.maySync(bytes.length) && this.tree.writeSync(treeIndex, bytes)
         if (!done) pending.push(this.tree.write(treeIndex, bytes))
       }
     } finally {
@@ -270,7 +270,7 @@ export class FeedStorage {
 
   private writeData(offset: number, blocks: readonly Uint8Array[], pending: Promise<void>[]): void {
     let size = 0
-    for (const block of blocks) size += block.byteLength
+    for (const block of blocks) size += block.length
     if (size === 0 && this.dataExists) return
     this.dataExists = true
     this.written += size
@@ -284,14 +284,14 @@ export class FeedStorage {
     let piece: Uint8Array[] = []
     let pieceSize = 0
     for (const block of blocks) {
-      if (pieceSize > 0 && pieceSize + block.byteLength > PIECE_SIZE) {
+      if (pieceSize > 0 && pieceSize + block.length > PIECE_SIZE) {
         pending.push(this.writePiece(at, piece, pieceSize))
         at += pieceSize
         piece = []
         pieceSize = 0
       }
       piece.push(block)
-      pieceSize += block.byteLength
+      pieceSize += block.length
     }
     pending.push(this.writePiece(at, piece, pieceSize))
   }
@@ -306,7 +306,7 @@ export class FeedStorage {
     let at = offset
     for (const block of blocks) {
       pending.push(data.write(at, block))
-      at += block.byteLength
+      at += block.length
     }
     return allSettled(pending)
   }
@@ -345,7 +345,7 @@ async function succeeds(step: () => Promise<void> | null | undefined): Promise<b
 function newNodes({ length, slots }: Commit): number[] {
   const nodes: number[] = []
   for (const { treeIndex, bytes } of slots) {
-    for (let node = treeIndex; node < treeIndex + bytes.byteLength / NODE_SIZE; node++) {
+    for (let node = treeIndex; node < treeIndex + bytes.length / NODE_SIZE; node++) {
       if (flat.rightSpan(node) >= 2 * length) nodes.push(node)
     }
   }
@@ -357,7 +357,7 @@ function joinInto(target: Uint8Array, blocks: readonly Uint8Array[]): Uint8Array
   let at = 0
   for (const block of blocks) {
     target.set(block, at)
-    at += block.byteLength
+    at += block.length
   }
   return target.subarray(0, at)
 }

@@ -300,7 +300,7 @@ export class TreeFile {
     const start = this.pages.add(page)
     const { memory } = this.pages
     memory.set(read, start)
-    memory.fill(0, start + read.byteLength, start + PAGE_BYTES)
+    memory.fill(0, start + read.length, start + PAGE_BYTES)
     this.take(page, memory, start)
   }
 
@@ -311,13 +311,13 @@ export class TreeFile {
   }
 
   private wrote(position: number, slots: Uint8Array): void {
-    if (this.end !== null) this.end = Math.max(this.end, position + slots.byteLength)
+    if (this.end !== null) this.end = Math.max(this.end, position + slots.length)
   }
 
   private forget(treeIndex: number, slots: Uint8Array): void {
     this.epoch++
     this.page = -1
-    const last = treeIndex + Math.ceil(slots.byteLength / NODE_SIZE) - 1
+    const last = treeIndex + Math.ceil(slots.length / NODE_SIZE) - 1
     for (let page = Math.floor(treeIndex / PAGE_SLOTS); page * PAGE_SLOTS <= last; page++) {
       this.pages?.delete(page)
     }
@@ -343,7 +343,7 @@ export class TreeFile {
   private patch(treeIndex: number, slots: Uint8Array): void {
     this.epoch++
     this.page = -1
-    const count = slots.byteLength / NODE_SIZE
+    const count = slots.length / NODE_SIZE
     const last = treeIndex + count - 1
     this.forgetUpper(treeIndex, last)
     for (let page = Math.floor(treeIndex / PAGE_SLOTS); page * PAGE_SLOTS <= last; page++) {
