@@ -71,12 +71,14 @@ export class Core {
 
   /**
    * Runs an operation that changes the feed, when those before it are done. It waits for the storage alone: code of the
-   * application's that may take its time is asked before, and what it has answered looked at again inside.
+   * application's that may take its time is asked before, and what it has answered looked at again inside. What an earlier one could
+   * not undo is undone first, if it can be by now.
    * Errors: `ERR_FEED_CLOSED`, those of the operation.
    */
   change<T>(operation: () => Promise<T>): Promise<T> {
     if (this.over) return Promise.reject(new DDatabaseError('ERR_FEED_CLOSED'))
-    return this.mutex.run(operation)
+    const { storage } = this
+    return this.mutex.run(() => (storage.refusal === null ? operation() : storage.undoLate().then(operation)))
   }
 
   /** Ends all changing: resolves when the operations that were asked for are done, and no further one begins. */

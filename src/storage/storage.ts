@@ -65,7 +65,7 @@ export class FeedStorage {
   readonly bitfield: BitfieldFile
   /** Bytes of blocks, if the application asked for such a cache. */
   readonly blocks: BlockCache | null
-  /** Why nothing may be written any more: a failed write that could not be undone. */
+  /** Why nothing may be written now: a failed write that could not be undone yet. */
   refusal: Error | null = null
 
   readonly durability: Durability
@@ -81,6 +81,8 @@ export class FeedStorage {
   private readonly files: Readonly<Record<FileName, StorageFile>>
   private readonly budget = new TurnBudget(SYNC_PER_TURN)
   private dataExists: boolean
+  /** What {@link refusal} has left to be undone: all of it, as often as it takes. */
+  private undoing: (() => Promise<void>) | null = null
 
   /**
    * @param parts - the files that hold content, the cache of blocks, and how durable the feed is
@@ -114,8 +116,8 @@ export class FeedStorage {
    * that dies in between loses the operation and never claims what is not there.
    *
    * A failure is undone: the bits keep their old value and the signature's slot is emptied; what else was written
-   * lies where nothing refers to it. If undoing fails too, in any of the files, or if with durability `disk` a
-   * synchronisation failed, the storage refuses further writes until it is reopened.
+   * lies where nothing refers to it. If undoing fails too, in any of the files, the storage refuses further writes until
+   * {@link undoLate} succeeds; if with durability `disk` a synchronisation failed, until it is reopened.
    * Errors: `ERR_STORAGE` with the storage's error as cause, `ERR_WRITE_REFUSED`.
    */
   async commit(change: Commit): Promise<void> {
@@ -144,10 +146,20 @@ export class FeedStorage {
       }
       if (stage !== null) this.bitfield.adopt(stage)
     } catch (error) {
-      const unsigned = await succeeds(() => restoreSignature?.())
-      const unmarked = await succeeds(() => stage && this.bitfield.restore(stage))
-      const undone = await succeeds(() => last?.undo())
-      if (!(unsigned && unmarked && undone)) this.refusal = error as Error
+      const unsign = async (): Promise<void> => restoreSignature?.()
+      const unmark = async (): Promise<void> => (stage === null ? undefined : this.bitfield.restore(stage))
+      const undo = async (): Promise<void> => last?.undo()
+      const unsigned = await succeeds(unsign)
+      const unmarked = await succeeds(unmark)
+      const undone = await succeeds(undo)
+      if (!(unsigned && unmarked && undone)) {
+        this.refusal = error as Error
+        this.undoing = async () => {
+          await unsign()
+          await unmark()
+          await undo()
+        }
+      }
       // Bits that stay claim blocks. Without their nodes nobody believes them, where the sizes of the files tell what there is.
       if (unsigned && !unmarked && this.tree.slots > 0) {
         for (const node of newNodes(change)) await succeeds(() => this.tree.write(node, EMPTY_SLOT))
@@ -180,6 +192,16 @@ export class FeedStorage {
   /** To be called before files are written to without {@link commit}. Errors: `ERR_STORAGE`. */
   async changing(): Promise<void> {
     await this.announce?.(null)
+  }
+
+  /**
+   * Undoes what could not be undone when it failed, if that is possible by now: a full disk has space again some day. Nothing was
+   * committed since; to be called before anything is prepared, as that may read the files.
+   */
+  async undoLate(): Promise<void> {
+    if (this.undoing === null || !(await succeeds(this.undoing))) return
+    this.undoing = null
+    this.refusal = null
   }
 
   /** Makes sure that the `data` file exists, as the published packages do when they flush. */
@@ -332,7 +354,7 @@ const scratch = b4a.allocUnsafeSlow(SYNC_DATA_LIMIT)
 const EMPTY_SLOT = b4a.alloc(NODE_SIZE)
 
 /** Where one file takes nothing any more, the others still do: what undoes something is not to stop the rest of it. */
-async function succeeds(step: () => Promise<void> | null | undefined): Promise<boolean> {
+async function succeeds(step: () => Promise<void>): Promise<boolean> {
   try {
     await step()
     return true
