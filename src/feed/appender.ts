@@ -246,6 +246,11 @@ export class Appender {
       {
         data: this.target.indexing || ahead !== null ? [] : [{ offset: core.byteLength, blocks }],
         ahead: ahead ?? undefined,
+        // What is given up lies there as long as it is not.
+        appended:
+          this.target.indexing || givesUp
+            ? undefined
+            : { offset: core.byteLength, size: batch.byteLength - core.byteLength },
         slots,
         signature: signature === null ? null : { block: batch.length - 1, signature },
         synced: givesUp || core.storage.durability.mode === 'disk',

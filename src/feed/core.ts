@@ -110,13 +110,14 @@ export class Core {
    * On a failure the feed stays as it was. Errors: `ERR_STORAGE`, `ERR_WRITE_REFUSED`.
    */
   async commit(
-    change: Partial<Pick<Commit, 'data' | 'ahead' | 'slots' | 'signature' | 'last' | 'synced'>>,
+    change: Partial<Pick<Commit, 'data' | 'ahead' | 'appended' | 'slots' | 'signature' | 'last' | 'synced'>>,
     stage: Stage,
     head?: Head
   ): Promise<void> {
     await this.storage.commit({
       data: change.data ?? [],
       ahead: change.ahead,
+      appended: change.appended,
       slots: change.slots ?? [],
       signature: change.signature ?? null,
       stage: stage.pages,

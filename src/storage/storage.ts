@@ -26,6 +26,8 @@ export interface Commit {
   data: readonly DataRun[]
   /** Of {@link FeedStorage.writeAhead}: what becomes of blocks that are on their way to the `data` file. */
   ahead?: Promise<unknown> | undefined
+  /** New blocks at the end of the `data` file, `ahead` included, behind which there is nothing that anybody needs. */
+  appended?: { offset: number; size: number } | undefined
   /** Pieces of the `tree` file: whole slots, the first one for `treeIndex`. */
   slots: { treeIndex: number; bytes: Uint8Array }[]
   /** A signature for the slot of `block`, null for none. */
@@ -134,6 +136,9 @@ export class FeedStorage {
       for (let next = announced; next !== null; next = this.announcing(change)) await next
       if (synced) await durability.sync(files.data, files.tree)
     } catch (error) {
+      // What has been written of them may be what fills the disk. Nothing refers to it, so it is no loss if it stays.
+      const { appended } = change
+      if (appended !== undefined) await succeeds(() => this.data.del(appended.offset, appended.size))
       throw storageError(error)
     }
     const { stage, last } = change

@@ -84,3 +84,22 @@ test('undoing: errors of the storage have a code wherever they come from', async
     await feed.close()
   }
 })
+
+test('undoing: what was written of a rejected append does not go on filling the disk', async (t) => {
+  for (const size of [10, 200_000]) {
+    const files = new MemoryFiles()
+    let full = false
+    const before: OperationHook['before'] = (name, operation) =>
+      full && name === 'tree' && operation === 'write' ? { error: EIO, done: 'half' } : undefined
+    const feed = ddatabase(files.factory({ before }) as unknown as Storage)
+    await feed.append(['a', 'b', 'c'])
+    full = true
+    const error = await rejection(feed.append([Buffer.alloc(size), Buffer.alloc(size)]), 'append')
+    t.equal(error.code, 'ERR_STORAGE')
+    t.equal(files.read('data')!.byteLength, 3, `two blocks of ${size} bytes`)
+    full = false
+    t.equal(await feed.append('d'), 3, 'and it goes on')
+    t.deepEqual((await feed.getBatch(0, 4)).map(String), ['a', 'b', 'c', 'd'])
+    await feed.close()
+  }
+})
