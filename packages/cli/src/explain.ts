@@ -1,7 +1,10 @@
 import { DDatabaseError } from 'ddatabase'
 import { codeOf, type ExitKind, Failure } from './exit.ts'
 
-/** A kind of ending and a sentence; `$` in it stands for the subject, such as the path of the feed. */
+/**
+ * A kind of ending and a sentence; `$` in it stands for the subject, such as the path of the feed, `$m` for the message, and `$r` for what to
+ * do when the cause is mended.
+ */
 type Told = readonly [kind: ExitKind, sentence: string]
 
 /** What the core says, in words for people who do not know it. */
@@ -84,13 +87,10 @@ const NOTHING_LISTENS: Told = [
 
 /** What the system says, and the swarm of its connections. */
 const SYSTEM: Readonly<Record<string, Told>> = {
-  ENOSPC: ['storage', 'There is no space left for $; make some and run it again, it goes on where it was.'],
-  EDQUOT: ['storage', 'The quota for $ is used up; make space and run it again, it goes on where it was.'],
+  ENOSPC: ['storage', 'There is no space left for $; make some and $r.'],
+  EDQUOT: ['storage', 'The quota for $ is used up; make space and $r.'],
   EROFS: ['storage', '$ is on a file system that cannot be written to.'],
-  EFBIG: [
-    'storage',
-    'A file of $ would be larger than the system allows; raise that limit and run it again, it goes on where it was.'
-  ],
+  EFBIG: ['storage', 'A file of $ would be larger than the system allows; raise that limit and $r.'],
   EIO: ['storage', 'The disk failed at $; check it before going on.'],
   EACCES: ['files', 'Access to $ is denied; check its permissions.'],
   EPERM: ['files', 'The system does not permit this with $; check its permissions.'],
@@ -121,20 +121,28 @@ const SYSTEM: Readonly<Record<string, Told>> = {
   ],
   ERR_SELF: ['usage', 'The address $ leads back to this program; name the one of the other side.'],
   ERR_DHT: ['network', 'The network of peers cannot be used; name an address with --connect.'],
-  ECONNRESET: ['network', '$ broke the connection; run it again, it goes on where it was.']
+  ECONNRESET: ['network', '$ broke the connection; $r.']
 }
 
 /**
- * Any error as an ending in one sentence. `subject` is what it was about: a path or an address.
+ * Any error as an ending in one sentence. `subject` is what it was about: a path or an address; `remedy` is for commands that do not go
+ * on where they were.
  * Whatever is not known to happen to people is a mistake in this program, and is told as such.
  */
-export function explain(error: unknown, subject?: string): Failure {
+export function explain(
+  error: unknown,
+  subject?: string,
+  remedy = 'run it again, it goes on where it was'
+): Failure {
   if (error instanceof Failure) return error
   const about = subject ?? pathOf(error) ?? 'the feed'
   const told = lookUp(error)
   if (told !== null) {
     const [kind, sentence] = told
-    const words = sentence.replaceAll('$m', () => messageOf(error)).replaceAll('$', () => about)
+    const words = sentence
+      .replaceAll('$r', remedy)
+      .replaceAll('$m', () => messageOf(error))
+      .replaceAll('$', () => about)
     return new Failure(kind, capitalized(words), error)
   }
   const code = codeOf(error)

@@ -1,8 +1,20 @@
 /** Commands about a feed in a folder. */
+import { spawnSync } from 'node:child_process'
 import { readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test from 'tape'
-import { begin, fails, json, run, shared, someFeed, someFile, temporaryFolder } from './helpers.ts'
+import {
+  begin,
+  environment,
+  fails,
+  json,
+  PROGRAM,
+  run,
+  shared,
+  someFeed,
+  someFile,
+  temporaryFolder
+} from './helpers.ts'
 
 test('create: a feed, its key, and nothing secret', async (t) => {
   const dir = path.join(await temporaryFolder(t), 'deep', 'log')
@@ -170,6 +182,17 @@ test('keys: only export gives the secret key, and import takes it', async (t) =>
   if (process.platform !== 'win32')
     t.equal((await stat(file)).mode & 0o777, 0o600, 'readable by its owner only')
   await fails(t, ['keys', 'export', dir, '--file', file], 4, /exists already/)
+
+  if (process.platform === 'linux') {
+    const script = `ulimit -f 0; trap '' XFSZ; exec "$0" "$@"`
+    const cut = path.join(folder, 'cut')
+    const words = [...PROGRAM, 'keys', 'export', dir, '--file', cut]
+    const { status } = spawnSync('/bin/sh', ['-c', script, process.execPath, ...words], {
+      env: environment()
+    })
+    t.equal(status, 7, 'where nothing can be written')
+    t.notOk((await readdir(folder)).includes('cut'), 'nothing is left that looks like a key')
+  }
 
   const copy = path.join(folder, 'copy')
   const imported = await json(t, ['keys', 'import', copy, '--file', file])

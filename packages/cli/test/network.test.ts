@@ -311,7 +311,7 @@ if (process.platform === 'linux') {
     const { dir: own } = await someFeed(t, [])
     await rm(path.join(own, 'data'), { force: true })
     await symlink('/dev/full', path.join(own, 'data'))
-    await fails(t, ['append', own, 'x'], 7, /There is no space left/)
+    await fails(t, ['append', own, 'x'], 7, /There is no space left for .*; make some and run it again\./)
     await rm(path.join(own, 'data'))
     t.equal((await json(t, ['append', own, '"x"'])).first, 0, 'the feed is whole')
   })
@@ -319,23 +319,37 @@ if (process.platform === 'linux') {
   test('a file that may not grow: the same, and the one that is told is the one that was written', async (t) => {
     const { key, only, stop } = await someShared(t, 3_000_000)
     const folder = await temporaryFolder(t)
-    const limited = (...words: string[]): Ended => {
+    const limited = (words: string[], input = ''): Ended => {
       const script = `ulimit -f 2000; trap '' XFSZ; exec "$0" "$@"`
       const args = ['-c', script, process.execPath, ...PROGRAM, ...words]
-      const { status, stdout, stderr } = spawnSync('/bin/sh', args, { env: environment(), encoding: 'utf8' })
+      const { status, stdout, stderr } = spawnSync('/bin/sh', args, {
+        env: environment(),
+        encoding: 'utf8',
+        input
+      })
       return { code: status, out: stdout, error: stderr }
     }
     const copy = path.join(folder, 'copy')
-    const cloned = limited('clone', key, copy, ...only)
+    const cloned = limited(['clone', key, copy, ...only])
     t.equal(cloned.code, 7, 'exit code')
     t.match(cloned.error, /^error: A file of .*copy would be larger than the system allows; .*\.$/m)
     t.ok((await json(t, ['clone', key, copy, ...only])).complete, 'without the limit it goes on')
     t.equal((await run(t, ['audit', copy])).code, 0, 'and all of it is whole')
     const out = path.join(folder, 'out')
-    const exported = limited('export', copy, out)
+    const exported = limited(['export', copy, out])
     t.equal(exported.code, 7, 'exit code')
     t.match(exported.error, /^error: A file of .*out would be larger than the system allows; .*\.$/m)
     t.same(await readdir(folder), ['copy'], 'nothing half written')
+    const own = path.join(folder, 'own')
+    await json(t, ['create', own])
+    const appended = limited(['append', own], `${'x'.repeat(99)}\n`.repeat(20_000))
+    t.equal(appended.code, 7, 'exit code')
+    t.match(appended.out, /^Blocks 0 to [0-9]+\.$/m, 'what got there is told')
+    t.match(
+      appended.error,
+      /own would be larger than the system allows; raise that limit and append the rest\.$/m
+    )
+    await rm(own, { recursive: true })
     await json(t, ['export', copy, out])
     t.ok((await readFile(out)).equals(await readFile(path.join(copy, 'data'))), 'whole')
     await stop()

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
-import { type Feed, MAX_BLOCK_SIZE } from 'ddatabase'
+import { DDatabaseError, type Feed, MAX_BLOCK_SIZE } from 'ddatabase'
 import { feedFolder } from '../arguments.ts'
 import { BLOCK_SIZE, chunksOf } from '../chunks.ts'
 import { command } from '../command.ts'
@@ -63,6 +63,10 @@ export const append = command({
         if (file !== undefined) await appendFile(feed, dir, file, blockSize, context)
         else if (given.length > 0) await feed.append(given)
         else await appendLines(feed, encode, context)
+      } catch (error) {
+        if (context.signal.aborted) throw error
+        // The same command would append what got there once more.
+        throw explain(error, dir, feed.length === first ? 'run it again' : 'append the rest')
       } finally {
         // Also what was appended before something went wrong is told.
         const blocks = feed.length - first
@@ -103,6 +107,7 @@ async function appendFile(
         stopIfAsked(signal, stopped(feed))
       }
     } catch (error) {
+      if (DDatabaseError.is(error)) throw error
       throw explain(error, (error as NodeJS.ErrnoException).syscall === 'read' ? file : undefined)
     }
   })

@@ -1,4 +1,4 @@
-import { open, readFile } from 'node:fs/promises'
+import { open, readFile, rm } from 'node:fs/promises'
 import { feedFolder } from '../arguments.ts'
 import { command } from '../command.ts'
 import { Failure } from '../exit.ts'
@@ -69,6 +69,10 @@ async function writeSecret(file: string, text: string): Promise<void> {
   try {
     await handle.writeFile(`${text}\n`)
     await handle.sync()
+  } catch (error) {
+    // Part of a key looks like a backup and is none, and would be in the way of the next run.
+    await rm(file, { force: true })
+    throw error
   } finally {
     await handle.close()
   }
