@@ -53,6 +53,7 @@ const BLOCK_TRIES = 8
 
 // Signature slots read at a time.
 const SLOTS_AT_A_TIME = 1024
+const BLANK_SLOTS = b4a.alloc(SLOTS_AT_A_TIME * SIGNATURE_SIZE)
 
 /** The lengths that a stored feed has had: their roots in the tree file, and whether their signatures hold. */
 export class StoredHeads {
@@ -253,13 +254,15 @@ export class StoredHeads {
     for (let end = from; end > to; ) {
       const start = Math.max(to, end - SLOTS_AT_A_TIME)
       const slots = await this.#core.storage.signatures.copy(start, end)
+      end = start
+      // Of a copy that has just begun, the file is nearly all hole: one slot after the other would take seconds for each million.
+      if (b4a.equals(slots, BLANK_SLOTS.subarray(0, slots.byteLength))) continue
       for (let i = Math.floor(slots.byteLength / SIGNATURE_SIZE) - 1; i >= 0; i--) {
         const signature = slots.subarray(i * SIGNATURE_SIZE, (i + 1) * SIGNATURE_SIZE)
         if (isBlank(signature)) continue
         if (left-- <= 0) return
         yield { index: start + i, signature }
       }
-      end = start
     }
   }
 }
