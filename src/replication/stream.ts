@@ -75,6 +75,8 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   readonly channelTable: ChannelTable
   /** Keeps the stream from ending while the application may still open feeds. */
   readonly prefinalize = new Guard()
+  // Whether the guard is asked when the stream may end.
+  private awaitsEnd = false
   /** Extensions of this side. */
   readonly extensions: ExtensionRegistry<ProtocolStream>
   /** Extensions of the remote. */
@@ -398,7 +400,11 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   /** For the channels' own use: a channel was closed; without any left a stream that is not live ends. @internal */
   channelClosed(): void {
     this.emit('prefinalize')
+    // The guard may be held for as long as the stream lives: nothing is left with it for each channel.
+    if (this.awaitsEnd) return
+    this.awaitsEnd = true
     this.prefinalize.ready(() => {
+      this.awaitsEnd = false
       if (!this.destroying && this.channelCount === 0 && !this.live) this.finalize()
     })
   }

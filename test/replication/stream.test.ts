@@ -337,6 +337,34 @@ test('stream: what was refused is opened before the remote has answered the refu
   t.end()
 })
 
+test('stream: a guard that is held keeps nothing for each channel that is closed', async (t) => {
+  const [a, b] = pair({}, { live: true })
+  const release = a.prefinalize.waitAndContinue()
+  let asked = 0
+  const { ready } = a.prefinalize
+  a.prefinalize.ready = function (fn) {
+    asked++
+    ready.call(this, fn)
+  }
+  let told = 0
+  a.on('prefinalize', () => told++)
+  for (let i = 0; i < 20; i++) a.open(Buffer.alloc(32, i)).close()
+  t.equal(told, 20)
+  t.equal(asked, 1)
+  const ends = [ending(a), ending(b)]
+  join(a, b)
+  await turn()
+  t.notOk(a.destroying, 'held')
+  const channel = a.open(KEY)
+  release()
+  await turn()
+  t.notOk(a.destroying, 'a channel is open')
+  channel.close()
+  t.equal(asked, 2, 'the guard is asked again')
+  t.same(await Promise.all(ends), [null, null])
+  t.end()
+})
+
 test('stream: close, reopen under a new number, live streams stay', async (t) => {
   const [a, b] = pair({ live: true }, { live: true })
   let closes = 0
