@@ -4,7 +4,7 @@ import { DDatabaseError } from '../errors.ts'
 import { storageError } from '../storage/storage-error.ts'
 import { NO_NODE, NOT_LOADED, type TreeFile } from '../storage/tree-file.ts'
 import { Mutex } from '../util/mutex.ts'
-import { nextTurn } from '../util/turn.ts'
+import { nextTurn, turnIsOver } from '../util/turn.ts'
 import type { Core } from './core.ts'
 import { byteOffset } from './places.ts'
 import { presentRuns } from './reader.ts'
@@ -96,25 +96,33 @@ export class PresentBytes {
     return this.#mutex.run(async () => {
       let bytes = 0
       const last = Math.min(end, core.bits.length)
-      for (let from = start; from < last; ) {
+      const seen = new Map<number, number>()
+      for (const [from] of pagesWithBlocks(core, start, last)) {
         const page = Math.floor(from / PAGE_BLOCKS)
-        const to = Math.min(last, (page + 1) * PAGE_BLOCKS)
+        const blocks = totalOf(core, page)
+        if (this.#pages.get(page)?.blocks !== blocks) seen.set(page, blocks)
+      }
+      // A block whose bit is set may still be about to be announced to `stored`; a turn later it has been. A turn may be long
+      // while blocks arrive, so the pages share one.
+      if (seen.size > 0) await nextTurn()
+      for (const [from, to] of pagesWithBlocks(core, start, last)) {
+        const page = Math.floor(from / PAGE_BLOCKS)
         const whole = from === page * PAGE_BLOCKS && (to === (page + 1) * PAGE_BLOCKS || to >= core.length)
-        bytes += whole ? await this.#pageBytes(core, page) : await bytesOf(core, presentRuns(core, from, to))
-        from = to
+        bytes += whole
+          ? await this.#pageBytes(core, page, seen.get(page))
+          : await bytesOf(core, presentRuns(core, from, to))
+        if (turnIsOver()) await nextTurn()
       }
       return bytes
     })
   }
 
-  async #pageBytes(core: Core, page: number): Promise<number> {
-    const first = page * PAGE_BLOCKS
-    const end = first + PAGE_BLOCKS
-    let blocks = core.bits.total(first, end)
-    if (this.#pages.get(page)?.blocks !== blocks) {
-      // A block whose bit is set may still be about to be announced to `stored`; a turn later it has been.
+  /** @param seen - how many blocks of the page were here a turn ago, if somebody looked */
+  async #pageBytes(core: Core, page: number, seen: number | undefined): Promise<number> {
+    let blocks = totalOf(core, page)
+    if (this.#pages.get(page)?.blocks !== blocks && blocks !== seen) {
       await nextTurn()
-      blocks = core.bits.total(first, end)
+      blocks = totalOf(core, page)
     }
     const known = this.#pages.get(page)
     if (known?.blocks === blocks) return known.bytes
@@ -122,12 +130,26 @@ export class PresentBytes {
     const total: PageTotal = { blocks, bytes: 0 }
     this.#pages.set(page, total)
     try {
-      total.bytes += await bytesOf(core, presentRuns(core, first, end))
+      total.bytes += await bytesOf(core, presentRuns(core, page * PAGE_BLOCKS, (page + 1) * PAGE_BLOCKS))
     } catch (error) {
       this.#pages.delete(page)
       throw error
     }
     return total.bytes
+  }
+}
+
+function totalOf(core: Core, page: number): number {
+  return core.bits.total(page * PAGE_BLOCKS, (page + 1) * PAGE_BLOCKS)
+}
+
+/** The part that each page of the bitfield has of `start` … `end` − 1, but of those pages only that have a block there. */
+function* pagesWithBlocks(core: Core, start: number, end: number): Generator<[number, number]> {
+  for (let at = core.bits.firstPresent(start, end); at !== -1; ) {
+    const page = Math.floor(at / PAGE_BLOCKS)
+    const to = Math.min(end, (page + 1) * PAGE_BLOCKS)
+    yield [Math.max(start, page * PAGE_BLOCKS), to]
+    at = core.bits.firstPresent(to, end)
   }
 }
 

@@ -34,6 +34,39 @@ for (const length of LENGTHS) {
   })
 }
 
+test('simulated: the progress of a long range of which little is here', async (t) => {
+  const simulated = new SimulatedFeed(2 ** 24)
+  const source = ddatabase(simulated.storage, simulated.key)
+  const { target, disconnect } = await copyInMemory(source)
+  const random = new SeededRandom(2)
+  const { blocks } = await fetchSparsely(target, simulated, 100, random)
+  await disconnect()
+  const size = simulated.block.byteLength
+  const range = target.download({ start: 0, end: simulated.length })
+  const inner = target.download({ start: 1, end: simulated.length - 1 })
+  let turns = 0
+  let counting = true
+  const count = (): void => {
+    turns++
+    if (counting) setImmediate(count)
+  }
+  setImmediate(count)
+  for (const [download, here] of [
+    [range, blocks],
+    [inner, blocks - 2],
+    [range, blocks]
+  ] as const) {
+    const { blocks, totalBlocks, bytes } = await download.progress()
+    t.deepEqual([blocks, bytes], [here, here * size], `of ${totalBlocks} blocks`)
+  }
+  counting = false
+  // While blocks arrive each turn may last for many milliseconds.
+  t.ok(turns < 50, `${turns} turns of the event loop`)
+  range.cancel()
+  inner.cancel()
+  await Promise.all([target.close(), source.close()])
+})
+
 test('simulated: what follows from 2^33 blocks and more is exact', (t) => {
   for (const length of [2 ** 31 + 5, 2 ** 33, 2 ** 33 + 2 ** 31 + 12_345, 2 ** 40 - 1]) {
     const tree = new TreeSet(new MemoryBits())
