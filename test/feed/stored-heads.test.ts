@@ -4,17 +4,19 @@ import { StoredHeads } from '../../src/feed/stored-heads.ts'
 
 const SIZE = 64
 
-test('stored heads: a hole of many slots takes no time of its own', async (t) => {
+test('stored heads: the slots of a hole are not looked at one by one', async (t) => {
   const hole = Buffer.alloc(1024 * SIZE)
-  const last = Buffer.from(hole).fill(1, 7 * SIZE, 8 * SIZE)
-  const copy = async (start: number, end: number) =>
-    (start === 0 ? last : hole).subarray(0, (end - start) * SIZE)
+  let looks = 0
+  const subarray = hole.subarray.bind(hole)
+  hole.subarray = (...args) => {
+    looks++
+    return subarray(...args)
+  }
+  const last = Buffer.alloc(1024 * SIZE).fill(1, 7 * SIZE, 8 * SIZE)
+  const copy = async (start: number) => (start === 0 ? last : hole)
   const heads = new StoredHeads({ core: { storage: { signatures: { copy } } } } as never)
-  const before = process.cpuUsage()
   const found: number[] = []
-  for await (const { index } of heads.slotsDown(2 ** 24, 0, 4)) found.push(index)
-  const { user } = process.cpuUsage(before)
+  for await (const { index } of heads.slotsDown(1024 * 1024, 0, 4)) found.push(index)
   t.deepEqual(found, [7], 'what is below it is found')
-  // One slot after the other took 12 seconds.
-  t.ok(user < 2_500_000, `${Math.round(user / 1000)} ms of processor time`)
+  t.equal(looks, 0)
 })
