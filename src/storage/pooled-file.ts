@@ -201,7 +201,7 @@ export abstract class PooledFile extends RandomAccessFile implements OpenFile {
     const innermost = path.dirname(this.filename)
     fs.mkdir(innermost, { recursive: true }, (error, outermost) => {
       if (error !== null) {
-        this.#notCreated(request, error)
+        whyNotMade(innermost, error, (reason) => this.#notCreated(request, reason))
         return
       }
       if (outermost !== undefined) {
@@ -256,6 +256,22 @@ export abstract class PooledFile extends RandomAccessFile implements OpenFile {
       request.callback(error ?? null)
     })
   }
+}
+
+/**
+ * Why a folder could not be made. With `recursive`, Node.js says ENOENT where the file system is read-only; of the outermost folder that
+ * is missing it tells the reason.
+ */
+function whyNotMade(folder: string, error: NodeJS.ErrnoException, callback: (reason: Error) => void): void {
+  const around = path.dirname(folder)
+  if (error.code !== 'ENOENT' || around === folder) {
+    callback(error)
+    return
+  }
+  fs.mkdir(folder, (reason) => {
+    if (reason === null || reason.code === 'EEXIST') callback(error)
+    else whyNotMade(around, reason, callback)
+  })
 }
 
 function identityOf(fd: number): Identity {

@@ -129,6 +129,22 @@ test('a path with a zero byte is refused', (t) => {
   t.end()
 })
 
+test('where no folder can be made, the error tells why', async (t) => {
+  const folder = temporaryFolder(t)
+  // As of a file system that is read-only from `folder` on: Node.js says ENOENT of what is made with its parents.
+  const asked: string[] = []
+  replace(t, fs, 'mkdir', (name: string, ...rest: unknown[]) => {
+    asked.push(path.relative(folder, name))
+    const alone = rest.length === 1
+    const outermost = path.dirname(name) === folder
+    const callback = rest.at(-1) as (error: Error) => void
+    setImmediate(callback, systemError(alone && outermost ? 'EROFS' : 'ENOENT'))
+  })
+  const error = await rejection(open(path.join(folder, 'a', 'b')).write(0, bytes('x')), 'write')
+  t.equal(error.code, 'EROFS')
+  t.same(asked, [path.join('a', 'b'), path.join('a', 'b'), 'a'])
+})
+
 test('one descriptor, for reading and writing, until close', async (t) => {
   const folder = temporaryFolder(t)
   fs.writeFileSync(path.join(folder, 'data'), 'abc')
