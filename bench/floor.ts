@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url'
 import { markdownTable } from 'markdown-table'
 import * as wasm from '../src/crypto/backend.browser.ts'
 import * as native from '../src/crypto/backend.ts'
+import { HashInput } from '../src/crypto/hash-input.ts'
 import { makeRunFolder, removeFolder } from './harness/folder.ts'
 import type { Results } from './harness/results.ts'
 
@@ -57,9 +58,9 @@ function hashing(backend: Pick<typeof native, 'blake2bBatch'>, size: number): Pi
 
 /** Hashes `bytes` bytes for each block, in one piece and past the wrapper. */
 function hashingSmall(bytes: number, size: number): Piece {
-  const input = Buffer.alloc(PREFIX + bytes)
+  const input = new HashInput(Buffer.alloc(PREFIX + bytes))
   const out = Buffer.alloc(32)
-  return (total) => repeat(total, size, size, () => native.blake2bInto(out, 0, input, input.byteLength))
+  return (total) => repeat(total, size, size, () => native.blake2bInto(out, 0, input, PREFIX + bytes))
 }
 
 /** Into files that stay, so that the system has to find memory for them, as for a feed that grows. */

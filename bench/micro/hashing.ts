@@ -2,6 +2,7 @@ import b4a from 'b4a'
 import { bench, do_not_optimize } from 'mitata'
 import * as hashWasm from '../../src/crypto/backend.browser.ts'
 import * as libsodium from '../../src/crypto/backend.ts'
+import { HashInput } from '../../src/crypto/hash-input.ts'
 import { HASH_SIZE } from '../../src/merkle/node.ts'
 import { blockAt } from '../harness/blocks.ts'
 
@@ -25,9 +26,9 @@ export function hashing(): void {
     }
     bench(`hashing: parent, ${name}`, async function* () {
       await backend.ready()
-      const input = b4a.alloc(PREFIX_SIZE + 2 * HASH_SIZE, 1)
+      const input = new HashInput(b4a.alloc(PREFIX_SIZE + 2 * HASH_SIZE, 1))
       yield () => {
-        backend.blake2bInto(out, 0, input, input.byteLength)
+        backend.blake2bInto(out, 0, input, input.bytes.length)
         do_not_optimize(out)
       }
     })

@@ -62,6 +62,9 @@ export class PageStage implements PageAccess {
   #slotOf: (page: number) => Slot | undefined
   #copy: (bytes: Uint8Array) => Uint8Array
   #staged = new Map<number, StagedPage>()
+  // The page that was asked for last, if it is staged: one bit after the other is mostly in the same.
+  #recent = -1
+  #recentPage: StagedPage | undefined
   // A change from below is being made here: what is written then may come after the stage was written to the file.
   #repeating = false
 
@@ -97,7 +100,7 @@ export class PageStage implements PageAccess {
   }
 
   read(page: number): Uint8Array | null {
-    const staged = this.#staged.get(page)
+    const staged = this.#find(page)
     return staged === undefined ? this.#base.read(page) : staged.bytes
   }
 
@@ -107,7 +110,7 @@ export class PageStage implements PageAccess {
   }
 
   write(page: number, from: number, to: number): Uint8Array {
-    const staged = this.#staged.get(page)
+    const staged = this.#find(page)
     if (staged !== undefined) {
       staged.touched.add(from, to)
       staged.late ||= this.#repeating
@@ -129,8 +132,18 @@ export class PageStage implements PageAccess {
   }
 
   whole(page: number): Uint8Array | null {
-    const staged = this.#staged.get(page)
+    const staged = this.#find(page)
     return staged === undefined ? this.#base.whole(page) : staged.bytes
+  }
+
+  #find(page: number): StagedPage | undefined {
+    if (page === this.#recent) return this.#recentPage
+    const staged = this.#staged.get(page)
+    if (staged !== undefined) {
+      this.#recent = page
+      this.#recentPage = staged
+    }
+    return staged
   }
 
   /** @internal for {@link Pages.mirror}: makes a change here that was made below. */
@@ -146,6 +159,7 @@ export class PageStage implements PageAccess {
 
   /** Takes pages that were changed below, and here alike, for current. */
   #follow(): void {
+    this.#recent = -1
     for (const [page, { bytes, origin, version, touched }] of this.#staged) {
       const slot = this.#slotOf(page)
       if (slot === origin && (slot === undefined || slot.version === version)) continue

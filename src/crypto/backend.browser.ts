@@ -11,6 +11,7 @@ import { sha512 } from '@noble/hashes/sha2.js'
 import b4a from 'b4a'
 import { createBLAKE2b, type IHasher } from 'hash-wasm'
 import { DDatabaseError } from '../errors.ts'
+import type { HashInput } from './hash-input.ts'
 import type { Offer, Prefix } from './offer.ts'
 
 const { Point } = ed25519
@@ -45,8 +46,8 @@ export function offer(
   return null
 }
 
-export function blake2bInto(target: Uint8Array, offset: number, input: Uint8Array, length: number): void {
-  blake2bBatch(target.subarray(offset, offset + HASH_SIZE), [input.subarray(0, length)])
+export function blake2bInto(target: Uint8Array, offset: number, input: HashInput, length: number): void {
+  blake2bBatch(target.subarray(offset, offset + HASH_SIZE), [input.bytes.subarray(0, length)])
 }
 
 export function blake2b(out: Uint8Array, input: Uint8Array, key?: Uint8Array): void {

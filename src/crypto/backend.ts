@@ -10,6 +10,7 @@ import b4a from 'b4a'
 import sodium from 'sodium-native'
 import binding from 'sodium-native/binding.js'
 import { FasterHash, type HashFunction } from './faster-hash.ts'
+import { HashInput } from './hash-input.ts'
 import { offerToThread } from './hash-thread.ts'
 import type { Offer, Prefix } from './offer.ts'
 import { loadWasmBlake2b, wasmMayBeFaster } from './wasm-blake2b.ts'
@@ -37,14 +38,16 @@ export function offer(prefix: Prefix, inputs: readonly Uint8Array[], from: numbe
   return offerToThread(prefix, inputs, from, to, implementation)
 }
 
+const digest = new HashInput(b4a.allocUnsafeSlow(HASH_SIZE))
+
 /**
  * BLAKE2b-256 of the first `length` bytes of `input`, written at `offset` of `target`: without a view for either, and
  * past the checks of the package's own function, which take longer than hashing a pair of nodes.
  */
-export function blake2bInto(target: Uint8Array, offset: number, input: Uint8Array, length: number): void {
+export function blake2bInto(target: Uint8Array, offset: number, input: HashInput, length: number): void {
   const failed = binding.crypto_generichash(
-    target.buffer,
-    target.byteOffset + offset,
+    digest.buffer,
+    digest.byteOffset,
     HASH_SIZE,
     input.buffer,
     input.byteOffset,
@@ -54,6 +57,7 @@ export function blake2bInto(target: Uint8Array, offset: number, input: Uint8Arra
     0
   )
   if (failed !== 0) throw new Error('libsodium refuses to hash')
+  target.set(digest.bytes, offset)
 }
 
 /** BLAKE2b of `input` into `out`, whose size (32 or 64 bytes) is that of the hash, keyed with `key` if given. */

@@ -3,9 +3,10 @@
  * leaf can never pass for a parent or a root set (second preimage; compare RFC 6962 §2.1).
  */
 import b4a from 'b4a'
-import { blake2bBatch, blake2bInto, offer } from '#crypto/backend'
-import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
+import { blake2b, blake2bBatch, blake2bInto, offer } from '#crypto/backend'
+import { HASH_SIZE, hashAt, type TreeNode } from '../merkle/node.ts'
 import { readUint64, writeUint64 } from '../util/uint64.ts'
+import { HashInput } from './hash-input.ts'
 import { MOST_INPUTS, type Offer, type Prefix, SMALLEST_OFFER } from './offer.ts'
 
 /** What hashes of blocks begin with. */
@@ -18,11 +19,14 @@ const ROOT = 2
 // fast as a batch of two for small inputs; from a few KB on the copy costs more than the second argument.
 const COPY_LIMIT = 2048
 
-// Hashing is synchronous, so one scratch buffer for each kind of input suffices.
+// Hashing is synchronous, so one scratch buffer for each kind of input, and one for the hash, suffice.
 const leafScratch = b4a.allocUnsafeSlow(9 + COPY_LIMIT)
+const leafInput = new HashInput(leafScratch)
 const leafPrefix = b4a.allocUnsafeSlow(9)
 const parentScratch = b4a.allocUnsafeSlow(9 + 2 * HASH_SIZE)
-const parentView = new DataView(parentScratch.buffer, parentScratch.byteOffset, parentScratch.length)
+const parentInput = new HashInput(parentScratch)
+const parentView = new DataView(parentInput.buffer, parentInput.byteOffset, parentScratch.length)
+const result = b4a.allocUnsafeSlow(HASH_SIZE)
 leafScratch[0] = LEAF
 leafPrefix[0] = LEAF
 parentScratch[0] = PARENT
@@ -51,7 +55,7 @@ export function leafHashInto(
   if (length <= COPY_LIMIT) {
     writeUint64(leafScratch, length, 1)
     leafScratch.set(block, 9)
-    blake2bInto(target, offset, leafScratch, 9 + length)
+    blake2bInto(target, offset, leafInput, 9 + length)
   } else {
     writeUint64(leafPrefix, length, 1)
     blake2bBatch(target.subarray(offset, offset + HASH_SIZE), [leafPrefix, block])
@@ -60,9 +64,8 @@ export function leafHashInto(
 
 /** Hash of a block, 32 bytes. */
 export function leafHash(block: Uint8Array, offered: Offer | null = null): Uint8Array {
-  const hash = b4a.allocUnsafe(HASH_SIZE)
-  leafHashInto(hash, 0, block, offered)
-  return hash
+  leafHashInto(result, 0, block, offered)
+  return hashAt(result, 0)
 }
 
 /**
@@ -128,24 +131,14 @@ function lastPart(blocks: readonly Uint8Array[], start: number, end: number, mos
 }
 
 /**
- * Hash of a parent: H(01 ‖ u64(size) ‖ left hash ‖ right hash), written at `offset` of `target`. The two hashes are read at
- * `leftOffset` of `left` and `rightOffset` of `right`; `size` is the sum of their sizes.
+ * Hash of a parent: H(01 ‖ u64(size) ‖ left hash ‖ right hash), written to `target`, which may be one of the two;
+ * `size` is the sum of their sizes.
  */
-export function parentHashInto(
-  target: Uint8Array,
-  offset: number,
-  size: number,
-  left: Uint8Array,
-  leftOffset: number,
-  right: Uint8Array,
-  rightOffset: number
-): void {
+export function parentHashInto(target: Uint8Array, size: number, left: Uint8Array, right: Uint8Array): void {
   writeUint64(parentScratch, size, 1)
-  for (let i = 0; i < HASH_SIZE; i++) {
-    parentScratch[9 + i] = left[leftOffset + i]!
-    parentScratch[9 + HASH_SIZE + i] = right[rightOffset + i]!
-  }
-  blake2bInto(target, offset, parentScratch, parentScratch.length)
+  parentScratch.set(left, 9)
+  parentScratch.set(right, 9 + HASH_SIZE)
+  blake2bInto(target, 0, parentInput, parentScratch.length)
 }
 
 /**
@@ -166,17 +159,14 @@ export function parentHashWithin(
     parentView.setInt32(9 + i, view.getInt32(left + i))
     parentView.setInt32(9 + HASH_SIZE + i, view.getInt32(right + i))
   }
-  blake2bInto(nodes, offset, parentScratch, parentScratch.length)
+  blake2bInto(nodes, offset, parentInput, parentScratch.length)
 }
 
 /** The parent's hash of two siblings, in either order: the one with the smaller tree index is the left one. */
 export function parentHash(a: TreeNode, b: TreeNode): Uint8Array {
-  const hash = b4a.allocUnsafe(HASH_SIZE)
-  writeUint64(parentScratch, a.size + b.size, 1)
-  parentScratch.set(a.hash, a.index < b.index ? 9 : 9 + HASH_SIZE)
-  parentScratch.set(b.hash, a.index < b.index ? 9 + HASH_SIZE : 9)
-  blake2bInto(hash, 0, parentScratch, parentScratch.length)
-  return hash
+  if (a.index < b.index) parentHashInto(result, a.size + b.size, a.hash, b.hash)
+  else parentHashInto(result, a.size + b.size, b.hash, a.hash)
+  return hashAt(result, 0)
 }
 
 /** Hash of a whole tree: H(02 ‖ for each root: hash ‖ u64(index) ‖ u64(size)), roots in ascending tree index order. */
@@ -191,7 +181,7 @@ export function treeHash(roots: readonly TreeNode[]): Uint8Array {
     writeUint64(input, root.size, offset + HASH_SIZE + 8)
     offset += HASH_SIZE + 16
   }
-  blake2bInto(hash, 0, input, input.length)
+  blake2b(hash, input)
   return hash
 }
 

@@ -2,6 +2,7 @@ import b4a from 'b4a'
 import flat from 'flat-tree'
 import { blake2bInto } from '#crypto/backend'
 import { LEAF, leafHashInto, PARENT } from '../crypto/hash.ts'
+import { HashInput } from '../crypto/hash-input.ts'
 import { HASH_SIZE, NODE_SIZE, type TreeNode } from '../merkle/node.ts'
 import type { StorageFile } from '../storage/random-access.ts'
 import type { TreeFile } from '../storage/tree-file.ts'
@@ -25,7 +26,7 @@ const TOTAL = DATA + MOST_BYTES
 interface Memory {
   bytes: Uint8Array
   view: DataView
-  input: Uint8Array
+  input: HashInput
 }
 let made: Memory | null = null
 
@@ -36,7 +37,7 @@ function memory(): Memory {
   made = {
     bytes,
     view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
-    input: bytes.subarray(INPUT, DATA)
+    input: new HashInput(bytes.subarray(INPUT, DATA))
   }
   return made
 }

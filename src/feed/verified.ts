@@ -176,8 +176,8 @@ export class Verified {
       if (siblingSize === NOT_LOADED) return undefined
       if (siblingSize === NO_NODE) return false
       size += siblingSize
-      if (sibling > node) parentHashInto(climbing, 0, size, climbing, 0, stored, 0)
-      else parentHashInto(climbing, 0, size, stored, 0, climbing, 0)
+      if (sibling > node) parentHashInto(climbing, size, climbing, stored)
+      else parentHashInto(climbing, size, stored, climbing)
       path.push(sibling)
       node = flat.parent(node)
       const parentSize = tree.nodeSync(node, stored)

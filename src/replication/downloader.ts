@@ -113,9 +113,18 @@ export class Downloader implements ArrivalsOwner {
   /** Asks for a block that is reserved for this peer. */
   request(index: number, bytes: number, hash: boolean, question: SeekQuestion | null = null): void {
     const nodes = this.replicator.digest(this.peer, index)
-    const sent = performance.now()
-    const state = { arrived: false, overdue: false, doubted: false, again: false }
-    const request: InflightRequest = { index, bytes, question, hash, nodes, sent, ...state }
+    const request: InflightRequest = {
+      index,
+      bytes,
+      question,
+      hash,
+      nodes,
+      sent: performance.now(),
+      arrived: false,
+      overdue: false,
+      doubted: false,
+      again: false
+    }
     this.inflight.push(request)
     this.meter.asked(request)
     if (bytes === 0) this.foreseen.asked(index, nodes)

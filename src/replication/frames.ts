@@ -41,7 +41,7 @@ export function writeFrameHeader(
 
 /**
  * Finds the frames in a stream that arrives in chunks of any size. Usage: `write(chunk)`, then `next()` until it is
- * false; after each true `channel`, `type` and `body` hold the frame.
+ * false; after each true `channel`, `type` and `body` are those of the frame.
  *
  * A body that lies in one chunk is a view on it; one that spans several is collected, at a cost that is linear in what
  * arrived even if every chunk has one byte. Chunks are never changed.
@@ -51,9 +51,11 @@ export class FrameDecoder {
   channel = 0
   /** Message type, 0 to 15. */
   type = 0
-  /** The encoded message. */
-  body: Uint8Array = EMPTY
-  /** The borrowed memory that `body` lies in, if it does, until the next call of `next`. */
+  /** Where the encoded message is: bytes `start` … `end` − 1. (To make a view of each takes as long as to read a short one.) */
+  source: Uint8Array = EMPTY
+  start = 0
+  end = 0
+  /** The borrowed memory that it lies in, if it does, until the next call of `next`. */
   loan: Loan | null = null
 
   private readonly maxBody: number
@@ -75,6 +77,11 @@ export class FrameDecoder {
   /** @param maxBody - largest body that is accepted, in bytes */
   constructor(maxBody: number) {
     this.maxBody = maxBody
+  }
+
+  /** The encoded message. */
+  get body(): Uint8Array {
+    return this.source.subarray(this.start, this.end)
   }
 
   /** Whether the stream stands in the middle of a frame. */
@@ -161,7 +168,9 @@ export class FrameDecoder {
     if (partial === null) {
       if (available >= length) {
         this.offset = offset + length
-        this.body = chunk.subarray(offset, this.offset)
+        this.source = chunk
+        this.start = offset
+        this.end = this.offset
         this.loan = this.chunkLoan
         this.state = 'length'
         return true
@@ -175,7 +184,9 @@ export class FrameDecoder {
       if (available >= missing) {
         this.offset = offset + missing
         partial.append(chunk, offset, this.offset)
-        this.body = partial.view()
+        this.source = partial.view()
+        this.start = 0
+        this.end = length
         this.partial = null
         this.loan = this.partialLoan
         this.bodyLoan = this.partialLoan

@@ -34,10 +34,10 @@ export const handshakePayloadCodec: MessageCodec<HandshakePayload, HandshakePayl
     for (const transport of message.transports) end = writeUintField(target, end, TRANSPORT, transport)
     return end
   },
-  read(body, limits) {
+  read(source, limits, from = 0, to = source.length) {
     let nonce: Uint8Array | null = null
     const transports: number[] = []
-    reader.begin(body, 0, body.byteLength, limits.messageFields)
+    reader.begin(source, from, to, limits.messageFields)
     while (reader.next()) {
       if (reader.field === NONCE) nonce = reader.bytes(NONCE_SIZE)
       else if (reader.field === TRANSPORT) transports.push(reader.uint())

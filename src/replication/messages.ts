@@ -134,8 +134,11 @@ export interface MessageCodec<Sent, Received> {
   size(message: Sent): number
   /** Writes the message at `offset` of `target` and returns the offset behind it. */
   write(message: Sent, target: Uint8Array, offset: number): number
-  /** Decodes a whole body; byte fields are views. Throws DDatabaseErrors only: `ERR_MESSAGE_INVALID`, `ERR_MESSAGE_MALFORMED`, `ERR_LIMIT`. */
-  read(body: Uint8Array, limits: ReplicationLimits): Received
+  /**
+   * Decodes a whole body: bytes `from` … `to` − 1 of `source`, by default all. Byte fields are views.
+   * Throws DDatabaseErrors only: `ERR_MESSAGE_INVALID`, `ERR_MESSAGE_MALFORMED`, `ERR_LIMIT`.
+   */
+  read(source: Uint8Array, limits: ReplicationLimits, from?: number, to?: number): Received
 }
 
 // Decoding is synchronous and never nested but for the nodes of Data, so one reader for each depth suffices.
@@ -158,10 +161,10 @@ export const openCodec: MessageCodec<SentOpen, OpenMessage> = {
     if (isGiven(message.capability)) end = writeBytesField(target, end, 2, message.capability)
     return end
   },
-  read(body, limits) {
+  read(source, limits, from = 0, to = source.length) {
     let discoveryKey: Uint8Array | null = null
     let capability: Uint8Array | null = null
-    reader.begin(body, 0, body.length, limits.messageFields)
+    reader.begin(source, from, to, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) discoveryKey = reader.bytes(KEY_SIZE)
       else if (reader.field === 2) capability = reader.bytes(CAPABILITY_SIZE)
@@ -190,10 +193,10 @@ export const optionsCodec: MessageCodec<SentOptions, OptionsMessage> = {
     if (isGiven(message.ack)) end = writeBoolField(target, end, 2, message.ack)
     return end
   },
-  read(body, limits) {
+  read(source, limits, from = 0, to = source.length) {
     const extensions: string[] = []
     let ack = false
-    reader.begin(body, 0, body.length, limits.messageFields)
+    reader.begin(source, from, to, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) {
         if (extensions.length === limits.extensions) {
@@ -219,11 +222,11 @@ export const statusCodec: MessageCodec<SentStatus, StatusMessage> = {
     if (isGiven(message.following)) end = writeBoolField(target, end, 3, message.following)
     return end
   },
-  read(body, limits) {
+  read(source, limits, from = 0, to = source.length) {
     let uploading = false
     let downloading = false
     let following = false
-    reader.begin(body, 0, body.length, limits.messageFields)
+    reader.begin(source, from, to, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) uploading = reader.bool()
       else if (reader.field === 2) downloading = reader.bool()
@@ -250,12 +253,12 @@ export const haveCodec: MessageCodec<SentHave, HaveMessage> = {
     if (isGiven(message.ack)) end = writeBoolField(target, end, 4, message.ack)
     return end
   },
-  read(body, limits) {
+  read(source, limits, from = 0, to = source.length) {
     let start = -1
     let length = 1
     let bitfield: Uint8Array | null = null
     let ack = false
-    reader.begin(body, 0, body.length, limits.messageFields)
+    reader.begin(source, from, to, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) start = reader.uint()
       else if (reader.field === 2) length = reader.uint()
@@ -278,10 +281,10 @@ function rangeCodec(defaultLength: number): MessageCodec<SentRange, RangeMessage
       const end = writeUintField(target, offset, 1, message.start)
       return isGiven(message.length) ? writeUintField(target, end, 2, message.length) : end
     },
-    read(body, limits) {
+    read(source, limits, from = 0, to = source.length) {
       let start = -1
       let length = defaultLength
-      reader.begin(body, 0, body.length, limits.messageFields)
+      reader.begin(source, from, to, limits.messageFields)
       while (reader.next()) {
         if (reader.field === 1) start = reader.uint()
         else if (reader.field === 2) length = reader.uint()
@@ -311,12 +314,12 @@ export const requestCodec: MessageCodec<SentRequest, RequestMessage> = {
     const end = cancelCodec.write(message, target, offset)
     return isGiven(message.nodes) ? writeUintField(target, end, 4, message.nodes) : end
   },
-  read(body, limits) {
+  read(source, limits, from = 0, to = source.length) {
     let index = -1
     let bytes = 0
     let hash = false
     let nodes = 0
-    reader.begin(body, 0, body.length, limits.messageFields)
+    reader.begin(source, from, to, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) index = reader.uint()
       else if (reader.field === 2) bytes = reader.uint()
@@ -343,11 +346,11 @@ export const cancelCodec: MessageCodec<SentCancel, CancelMessage> = {
     if (isGiven(message.hash)) end = writeBoolField(target, end, 3, message.hash)
     return end
   },
-  read(body, limits) {
+  read(source, limits, from = 0, to = source.length) {
     let index = -1
     let bytes = 0
     let hash = false
-    reader.begin(body, 0, body.length, limits.messageFields)
+    reader.begin(source, from, to, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) index = reader.uint()
       else if (reader.field === 2) bytes = reader.uint()
@@ -416,12 +419,12 @@ export const dataCodec: MessageCodec<SentData, DataMessage> = {
     if (isGiven(message.signature)) end = writeBytesField(target, end, 4, message.signature)
     return end
   },
-  read(body, limits) {
+  read(source, limits, from = 0, to = source.length) {
     let index = -1
     let value: Uint8Array | null = null
     let signature: Uint8Array | null = null
     const nodes: TreeNode[] = []
-    reader.begin(body, 0, body.length, limits.messageFields)
+    reader.begin(source, from, to, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) index = reader.uint()
       else if (reader.field === 2) value = reader.bytes()
@@ -446,9 +449,9 @@ export const closeCodec: MessageCodec<SentClose, CloseMessage> = {
   write(message, target, offset) {
     return isGiven(message.discoveryKey) ? writeBytesField(target, offset, 1, message.discoveryKey) : offset
   },
-  read(body, limits) {
+  read(source, limits, from = 0, to = source.length) {
     let discoveryKey: Uint8Array | null = null
-    reader.begin(body, 0, body.length, limits.messageFields)
+    reader.begin(source, from, to, limits.messageFields)
     while (reader.next()) {
       if (reader.field === 1) discoveryKey = reader.bytes(KEY_SIZE)
       else reader.skip()

@@ -67,7 +67,8 @@ export function bytesFieldSize(name: string, value: Uint8Array, size?: number): 
   if (size !== undefined && value.length !== size) {
     throw argumentValueError(`${name} must have ${size} bytes, got ${value.length}`)
   }
-  return 1 + encodings.bytes.encodingLength(value)
+  if (typeof value === 'string') return 1 + encodings.bytes.encodingLength(value)
+  return 1 + varintSize(value.length) + value.length
 }
 
 /** Writes a byte field and returns the offset behind it. */
@@ -77,9 +78,15 @@ export function writeBytesField(
   field: number,
   value: Uint8Array
 ): number {
-  target[offset] = (field << 3) | BYTES
-  encodings.bytes.encode(value, target, offset + 1)
-  return offset + 1 + encodings.bytes.encode.bytes
+  if (typeof value === 'string') {
+    target[offset] = (field << 3) | BYTES
+    encodings.bytes.encode(value, target, offset + 1)
+    return offset + 1 + encodings.bytes.encode.bytes
+  }
+  // The library looks four times whether these are bytes.
+  const start = writeNested(target, offset, field, value.length)
+  target.set(value, start)
+  return start + value.length
 }
 
 /** Bytes of a string field. */

@@ -43,8 +43,8 @@ export function isFor(wish: Wish, { index, bytes }: InflightRequest): boolean {
  * without need.
  */
 export class Reservations {
-  private readonly blocks = new Set<number>()
-  private readonly storing = new Set<number>()
+  // Whether it is being stored.
+  private readonly blocks = new Map<number, boolean>()
 
   has(block: number): boolean {
     return this.blocks.has(block)
@@ -53,26 +53,24 @@ export class Reservations {
   /** @returns false if the block was reserved already */
   take(block: number): boolean {
     if (this.blocks.has(block)) return false
-    this.blocks.add(block)
+    this.blocks.set(block, false)
     return true
   }
 
   /** Nobody is asked for it any more; while it is being stored it stays reserved all the same. */
   release(block: number): void {
-    if (!this.storing.has(block)) this.blocks.delete(block)
+    if (this.blocks.get(block) === false) this.blocks.delete(block)
   }
 
   /** The block has come and is being stored. @returns false if it is already */
   store(block: number): boolean {
-    if (this.storing.has(block)) return false
-    this.storing.add(block)
-    this.blocks.add(block)
+    if (this.blocks.get(block)) return false
+    this.blocks.set(block, true)
     return true
   }
 
   /** The block was stored, or refused. */
   stored(block: number): void {
-    this.storing.delete(block)
     this.blocks.delete(block)
   }
 }

@@ -387,7 +387,7 @@ export class Transport {
         if (decoder.next()) {
           // Only these come by the thousand and take little each. Any other may set off much, by what others have said and asked for.
           if (decoder.type !== REQUEST && decoder.type !== DATA) this.steps = STEPS_PER_LOOK
-          this.dispatch(decoder.channel, decoder.type, decoder.body)
+          this.dispatch(decoder)
           this.settleLoan()
         } else if (!this.input.refill()) break
       }
@@ -428,47 +428,48 @@ export class Transport {
     })
   }
 
-  private dispatch(channel: number, type: number, body: Uint8Array): void {
+  private dispatch(decoder: FrameDecoder): void {
+    const { channel, type, source, start, end } = decoder
     const { sink } = this.host
     const { limits } = this.options
     // Published peers still send what they were about to after a Close, on a number and with a body that are none.
     if (type > 0 && type < 10 && !sink.receives(channel)) return
     switch (type) {
       case 0:
-        sink.onopen(channel, messages.openCodec.read(body, limits))
+        sink.onopen(channel, messages.openCodec.read(source, limits, start, end))
         break
       case 1:
-        sink.onoptions(channel, messages.optionsCodec.read(body, limits))
+        sink.onoptions(channel, messages.optionsCodec.read(source, limits, start, end))
         break
       case 2:
-        sink.onstatus(channel, messages.statusCodec.read(body, limits))
+        sink.onstatus(channel, messages.statusCodec.read(source, limits, start, end))
         break
       case 3:
-        sink.onhave(channel, messages.haveCodec.read(body, limits))
+        sink.onhave(channel, messages.haveCodec.read(source, limits, start, end))
         break
       case 4:
-        sink.onunhave(channel, messages.unhaveCodec.read(body, limits))
+        sink.onunhave(channel, messages.unhaveCodec.read(source, limits, start, end))
         break
       case 5:
-        sink.onwant(channel, messages.wantCodec.read(body, limits))
+        sink.onwant(channel, messages.wantCodec.read(source, limits, start, end))
         break
       case 6:
-        sink.onunwant(channel, messages.unwantCodec.read(body, limits))
+        sink.onunwant(channel, messages.unwantCodec.read(source, limits, start, end))
         break
       case 7:
-        sink.onrequest(channel, messages.requestCodec.read(body, limits))
+        sink.onrequest(channel, messages.requestCodec.read(source, limits, start, end))
         break
       case 8:
-        sink.oncancel(channel, messages.cancelCodec.read(body, limits))
+        sink.oncancel(channel, messages.cancelCodec.read(source, limits, start, end))
         break
       case 9:
-        sink.ondata(channel, messages.dataCodec.read(body, limits))
+        sink.ondata(channel, messages.dataCodec.read(source, limits, start, end))
         break
       case 10:
-        sink.onclose(channel, messages.closeCodec.read(body, limits))
+        sink.onclose(channel, messages.closeCodec.read(source, limits, start, end))
         break
       case EXTENSION_TYPE: {
-        const { id, payload } = splitExtension(body)
+        const { id, payload } = splitExtension(decoder.body)
         sink.onextension(channel, id, payload)
         break
       }

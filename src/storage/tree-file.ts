@@ -1,6 +1,6 @@
 import b4a from 'b4a'
 import { DDatabaseError } from '../errors.ts'
-import { HASH_SIZE, NODE_SIZE, type TreeNode } from '../merkle/node.ts'
+import { HASH_SIZE, hashAt, NODE_SIZE, type TreeNode } from '../merkle/node.ts'
 import { readUint64, writeUint64 } from '../util/uint64.ts'
 import type { NodeCache } from './caches.ts'
 import { isBlank, treePosition } from './layout.ts'
@@ -380,15 +380,10 @@ function isEmptySlot(bytes: Uint8Array, offset: number): boolean {
   return isBlank(bytes.subarray(offset, offset + NODE_SIZE))
 }
 
-// Of a Buffer it makes a Buffer, while the method of that name that Buffers have makes a view.
-const { slice } = Uint8Array.prototype
-
 /** The node in a slot, null if the slot is blank. The hash is copied, and is a Buffer if `bytes` is. */
 export function decodeNode(treeIndex: number, bytes: Uint8Array, offset: number): TreeNode | null {
   if (isEmptySlot(bytes, offset)) return null
-  // Typed arrays of that size live in the heap of JavaScript itself: half the time of copying into a piece of a pool.
-  const hash: Uint8Array = slice.call(bytes, offset, offset + HASH_SIZE)
-  return { index: treeIndex, hash, size: readUint64(bytes, offset + HASH_SIZE) }
+  return { index: treeIndex, hash: hashAt(bytes, offset), size: readUint64(bytes, offset + HASH_SIZE) }
 }
 
 /** The 40 bytes of a node's slot. */
