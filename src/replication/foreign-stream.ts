@@ -6,8 +6,10 @@ import { ProtocolStream } from './stream.ts'
 
 /**
  * Protocol streams of another make: modules of hypercore 9's time bring the stream class of their own dependencies.
- * They have the same methods and messages, with three differences that are evened out here: they know no limits, they
- * let exceptions of handlers out of the stream, and they do not tell a channel that the remote had opened it before.
+ * They have the same methods and messages, with four differences that are evened out here: they know no limits, they
+ * let exceptions of handlers out of the stream, they do not tell a channel that the remote had opened it before, and
+ * those of hypercore-protocol 7 leave it to the handlers to answer a Close with one. A remote that has refused a feed
+ * and has it a moment later waits for that answer: until then it takes the feed for open on this side.
  */
 
 /** Whether a stream is not of this package. */
@@ -30,9 +32,10 @@ export function requireAuthenticated(stream: ProtocolStream): void {
 export function foreignHandlers(peer: Peer): ChannelHandlers {
   const guarded = {} as Record<string, (...args: unknown[]) => void>
   for (const name of HANDLERS) {
+    const method = name === 'onclose' ? 'close' : name
     guarded[name] = (...args) => {
       try {
-        ;(peer[name] as (...args: unknown[]) => void).apply(peer, args)
+        ;(peer[method] as (...args: unknown[]) => void).apply(peer, args)
       } catch (error) {
         peer.destroy(error as Error)
       }
