@@ -7,7 +7,7 @@ import type { Core } from './core.ts'
 import { DownloadingFeed } from './downloading.ts'
 import { type ChosenEncoding, type Codec, type DecodedAs, decodeBlock, isBinary } from './encoding.ts'
 import type { SeekOptions, SeekPosition, UpdateOptions, WaitOptions } from './finder.ts'
-import { checkBytes, checkIndex, checkOptions, checkTimeout } from './options.ts'
+import { checkBytes, checkIndex, checkOptions, checkTimeout, fromDigits } from './options.ts'
 import { readBlockSync, readBlocks, unlessDamaged } from './reader.ts'
 import type { Selection } from './selections.ts'
 
@@ -56,11 +56,12 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   ): unknown {
     if (typeof options === 'function') return this.get(index, null, options)
     checkCallback(callback)
+    const block = fromDigits(index)
     const token = options?.cancel ?? (callback && Symbol('get'))
-    const value = this._getValue(index, options, token)
+    const value = this._getValue(block, options, token)
     if (!callback) return settle(value, undefined)
     settle(value, callback as Callback<unknown>)
-    const refused = options?.wait === false && this._core !== null && this._core.bits.get(index) === false
+    const refused = options?.wait === false && this._core !== null && this._core.bits.get(block) === false
     return refused ? undefined : token
   }
 
@@ -319,12 +320,12 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   has(start: number, end?: number | null | Callback<boolean>, callback?: Callback<boolean>): boolean {
     if (typeof end === 'function') return this.has(start, undefined, end)
     checkCallback(callback)
-    checkIndex(start, 'start')
+    const first = checkIndex(fromDigits(start), 'start')
     const core = this._openCore()
     if (isGiven(end)) checkIndex(end, 'end')
     const present = isGiven(end)
-      ? start <= end && core.bits.firstMissing(start, end) === -1
-      : core.bits.get(start)
+      ? first <= end && core.bits.firstMissing(first, end) === -1
+      : core.bits.get(first)
     if (callback) settle(Promise.resolve(present), callback)
     return present
   }

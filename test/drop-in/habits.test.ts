@@ -170,3 +170,25 @@ test('habits: the number of open downloads (hypercore-byte-stream)', async (t) =
   }
   await feed.close()
 })
+
+test('habits: a block is asked for with the digits of its number (kappa-osm, from `key@number`)', async (t) => {
+  const published = publishedHypercore(memory())
+  const feed = hypercore(memory())
+  await Promise.all([feed.append(['a', 'b', 'c']), published.call('append', ['a', 'b', 'c'])])
+  for (const one of [published.feed, feed] as unknown as {
+    has: (index: string) => boolean
+    get: (index: string, options: object, done: Answer) => void
+  }[]) {
+    t.deepEqual([one.has('2'), one.has('3')], [true, false])
+    const ask = (index: string) =>
+      new Promise((resolve, reject) => {
+        one.get(index, { wait: false }, (error, block) => (error ? reject(error) : resolve(block)))
+      })
+    t.deepEqual(await within(ask('2'), 'get'), Buffer.from('c'))
+    t.ok(await failure(within(ask('3'), 'get')), 'one that is not here')
+  }
+  for (const index of ['', 'a', '-1', '1.5', ' 1', '0x1']) {
+    t.equal((await failure(feed.get(index as never))).code, 'ERR_INVALID_ARG_TYPE', JSON.stringify(index))
+  }
+  await feed.close()
+})
