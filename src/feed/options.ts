@@ -257,14 +257,6 @@ export function checkIndex(value: unknown, name = 'index'): number {
   return checkNumber(value, name, MAX_INDEX)
 }
 
-/**
- * A block number as callers of the published packages may have it: those that cut it out of a `key@number` ask with its
- * digits. Whether it is one is left to {@link checkIndex}.
- */
-export function fromDigits(index: number | string): number {
-  return typeof index === 'string' && /^\d+$/.test(index) ? Number(index) : (index as number)
-}
-
 /** A number of bytes. Errors: TypeError or RangeError. */
 export function checkBytes(value: unknown, name = 'bytes'): number {
   return checkNumber(value, name, Number.MAX_SAFE_INTEGER)

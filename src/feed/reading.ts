@@ -1,3 +1,4 @@
+import { DDATABASE } from '../dialect.ts'
 import { DDatabaseError } from '../errors.ts'
 import { checkSignal, onAbort, throwIfAborted, untilAborted } from '../util/abort.ts'
 import { type Callback, checkCallback, checkFunction, ignore, settle } from '../util/callback.ts'
@@ -7,7 +8,7 @@ import type { Core } from './core.ts'
 import { DownloadingFeed } from './downloading.ts'
 import { type ChosenEncoding, type Codec, type DecodedAs, decodeBlock, isBinary } from './encoding.ts'
 import type { SeekOptions, SeekPosition, UpdateOptions, WaitOptions } from './finder.ts'
-import { checkBytes, checkIndex, checkOptions, checkTimeout, fromDigits } from './options.ts'
+import { checkBytes, checkIndex, checkOptions, checkTimeout } from './options.ts'
 import { readBlockSync, readBlocks, unlessDamaged } from './reader.ts'
 import type { Selection } from './selections.ts'
 
@@ -56,7 +57,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
   ): unknown {
     if (typeof options === 'function') return this.get(index, null, options)
     checkCallback(callback)
-    const block = fromDigits(index)
+    const block = this._blockNumber(index)
     const token = options?.cancel ?? (callback && Symbol('get'))
     const value = this._getValue(block, options, token)
     if (!callback) return settle(value, undefined)
@@ -314,13 +315,19 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     return untilAborted(options.signal, this._guarded(place))
   }
 
+  /** On `ddatabase/hypercore` a number in digits is one: modules that keep versions as `key@number` ask with what they cut out of it. */
+  private _blockNumber(index: number | string): number {
+    const digits = typeof index === 'string' && this._dialect !== DDATABASE && /^\d+$/.test(index)
+    return digits ? Number(index) : (index as number)
+  }
+
   /** Whether a block, or every block of `start` … `end` − 1, is here. Throws `ERR_FEED_NOT_OPEN` before opening. */
   has(index: number, callback?: Callback<boolean>): boolean
   has(start: number, end: number | null | undefined, callback?: Callback<boolean>): boolean
   has(start: number, end?: number | null | Callback<boolean>, callback?: Callback<boolean>): boolean {
     if (typeof end === 'function') return this.has(start, undefined, end)
     checkCallback(callback)
-    const first = checkIndex(fromDigits(start), 'start')
+    const first = checkIndex(this._blockNumber(start), 'start')
     const core = this._openCore()
     if (isGiven(end)) checkIndex(end, 'end')
     const present = isGiven(end)

@@ -13,7 +13,7 @@ const VALUE = 'ERR_INVALID_ARG_VALUE'
 const ANSWERED: [name: string, args: unknown[], code: string][] = [
   ['append', ['x', 5], TYPE],
   ['append', ['x', 'force'], TYPE],
-  ['get', ['x'], TYPE],
+  ['get', ['0'], TYPE],
   ['get', [0, 5], TYPE],
   ['get', [0, 'utf-8'], TYPE],
   ['get', [0, { timeout: '5' }], TYPE],
@@ -68,7 +68,7 @@ const ANSWERED: [name: string, args: unknown[], code: string][] = [
 
 /** Calls that answer at once: they throw. */
 const THROWN: [name: string, args: unknown[], code: string][] = [
-  ['has', ['x'], TYPE],
+  ['has', ['0'], TYPE],
   ['has', [0, '1'], TYPE],
   ['downloaded', ['0'], TYPE],
   ['downloaded', [0, {}], TYPE],
