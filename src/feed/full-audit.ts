@@ -65,6 +65,8 @@ const PIECE_BYTES = 1024 * 1024
 // Pages of the bitfield read at a time, signature slots read and signatures verified at a time.
 const PAGES_AT_A_TIME = 32
 const SLOTS_AT_A_TIME = 64
+// Slots that are passed over at a time where there are no signatures.
+const HOLE_AT_A_TIME = 65_536
 
 /**
  * Looks at keys, headers, bits, every node and every block from the roots down, and every signature. Holds the feed's mutex for a piece
@@ -306,14 +308,25 @@ class Audit {
     if (core.signatureHolds === null || !core.live) return
     // First: when it is made again behind a slot that was cut, what is left of that one becomes a signature that does not hold.
     await core.change(() => this.lastSignature())
-    for (let start = 0; start < Math.min(core.length, signatures.slots); start += SLOTS_AT_A_TIME) {
-      const slots = await signatures.copy(start, Math.min(core.length, start + SLOTS_AT_A_TIME))
-      for (let i = 0; (i + 1) * SIGNATURE_SIZE <= slots.length; i++) {
-        const signature = slots.subarray(i * SIGNATURE_SIZE, (i + 1) * SIGNATURE_SIZE)
-        if (isBlank(signature) || (await this.holds(start + i, signature)) !== false) continue
-        await core.change(() => this.badSignature(start + i))
+    for (let start = 0; start < Math.min(core.length, signatures.slots); ) {
+      const next = await signatures.next(start, Math.min(core.length, start + HOLE_AT_A_TIME))
+      if (next === null) start += HOLE_AT_A_TIME
+      else {
+        await this.someSignatures(next.index)
+        start = next.index + SLOTS_AT_A_TIME
       }
       await this.pause()
+    }
+  }
+
+  private async someSignatures(start: number): Promise<void> {
+    const { core } = this
+    const { signatures } = core.storage
+    const slots = await signatures.copy(start, Math.min(core.length, start + SLOTS_AT_A_TIME))
+    for (let i = 0; (i + 1) * SIGNATURE_SIZE <= slots.length; i++) {
+      const signature = slots.subarray(i * SIGNATURE_SIZE, (i + 1) * SIGNATURE_SIZE)
+      if (isBlank(signature) || (await this.holds(start + i, signature)) !== false) continue
+      await core.change(() => this.badSignature(start + i))
     }
   }
 

@@ -1,13 +1,14 @@
 import b4a from 'b4a'
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
+import { nextTurn, turnIsOver } from '../util/turn.ts'
 import { isBlank, signaturePosition } from './layout.ts'
 import type { StorageFile } from './random-access.ts'
 import { storageError } from './storage-error.ts'
 
-/** Slots read at once while looking for the next signature. */
+/** Slots read at once while looking for the next signature, behind the first one. */
 const SCAN_SLOTS = 64
 
-/** Slots that are looked at, and blanked, at once where they were to be deleted. */
+/** Slots that are looked at at once in a hole, and blanked where they were to be deleted. */
 const BLANK_SLOTS = 1024
 const BLANK = b4a.alloc(BLANK_SLOTS * SIGNATURE_SIZE)
 
@@ -77,19 +78,20 @@ export class SignaturesFile {
     return slot === null || isBlank(slot) ? null : slot
   }
 
-  /** The first signature in the slots of blocks `start` … `end` − 1, null if there is none. */
+  /**
+   * The first signature in the slots of blocks `start` … `end` − 1, null if there is none. A copy of some blocks of a long feed
+   * has holes of millions of slots: they are compared as a whole, and the event loop has its turns.
+   */
   async next(start: number, end: number): Promise<StoredSignature | null> {
+    // The common case, a feed of single appends, has it in the first slot.
+    let count = 1
     for (let block = start; block < end; ) {
-      // The common case, a feed of single appends, has it in the first slot.
-      const single = block === start || this.end === null
-      const count = Math.min(single ? 1 : SCAN_SLOTS, end - block)
-      const slots = await this.read(block, count)
+      const slots = await this.read(block, Math.min(count, end - block))
       if (slots === null) return null
-      for (let i = 0; i < slots.length; i += SIGNATURE_SIZE) {
-        const signature = slots.subarray(i, i + SIGNATURE_SIZE)
-        if (!isBlank(signature)) return { index: block + i / SIGNATURE_SIZE, signature }
-      }
-      block += count
+      if (!b4a.equals(slots, BLANK.subarray(0, slots.byteLength))) return firstOf(block, slots)
+      block += slots.byteLength / SIGNATURE_SIZE
+      if (this.end !== null) count = count === 1 ? SCAN_SLOTS : BLANK_SLOTS
+      if (turnIsOver()) await nextTurn()
     }
     return null
   }
@@ -178,5 +180,13 @@ export class SignaturesFile {
 
   private wrote(block: number): void {
     if (this.end !== null) this.end = Math.max(this.end, signaturePosition(block + 1))
+  }
+}
+
+/** The first signature in slots that are not all blank, of blocks from `block` on. */
+function firstOf(block: number, slots: Uint8Array): StoredSignature {
+  for (let i = 0; ; i++) {
+    const signature = slots.subarray(i * SIGNATURE_SIZE, (i + 1) * SIGNATURE_SIZE)
+    if (!isBlank(signature)) return { index: block + i, signature }
   }
 }

@@ -1,5 +1,6 @@
 import b4a from 'b4a'
 import flat from 'flat-tree'
+import RandomAccessMemory from 'random-access-memory'
 import test from 'tape'
 import { PAGE_BLOCKS } from '../../src/bitfield/pages.ts'
 import ddatabase from '../../src/index.ts'
@@ -64,6 +65,40 @@ test('simulated: the progress of a long range of which little is here', async (t
   t.ok(turns < 50, `${turns} turns of the event loop`)
   range.cancel()
   inner.cancel()
+  await Promise.all([target.close(), source.close()])
+})
+
+test('simulated: a hole of millions of signatures is passed over', async (t) => {
+  const simulated = new SimulatedFeed(2 ** 22)
+  const source = ddatabase(simulated.storage, simulated.key)
+  let reads = 0
+  const { target, disconnect } = await copyInMemory(source, (name: string) => {
+    const file = new RandomAccessMemory({ pageSize: 4096 })
+    const read = file.read.bind(file)
+    file.read = (...call: Parameters<typeof read>) => {
+      if (name === 'signatures') reads++
+      read(...call)
+    }
+    return file
+  })
+  await target.get(5)
+  await disconnect()
+  let turns = 0
+  let counting = true
+  const count = (): void => {
+    turns++
+    if (counting) setImmediate(count)
+  }
+  setImmediate(count)
+  reads = 0
+  t.equal((await target.signature(0)).index, simulated.length - 1, 'the next signature is the last one')
+  counting = false
+  t.ok(reads < 5000, `${reads} reads`)
+  t.ok(turns > 0, `${turns} turns of the event loop`)
+  reads = 0
+  const { valid, damage } = await target.audit({})
+  t.deepEqual([valid, damage], [1, []], 'audited')
+  t.ok(reads < 5000, `${reads} reads`)
   await Promise.all([target.close(), source.close()])
 })
 
