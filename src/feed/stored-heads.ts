@@ -7,6 +7,7 @@ import type { TreeNode } from '../merkle/node.ts'
 import type { Checkpoint } from '../storage/checkpoint.ts'
 import { isBlank } from '../storage/layout.ts'
 import type { TouchedPages } from '../storage/touched-pages.ts'
+import { nextTurn, turnIsOver } from '../util/turn.ts'
 import { bitsOf } from './bit-difference.ts'
 import type { Core } from './core.ts'
 import { MAX_BLOCK_SIZE } from './encoding.ts'
@@ -255,6 +256,8 @@ export class StoredHeads {
       const start = Math.max(to, end - SLOTS_AT_A_TIME)
       const slots = await this.#core.storage.signatures.copy(start, end)
       end = start
+      // To read a hole of a gigabyte takes seconds, and needs no waiting.
+      if (turnIsOver()) await nextTurn()
       // Of a copy that has just begun, the file is nearly all hole: one slot after the other would take seconds for each million.
       if (b4a.equals(slots, BLANK_SLOTS.subarray(0, slots.byteLength))) continue
       for (let i = Math.floor(slots.byteLength / SIGNATURE_SIZE) - 1; i >= 0; i--) {

@@ -20,3 +20,19 @@ test('stored heads: the slots of a hole are not looked at one by one', async (t)
   t.deepEqual(found, [7], 'what is below it is found')
   t.equal(looks, 0)
 })
+
+test('stored heads: the event loop has its turns while a hole is read', async (t) => {
+  const hole = Buffer.alloc(1024 * SIZE)
+  const copy = async () => hole
+  const heads = new StoredHeads({ core: { storage: { signatures: { copy } } } } as never)
+  let turns = 0
+  let reading = true
+  const count = (): void => {
+    turns++
+    if (reading) setImmediate(count)
+  }
+  setImmediate(count)
+  for await (const _ of heads.slotsDown(2 ** 25, 0, 4)) t.fail('nothing is there')
+  reading = false
+  t.ok(turns > 0, `${turns} turns`)
+})
