@@ -459,16 +459,27 @@ test('feeds: appending', async (t) => {
 })
 
 test('feeds: an audit can be cancelled, and one runs at a time', async (t) => {
-  const feed = await memoryFeed(
-    t,
-    Array.from({ length: 500 }, () => Buffer.alloc(50_000, 1))
-  )
+  // Nothing is read while it is held: the audit is under way as long as that takes.
+  let held = Promise.resolve()
+  const feed = ddatabase(() => {
+    const file = new RandomAccessMemory()
+    const read = file.read.bind(file)
+    file.read = (...call: Parameters<typeof read>) => void held.then(() => read(...call))
+    return file
+  })
+  t.teardown(() => feed.close())
+  await feed.append(Array.from({ length: 500 }, () => Buffer.alloc(50_000, 1)))
   const { url } = await openWindow(t, feed)
   const state = async (method: string) =>
     JSON.parse((await send(url, 'api/feeds/0/audit', '', 'text/plain', method)).body.toString()) as AuditState
+  let letGo = (): void => {}
+  held = new Promise((resolve) => {
+    letGo = resolve
+  })
   t.equal((await state('POST')).state, 'running')
   t.equal((await state('POST')).state, 'running', 'a second one is the same')
   await state('DELETE')
+  letGo()
   const ended = await followed(url, ({ audit }) => audit !== null && audit.state !== 'running')
   t.equal(ended.audit!.state, 'cancelled')
   t.equal(feed.downloaded(), 500)
