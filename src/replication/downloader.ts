@@ -19,8 +19,8 @@ import {
 import { SeekAnswers, type SeekQuestion } from './seek-answers.ts'
 import { Timer } from './timer.ts'
 
-// The bytes for which there may be more requests under way than `maxRequests`, and how many at most.
-const WINDOW_BYTES = 256 * 1024
+// The bytes for which there may be more requests under way than `maxRequests`, as many as those have of 64 KB, and how many at most.
+const WINDOW_BYTES = 1024 * 1024
 const MOST_REQUESTS = 256
 
 // Errors of a proof that may lack nodes which answers before it were expected to bring.
