@@ -1,6 +1,7 @@
 /** The search for signatures in a file that is nearly all hole, as that of a copy which has just begun. */
 import test from 'tape'
 import { StoredHeads } from '../../src/feed/stored-heads.ts'
+import { countTurns } from '../helpers/turns.ts'
 
 const SIZE = 64
 
@@ -25,14 +26,8 @@ test('stored heads: the event loop has its turns while a hole is read', async (t
   const hole = Buffer.alloc(1024 * SIZE)
   const copy = async () => hole
   const heads = new StoredHeads({ core: { storage: { signatures: { copy } } } } as never)
-  let turns = 0
-  let reading = true
-  const count = (): void => {
-    turns++
-    if (reading) setImmediate(count)
-  }
-  setImmediate(count)
+  const turnsUntilNow = countTurns()
   for await (const _ of heads.slotsDown(2 ** 25, 0, 4)) t.fail('nothing is there')
-  reading = false
+  const turns = turnsUntilNow()
   t.ok(turns > 0, `${turns} turns`)
 })

@@ -7,6 +7,7 @@ import ddatabase from '../../src/index.ts'
 import { MemoryBits, TreeSet } from '../../src/merkle/tree-set.ts'
 import { RemoteBlocks } from '../../src/replication/remote-blocks.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
+import { countTurns } from '../helpers/turns.ts'
 import { copyInMemory, fetchSparsely } from './fetching.ts'
 import { SimulatedFeed } from './simulated-feed.ts'
 
@@ -45,13 +46,7 @@ test('simulated: the progress of a long range of which little is here', async (t
   const size = simulated.block.byteLength
   const range = target.download({ start: 0, end: simulated.length })
   const inner = target.download({ start: 1, end: simulated.length - 1 })
-  let turns = 0
-  let counting = true
-  const count = (): void => {
-    turns++
-    if (counting) setImmediate(count)
-  }
-  setImmediate(count)
+  const turnsUntilNow = countTurns()
   for (const [download, here] of [
     [range, blocks],
     [inner, blocks - 2],
@@ -60,7 +55,7 @@ test('simulated: the progress of a long range of which little is here', async (t
     const { blocks, totalBlocks, bytes } = await download.progress()
     t.deepEqual([blocks, bytes], [here, here * size], `of ${totalBlocks} blocks`)
   }
-  counting = false
+  const turns = turnsUntilNow()
   // While blocks arrive each turn may last for many milliseconds.
   t.ok(turns < 50, `${turns} turns of the event loop`)
   range.cancel()
@@ -83,16 +78,10 @@ test('simulated: a hole of millions of signatures is passed over', async (t) => 
   })
   await target.get(5)
   await disconnect()
-  let turns = 0
-  let counting = true
-  const count = (): void => {
-    turns++
-    if (counting) setImmediate(count)
-  }
-  setImmediate(count)
+  const turnsUntilNow = countTurns()
   reads = 0
   t.equal((await target.signature(0)).index, simulated.length - 1, 'the next signature is the last one')
-  counting = false
+  const turns = turnsUntilNow()
   t.ok(reads < 5000, `${reads} reads`)
   t.ok(turns > 0, `${turns} turns of the event loop`)
   reads = 0
