@@ -8,7 +8,7 @@ import { type Callback, checkCallback, ignore, settle } from '../util/callback.t
 import { isGiven } from '../util/given.ts'
 import type { Core } from './core.ts'
 import { type Appendable, encodeBlock } from './encoding.ts'
-import { FeedState } from './feed-state.ts'
+import { FeedParts } from './feed-parts.ts'
 import type { Belief } from './growth.ts'
 import { type ClearOptions, clearBlocks, forgetSubtrees, truncateFeed } from './maintenance.ts'
 import { checkBytes, checkIndex, checkOptions } from './options.ts'
@@ -24,7 +24,7 @@ export interface AppendOptions {
 }
 
 /** The part of a feed that changes it. */
-export abstract class WritingFeed<T> extends FeedState<T> {
+export abstract class WritingFeed<T> extends FeedParts<T> {
   /**
    * Appends a value, or an array of values as one batch. Calls made while an append is running become one batch.
    * Values are encoded at once; buffers are not copied, and must not be changed until the append is answered.
