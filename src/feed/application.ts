@@ -1,6 +1,7 @@
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
 import { DDatabaseError, reasonOf } from '../errors.ts'
 import type { Peer } from '../replication/peer.ts'
+import { isBytes } from '../util/bytes.ts'
 import { type CryptoHooks, DEFAULT_CRYPTO, type WriteHook } from './options.ts'
 
 /**
@@ -50,7 +51,7 @@ export class Application {
     } catch (cause) {
       throw this.failure('ERR_SIGNING', 'signer', cause)
     }
-    if (!(signature instanceof Uint8Array) || signature.byteLength !== SIGNATURE_SIZE) {
+    if (!isBytes(signature) || signature.byteLength !== SIGNATURE_SIZE) {
       throw new DDatabaseError('ERR_SIGNING', { message: 'The signer did not give a signature of 64 bytes' })
     }
     return signature

@@ -1,6 +1,7 @@
 import b4a from 'b4a'
 import codecs from 'codecs'
 import { argumentTypeError, DDatabaseError, reasonOf } from '../errors.ts'
+import { isBytes } from '../util/bytes.ts'
 import { isGiven } from '../util/given.ts'
 
 /** Turns values into blocks and back. */
@@ -104,7 +105,7 @@ export function encodeBlock(codec: Codec, value: unknown): Uint8Array {
       cause: error
     })
   }
-  if (!(block instanceof Uint8Array) || isDetached(block)) {
+  if (!isBytes(block) || isDetached(block)) {
     throw new DDatabaseError('ERR_ENCODING', {
       message: 'The value could not be encoded: encode did not return bytes'
     })

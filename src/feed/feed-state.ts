@@ -17,6 +17,7 @@ import { LineFile } from '../storage/line-file.ts'
 import { directoryStorage } from '../storage/named.ts'
 import { type StorageFactory, toFactory } from '../storage/random-access.ts'
 import { storageError } from '../storage/storage-error.ts'
+import { isBytes } from '../util/bytes.ts'
 import { ignore } from '../util/callback.ts'
 import { isGiven } from '../util/given.ts'
 import { inspectSymbol, summary } from '../util/inspect.ts'
@@ -66,7 +67,7 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
 
   /** The discovery key of a public key: what peers find each other by without learning the key. */
   static discoveryKey(key: Uint8Array): Uint8Array {
-    if (!(key instanceof Uint8Array)) throw argumentTypeError('key should be bytes')
+    if (!isBytes(key)) throw argumentTypeError('key should be bytes')
     if (key.byteLength !== KEY_SIZE) throw argumentValueError(`key should have ${KEY_SIZE} bytes`)
     return discoveryKey(key, this.dialect)
   }

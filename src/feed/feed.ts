@@ -8,6 +8,7 @@ import type { ProtocolStream } from '../replication/stream.ts'
 import type { StoredSignature } from '../storage/signatures-file.ts'
 import { storageError } from '../storage/storage-error.ts'
 import { checkSignal, throwIfAborted, untilAborted } from '../util/abort.ts'
+import { isBytes } from '../util/bytes.ts'
 import { type Callback, checkCallback, checkFunction, settle } from '../util/callback.ts'
 import { isGiven } from '../util/given.ts'
 import { type AuditReport, auditFeed } from './audit.ts'
@@ -77,7 +78,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
     checkCallback(callback)
     const run = async (): Promise<true> => {
       checkIndex(index)
-      if (!(signature instanceof Uint8Array)) throw argumentTypeError('signature should be bytes')
+      if (!isBytes(signature)) throw argumentTypeError('signature should be bytes')
       const core = await this._whenReady()
       if (this.key === null) throw new DDatabaseError('ERR_SIGNATURE_INVALID')
       await verifySignature(core, index + 1, signature, this._application, this.key)

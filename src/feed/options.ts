@@ -14,6 +14,7 @@ import { checkRate } from '../replication/rate-limit.ts'
 import { type CacheOptions, createCaches } from '../storage/caches.ts'
 import type { DurabilityMode } from '../storage/durability.ts'
 import type { RandomAccess, StorageFactory } from '../storage/random-access.ts'
+import { isBytes } from '../util/bytes.ts'
 import { type Callback, checkFunction } from '../util/callback.ts'
 import { isGiven } from '../util/given.ts'
 import type { ValueEncoding } from './encoding.ts'
@@ -143,7 +144,7 @@ export interface ParsedArguments {
 export function parseArguments(key: unknown, options: unknown): ParsedArguments {
   let keyArgument = key
   let given = options
-  const keyIsKey = typeof key === 'string' || key instanceof Uint8Array
+  const keyIsKey = typeof key === 'string' || isBytes(key)
   if (!keyIsKey && !isGiven(given)) {
     given = key
     keyArgument = null
@@ -204,7 +205,7 @@ function checkSettings({
   checkRate(maxDownloadRate, 'maxDownloadRate')
   if (isGiven(noiseKeyPair)) {
     for (const key of [noiseKeyPair.publicKey, noiseKeyPair.secretKey]) {
-      if (!(key instanceof Uint8Array)) throw argumentTypeError('noiseKeyPair should have two keys of bytes')
+      if (!isBytes(key)) throw argumentTypeError('noiseKeyPair should have two keys of bytes')
       if (key.byteLength !== KEY_SIZE)
         throw argumentValueError(`Keys of noiseKeyPair should have ${KEY_SIZE} bytes`)
     }
@@ -221,7 +222,7 @@ function toKey(key: unknown, size: number, name: string): Uint8Array | null {
     }
     return b4a.from(key, 'hex')
   }
-  if (!(key instanceof Uint8Array)) throw argumentTypeError(`${name} should be bytes or a hexadecimal string`)
+  if (!isBytes(key)) throw argumentTypeError(`${name} should be bytes or a hexadecimal string`)
   if (key.byteLength !== size) throw argumentValueError(`${name} should have ${size} bytes`)
   return b4a.toBuffer(key)
 }

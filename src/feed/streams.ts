@@ -1,5 +1,6 @@
 import { Readable, type ReadableEvents, Writable, type WritableEvents } from 'streamx'
 import { argumentRangeError, argumentTypeError, DDatabaseError } from '../errors.ts'
+import { isBytes } from '../util/bytes.ts'
 import { checkOptions } from './options.ts'
 import type { BlockIterator, BlockSequence } from './sequence.ts'
 
@@ -25,7 +26,7 @@ export interface ReadStreamEvents<T> extends ReadableEvents {
 
 // streamx takes a queue that weighs nothing for an empty one, and would lose empty blocks.
 const WEIGHT = {
-  byteLength: (chunk: unknown) => (chunk instanceof Uint8Array ? Math.max(1, chunk.length) : 1024)
+  byteLength: (chunk: unknown) => (isBytes(chunk) ? Math.max(1, chunk.length) : 1024)
 }
 
 /** The types of what is inherited from streamx. */
@@ -122,7 +123,7 @@ function checkMaxBlockSize(options: WriteStreamOptions | null | undefined): numb
 
 /** A value in pieces of at most `size`, as it is if that is 0 or it cannot be cut. */
 function pieces<V>(value: V, size: number): V[] {
-  if (size === 0 || !(typeof value === 'string' || value instanceof Uint8Array)) return [value]
+  if (size === 0 || !(typeof value === 'string' || isBytes(value))) return [value]
   const cut: (string | Uint8Array)[] = []
   for (let at = 0, end: number; at < value.length || at === 0; at = end) {
     end = at + size

@@ -7,6 +7,7 @@ import flat from 'flat-tree'
 import { parentHash, signable, treeHash } from '../crypto/hash.ts'
 import { KEY_SIZE, SIGNATURE_SIZE, verify } from '../crypto/keys.ts'
 import { argumentTypeError, argumentValueError } from '../errors.ts'
+import { isBytes } from '../util/bytes.ts'
 import { HASH_SIZE, type TreeNode } from './node.ts'
 
 /** A signed length of a history, and one node that is shown to belong to it. */
@@ -55,7 +56,7 @@ const MAX_DEPTH = 53
  * @throws TypeError for a key that is none
  */
 export function verifyFork(proof: unknown, key: Uint8Array): boolean {
-  if (!(key instanceof Uint8Array)) throw argumentTypeError('key should be bytes')
+  if (!isBytes(key)) throw argumentTypeError('key should be bytes')
   if (key.byteLength !== KEY_SIZE) throw argumentValueError(`key should have ${KEY_SIZE} bytes`)
   const claim = readFork(proof)
   if (claim === null) return false
@@ -102,7 +103,7 @@ export function parentOf(a: TreeNode, b: TreeNode): TreeNode {
 function readHead(given: unknown): { node: TreeNode; isRoot: boolean; signed: SignedMessage } | null {
   const { length, roots, signature, nodes } = given as SignedHead
   if (!Number.isSafeInteger(length) || length < 1 || !Number.isSafeInteger(2 * length)) return null
-  if (!isBytes(signature, SIGNATURE_SIZE) || !Array.isArray(roots) || !Array.isArray(nodes)) return null
+  if (!isOfSize(signature, SIGNATURE_SIZE) || !Array.isArray(roots) || !Array.isArray(nodes)) return null
   if (nodes.length < 1 || nodes.length > MAX_DEPTH || roots.length > MAX_DEPTH) return null
   const own = roots.map(readNode)
   const path = nodes.map(readNode)
@@ -130,11 +131,11 @@ function readHead(given: unknown): { node: TreeNode; isRoot: boolean; signed: Si
 function readNode(given: unknown): TreeNode | null {
   const { index, hash, size } = (given ?? {}) as TreeNode
   if (!Number.isSafeInteger(index) || index < 0 || !Number.isSafeInteger(size) || size < 0) return null
-  return isBytes(hash, HASH_SIZE) ? { index, hash: b4a.from(hash), size } : null
+  return isOfSize(hash, HASH_SIZE) ? { index, hash: b4a.from(hash), size } : null
 }
 
-function isBytes(value: unknown, size: number): value is Uint8Array {
-  return value instanceof Uint8Array && value.byteLength === size
+function isOfSize(value: unknown, size: number): value is Uint8Array {
+  return isBytes(value) && value.byteLength === size
 }
 
 /** A proof as one line of text, with bytes in hexadecimal. */

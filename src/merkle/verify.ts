@@ -4,6 +4,7 @@ import { leafHash, parentHash, signable, treeHash } from '../crypto/hash.ts'
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
 import type { Offer } from '../crypto/offer.ts'
 import { DDatabaseError } from '../errors.ts'
+import { isBytes } from '../util/bytes.ts'
 import { HASH_SIZE, type TreeNode } from './node.ts'
 
 /**
@@ -56,7 +57,7 @@ export interface Verified {
  */
 export function checkClaim(claim: Claim): void {
   const { nodes, signature, value, block } = claim
-  if (signature !== null && !(b4a.isBuffer(signature) && signature.length === SIGNATURE_SIZE)) {
+  if (signature !== null && !(isBytes(signature) && signature.length === SIGNATURE_SIZE)) {
     throw malformed('a signature has 64 bytes')
   }
   let total = value === null ? 0 : value.length
@@ -65,8 +66,7 @@ export function checkClaim(claim: Claim): void {
       throw malformed('a node index is not a number below 2^53')
     if (!Number.isSafeInteger(node.size) || node.size < 0)
       throw malformed('a node size is not a number below 2^53')
-    if (!(b4a.isBuffer(node.hash) && node.hash.length === HASH_SIZE))
-      throw malformed('a node hash has 32 bytes')
+    if (!(isBytes(node.hash) && node.hash.length === HASH_SIZE)) throw malformed('a node hash has 32 bytes')
     total += node.size
   }
   if (!Number.isSafeInteger(total)) throw malformed('the sizes add up to more than 2^53')

@@ -5,6 +5,7 @@
  */
 import codecs from 'codecs'
 import { argumentTypeError, argumentValueError, DDatabaseError, reasonOf } from '../errors.ts'
+import { isBytes } from '../util/bytes.ts'
 import { checkFunction } from '../util/callback.ts'
 
 /** What the application gives for an extension. `Peer` is whom the messages come from. */
@@ -85,7 +86,7 @@ export class Extension<Message = unknown, Peer = unknown> {
         message: `The message could not be encoded: ${reasonOf(cause)}`
       })
     }
-    if (bytes instanceof Uint8Array) return bytes
+    if (isBytes(bytes)) return bytes
     throw new DDatabaseError('ERR_ENCODING', { message: 'The codec of the extension did not give bytes' })
   }
 

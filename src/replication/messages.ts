@@ -7,6 +7,7 @@ import { CAPABILITY_SIZE } from '../crypto/capability.ts'
 import { KEY_SIZE, SIGNATURE_SIZE } from '../crypto/keys.ts'
 import { argumentTypeError, DDatabaseError } from '../errors.ts'
 import { HASH_SIZE, type TreeNode } from '../merkle/node.ts'
+import { isBytes } from '../util/bytes.ts'
 import { isGiven } from '../util/given.ts'
 import type { ReplicationLimits } from './limits.ts'
 import {
@@ -369,7 +370,7 @@ function checkList(name: string, value: unknown): void {
 const NODE_HASH_FIELD_SIZE = 2 + HASH_SIZE
 
 function nodeSize(node: TreeNode): number {
-  if (!(node?.hash instanceof Uint8Array && node.hash.length === HASH_SIZE)) {
+  if (!(isBytes(node?.hash) && node.hash.length === HASH_SIZE)) {
     bytesFieldSize('hash', node?.hash, HASH_SIZE)
   }
   return uintFieldSize('index', node.index) + NODE_HASH_FIELD_SIZE + uintFieldSize('size', node.size)

@@ -5,6 +5,7 @@
  */
 import encodings from 'protocol-buffers-encodings'
 import { argumentRangeError, argumentTypeError, argumentValueError, DDatabaseError } from '../errors.ts'
+import { isBytes } from '../util/bytes.ts'
 
 const VARINT = 0
 const FIXED64 = 1
@@ -61,7 +62,7 @@ export function writeBoolField(
 /** Bytes of a byte field; throws a TypeError if `value` is no byte array or has not the `size` asked for. */
 export function bytesFieldSize(name: string, value: Uint8Array, size?: number): number {
   // What has no exact size may be text, too.
-  if (!(value instanceof Uint8Array) && (size !== undefined || typeof value !== 'string')) {
+  if (!isBytes(value) && (size !== undefined || typeof value !== 'string')) {
     throw argumentTypeError(`${name} must be a Uint8Array`)
   }
   if (size !== undefined && value.length !== size) {

@@ -6,6 +6,7 @@ import { Duplex } from 'streamx'
 import { discoveryKey, KEY_SIZE, type KeyPair, noiseKeyPair } from '../crypto/keys.ts'
 import { DDATABASE, type Dialect, HYPERCORE } from '../dialect.ts'
 import { argumentTypeError, argumentValueError, DDatabaseError, isArgumentError } from '../errors.ts'
+import { isBytes } from '../util/bytes.ts'
 import { checkFunction } from '../util/callback.ts'
 import { isGiven } from '../util/given.ts'
 import { inspectSymbol, summary } from '../util/inspect.ts'
@@ -169,7 +170,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   /** A new static key pair, or the one of a 32 byte seed. */
   static keyPair(seed?: Uint8Array | null): KeyPair {
     if (!isGiven(seed)) return noiseKeyPair()
-    if (!(seed instanceof Uint8Array)) throw argumentTypeError('seed must be a Uint8Array')
+    if (!isBytes(seed)) throw argumentTypeError('seed must be a Uint8Array')
     if (seed.byteLength !== KEY_SIZE) throw argumentValueError(`seed must have ${KEY_SIZE} bytes`)
     return noiseKeyPair(seed)
   }
@@ -297,7 +298,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
    * @throws TypeError for a discovery key that has not 32 bytes
    */
   close(discoveryKey: Uint8Array): void {
-    if (!(discoveryKey instanceof Uint8Array) || discoveryKey.byteLength !== KEY_SIZE) {
+    if (!isBytes(discoveryKey) || discoveryKey.byteLength !== KEY_SIZE) {
       throw argumentTypeError('discoveryKey must have 32 bytes')
     }
     const channel = this.channelTable.get(discoveryKey)
@@ -444,7 +445,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   /** @internal */
   override _write(chunk: unknown, callback: (error: Error | null) => void): void {
     try {
-      if (!(chunk instanceof Uint8Array)) throw argumentTypeError('A protocol stream takes Uint8Arrays')
+      if (!isBytes(chunk)) throw argumentTypeError('A protocol stream takes Uint8Arrays')
       if (this.timeout !== null) this.timeout.refresh()
       this.bytesReceived += chunk.length
       const { source } = this
@@ -498,7 +499,7 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
   }
 
   private discoveryKeyOf(key: Uint8Array): Uint8Array {
-    if (!(key instanceof Uint8Array) || key.byteLength !== KEY_SIZE) {
+    if (!isBytes(key) || key.byteLength !== KEY_SIZE) {
       throw argumentTypeError('key must have 32 bytes')
     }
     return discoveryKey(key, this.dialect)
@@ -530,7 +531,8 @@ export class ProtocolStream extends Duplex<ProtocolStreamEvents> implements Exte
         }
         // An async hook gives a promise. Its failure refuses the remote, as an exception does.
         const answer: unknown = handlers.onauthenticate(remotePublicKey, done)
-        if (answer instanceof Promise) answer.catch((error) => done(error ?? new Error('refused')))
+        // It may be a promise of another realm.
+        Promise.resolve(answer).catch((error) => done(error ?? new Error('refused')))
       },
       onhandshake: () => {
         if (!this.checkRequirement()) return
