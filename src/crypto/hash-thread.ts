@@ -13,15 +13,16 @@
  *     results  = for each slot: MOST_INPUTS times 32 bytes
  *     messages = for each slot: SLOT_SIZE bytes, with each input behind its prefix
  */
-import { createRequire } from 'node:module'
 import { availableParallelism, cpus } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { IHasher } from 'hash-wasm'
+import { requireFor } from '../util/require.ts'
 import { Crowding } from './crowding.ts'
 import { hashOffers } from './hash-worker.ts'
 import { MOST_INPUTS, type Offer, type Prefix, SMALLEST_OFFER } from './offer.ts'
 import { wasmBlake2bPath } from './wasm-blake2b.ts'
 
+const BINDING = 'sodium-native/binding.js'
 const SLOTS = 16
 const STATES = 2
 const COUNTS = STATES + SLOTS
@@ -127,7 +128,7 @@ class HashThread {
       eval: true,
       workerData: {
         memory: { layout, control, results, messages },
-        binding: createRequire(import.meta.url).resolve('sodium-native/binding.js'),
+        binding: requireFor(BINDING).resolve(BINDING),
         path: implementation === 'wasm' ? wasmBlake2bPath() : null
       },
       execArgv: [],

@@ -3,8 +3,8 @@
  * at run time, so that a bundled application that leaves it behind goes without.
  */
 import { createHash } from 'node:crypto'
-import { createRequire } from 'node:module'
 import type { createBLAKE2b as CreateBLAKE2b } from 'hash-wasm'
+import { requireFor } from '../util/require.ts'
 import type { HashFunction } from './faster-hash.ts'
 
 const BITS = 256
@@ -12,12 +12,12 @@ const FILE = 'hash-wasm/dist/blake2b.umd.min.js'
 
 /** Where the module is. @throws if it is not installed */
 export function wasmBlake2bPath(): string {
-  return createRequire(import.meta.url).resolve(FILE)
+  return requireFor(FILE).resolve(FILE)
 }
 
 /** Rejects if it is not installed, or if there is no WebAssembly. */
 export async function loadWasmBlake2b(): Promise<HashFunction> {
-  const { createBLAKE2b } = createRequire(import.meta.url)(FILE) as { createBLAKE2b: typeof CreateBLAKE2b }
+  const { createBLAKE2b } = requireFor(FILE)(FILE) as { createBLAKE2b: typeof CreateBLAKE2b }
   const hasher = await createBLAKE2b(BITS)
   return (out, inputs) => {
     hasher.init()

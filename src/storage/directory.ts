@@ -1,9 +1,9 @@
 /** Files in a directory: the storage of a feed that was given a path. Node only. */
 import fs from 'node:fs'
-import { createRequire } from 'node:module'
 import path from 'node:path'
 import type { Request } from 'random-access-storage'
 import { argumentRangeError, argumentValueError, codeOf, DDatabaseError } from '../errors.ts'
+import { requireFor } from '../util/require.ts'
 import { type Descriptors, descriptors } from './descriptors.ts'
 import { NewEntries, NOT_OFFERED } from './new-entries.ts'
 import { PooledFile, type Shared } from './pooled-file.ts'
@@ -22,7 +22,7 @@ const flock = optional<Flock>('fd-lock')
 
 function optional<T>(name: string): T | null {
   try {
-    return createRequire(import.meta.url)(name) as T
+    return requireFor(name)(name) as T
   } catch {
     return null
   }

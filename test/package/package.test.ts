@@ -101,6 +101,50 @@ test('package: the script of the worker is beside what starts it, and needs no o
   t.same(others, [], 'nothing but our own')
 })
 
+// What is optional is looked for at run time, and from where? In CommonJS there is no `import.meta.url`.
+test('package: a bundle for Node.js finds the native code that was left out of it', async (t) => {
+  const code = `
+    import { Feed } from 'ddatabase'
+    const open = async (folder) => {
+      const feed = new Feed(folder)
+      await feed.append('hello')
+      console.log(await new Feed(folder).ready().then(() => 'opened twice', (error) => error.code))
+      await feed.close()
+    }
+    open('./' + process.argv[2])
+  `
+  await writeFile(join(staged.folder, 'bundled.mjs'), code)
+  for (const name of NATIVE) {
+    const modules = [staged.unpacked, staged.folder].map((folder) => join(folder, 'node_modules', name))
+    await symlink(modules[0]!, modules[1]!, 'junction')
+  }
+  for (const [format, file, define] of [
+    ['cjs', 'bundle.cjs', {}],
+    // webpack writes the place at which the module was, also on the machine to which the bundle goes.
+    ['cjs', 'moved.cjs', { 'import.meta.url': '"file:///gone/node_modules/ddatabase/dist/index.js"' }],
+    ['esm', 'bundle.mjs', {}]
+  ] as const) {
+    const { warnings } = await build({
+      entryPoints: ['bundled.mjs'],
+      absWorkingDir: staged.folder,
+      bundle: true,
+      format,
+      outfile: file,
+      platform: 'node',
+      // As each bundler's manual has it where modules that are CommonJS come into one that is not. Ours must not be in its way.
+      banner: { js: format === 'cjs' ? '' : REQUIRE },
+      external: NATIVE,
+      define,
+      logLevel: 'silent'
+    })
+    t.same(warnings, [], 'no warnings')
+    t.equal((await staged.node(file, `${file}-feed`)).trim(), 'ELOCKED', file)
+  }
+})
+
+const NATIVE = ['sodium-native', 'fs-native-extensions', 'fd-lock']
+const REQUIRE = `import { createRequire } from 'module'; const require = createRequire(import.meta.url);`
+
 test('package: mentions no path of the machine that made it', async (t) => {
   const root = fileURLToPath(new URL('../../', import.meta.url))
   const folders = [root, join(homedir(), '/'), join(tmpdir(), '/')]
