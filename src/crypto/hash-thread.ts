@@ -16,6 +16,7 @@
 import { availableParallelism, cpus } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import type { IHasher } from 'hash-wasm'
+import { deno } from '../util/deno.ts'
 import { requireFor } from '../util/require.ts'
 import { Crowding } from './crowding.ts'
 import { hashOffers } from './hash-worker.ts'
@@ -226,7 +227,8 @@ const crowding = new Crowding({
   processors: cpus,
   now: () => performance.now()
 })
-let allowed = availableParallelism() > 1
+// In Deno a thread takes seconds to start, in which this one stands still, and its limits end the process.
+let allowed = availableParallelism() > 1 && deno === null
 // Bytes that were offered since there is no thread.
 let offered = 0
 let used = false

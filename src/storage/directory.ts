@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import type { Request } from 'random-access-storage'
 import { argumentRangeError, argumentValueError, codeOf, DDatabaseError } from '../errors.ts'
+import { type DenoFile, deno } from '../util/deno.ts'
 import { requireFor } from '../util/require.ts'
 import { type Descriptors, descriptors } from './descriptors.ts'
 import { NewEntries, NOT_OFFERED } from './new-entries.ts'
@@ -16,9 +17,10 @@ const SYNC = -1
 type NativeExtensions = typeof import('fs-native-extensions').default
 type Flock = typeof import('fd-lock').default
 
-// Both are native code and may be missing for a platform; the storage then works without holes and locks.
-const native = optional<NativeExtensions>('fs-native-extensions')
-const flock = optional<Flock>('fd-lock')
+// Both are native code and may be missing for a platform; the storage then works without holes and locks. In Deno they need what is not
+// there, and end the process.
+const native = deno === null ? optional<NativeExtensions>('fs-native-extensions') : null
+const flock = deno === null ? optional<Flock>('fd-lock') : null
 
 function optional<T>(name: string): T | null {
   try {
@@ -108,6 +110,8 @@ function requirePath(name: string): void {
 class DirectoryFile extends PooledFile {
   /** What is still being synchronised when the file itself is. */
   #flushing: Promise<unknown> | null = null
+  /** What has the lock in Deno, which knows no descriptors of others. */
+  #lock: DenoFile | null = null
 
   /**
    * Reads at once, or answers null while the file is not open or something is queued: what was asked for earlier
@@ -180,7 +184,19 @@ class DirectoryFile extends PooledFile {
   }
 
   protected override lock(fd: number, readOnly: boolean): Error | null {
-    return lockDescriptor(fd, readOnly)
+    if (deno === null) return lockDescriptor(fd, readOnly)
+    // There a lock would keep this file's own descriptor out.
+    if (process.platform === 'win32') return null
+    const lock = lockInDeno(deno.openSync(this.filename, { read: true }))
+    if (lock instanceof Error) return lock
+    this.#lock = lock
+    return null
+  }
+
+  override _close(request: Request): void {
+    this.#lock?.close()
+    this.#lock = null
+    super._close(request)
   }
 
   override _read(request: Request): void {
@@ -332,6 +348,22 @@ function lockDescriptor(fd: number, readOnly: boolean): DDatabaseError | null {
     // A file system, or an old kernel, without this kind of lock; nobody else can hold one there either.
     return NOT_OFFERED.has(codeOf(error)) ? null : new DDatabaseError('ELOCKED', { cause: error })
   }
+}
+
+/** The file with the lock that the published packages see, or why it has none: then it is closed. */
+function lockInDeno(file: DenoFile): DenoFile | DDatabaseError {
+  try {
+    if (file.tryLockSync?.(true) === true) return file
+  } catch (cause) {
+    file.close()
+    return new DDatabaseError('ELOCKED', { cause })
+  }
+  file.close()
+  if (file.tryLockSync !== undefined) return new DDatabaseError('ELOCKED')
+  return new DDatabaseError('ERR_UNSUPPORTED_RUNTIME', {
+    message:
+      'This version of Deno cannot lock a directory: it has no Deno.FsFile.tryLockSync. Use a newer one'
+  })
 }
 
 function isNamed(name: string, file: string): boolean {

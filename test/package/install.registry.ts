@@ -145,6 +145,64 @@ test('install: ES modules', async (t) => {
   await runs(t, 'consumer.mjs')
 })
 
+// Enough that Node.js would hash with a second thread, and then an opening by another process.
+const ELSEWHERE = `
+import { execFileSync } from 'node:child_process'
+import { Feed } from 'ddatabase'
+import RAM from 'random-access-memory'
+
+const [, , folder, node] = process.argv
+const feed = new Feed(folder)
+for (let i = 0; i < 48; i++) await feed.append(Array.from({ length: 16 }, () => Buffer.alloc(65536, i)))
+const clone = new Feed(RAM, feed.key)
+const stream = feed.replicate(true)
+stream.pipe(clone.replicate(false)).pipe(stream)
+await clone.download()
+const { valid, invalid } = await clone.audit()
+const here = await new Feed(folder).ready().then(() => 'no lock', (error) => error.code)
+const there = execFileSync(node, ['opening.mjs', folder], { encoding: 'utf8' }).trim()
+await Promise.all([feed.close(), clone.close()])
+const again = new Feed(folder)
+await again.ready()
+const { length } = again
+await again.close()
+const after = execFileSync(node, ['opening.mjs', folder], { encoding: 'utf8' }).trim()
+console.log(JSON.stringify({ valid, invalid, here, there, length, after }))
+`
+const OPENING = `
+import { Feed } from 'ddatabase'
+
+const feed = new Feed(process.argv[2])
+console.log(await feed.ready().then(() => 'opened', (error) => error.code))
+await feed.close()
+`
+const SEEN = { valid: 768, invalid: 0, here: 'ELOCKED', there: 'ELOCKED', length: 768, after: 'opened' }
+const OTHERS = [
+  { name: 'Bun', binary: '@oven/bun-linux-x64-baseline', path: 'bin/bun', args: [] },
+  { name: 'Deno', binary: '@deno/linux-x64-glibc', path: 'deno', args: ['run', '--allow-all'] }
+]
+
+if (process.platform === 'linux' && process.arch === 'x64') {
+  test('install: other runtimes', async (t) => {
+    const dependencies = Object.fromEntries(OTHERS.map(({ binary }) => [binary, '*']))
+    const tools = await Project.make(join(folder, 'others'), { dependencies })
+    await tools.npm('install', '--ignore-scripts')
+    await project.write('elsewhere.mjs', ELSEWHERE)
+    await project.write('opening.mjs', OPENING)
+    for (const { name, binary, path, args } of OTHERS) {
+      const program = join(tools.folder, 'node_modules', binary, path)
+      const data = join(folder, 'data', name)
+      const { status, stdout, stderr } = await project.run(program, [
+        ...args,
+        'elsewhere.mjs',
+        data,
+        process.execPath
+      ])
+      t.same(status === 0 ? JSON.parse(stdout) : stderr, SEEN, name)
+    }
+  })
+}
+
 for (const [resolution, module] of [
   ['node16', 'node16'],
   ['nodenext', 'nodenext'],
