@@ -63,12 +63,21 @@ async function syncFolder(folder: string, descriptors: Descriptors): Promise<voi
   }
 }
 
-async function openFolder(folder: string, descriptors: Descriptors): Promise<fs.promises.FileHandle | null> {
+function openFolder(folder: string, descriptors: Descriptors): Promise<fs.promises.FileHandle | null> {
+  // Somebody removed it: there is nothing left to keep.
+  return openHandle(folder, fs.constants.O_RDONLY, descriptors)
+}
+
+/** A handle of what is there by this name, also when descriptors are scarce; null if nothing is. */
+export async function openHandle(
+  name: string,
+  flags: number,
+  descriptors: Descriptors
+): Promise<fs.promises.FileHandle | null> {
   for (;;) {
     try {
-      return await fs.promises.open(folder, fs.constants.O_RDONLY)
+      return await fs.promises.open(name, flags)
     } catch (error) {
-      // Somebody removed it: there is nothing left to keep.
       if (codeOf(error) === 'ENOENT') return null
       await new Promise<void>((again, fail) => {
         if (!descriptors.relievesLater(error, again)) fail(error)

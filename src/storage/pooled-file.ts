@@ -147,11 +147,16 @@ export abstract class PooledFile extends RandomAccessFile implements OpenFile {
 
   /** Why this is not the file that was given up, or null. */
   #differs(fd: number): Error | null {
-    return this.#givenUp === null || isSame(identityOf(fd), this.#givenUp) ? null : this.#gone()
+    return this.#givenUp === null || isSame(identityOf(fd), this.#givenUp) ? null : this.gone()
+  }
+
+  /** Whether these are the facts of the open file. */
+  protected isFile(facts: fs.Stats): boolean {
+    return isSame(facts, identityOf(this.fd))
   }
 
   // Not ENOENT: that would mean that there has been nothing.
-  #gone(): DDatabaseError {
+  protected gone(): DDatabaseError {
     const message = `Somebody has removed or replaced a file that is in use: ${this.filename}`
     return new DDatabaseError('ERR_STORAGE', { message })
   }
@@ -242,7 +247,7 @@ export abstract class PooledFile extends RandomAccessFile implements OpenFile {
     this._needsOpen = true
     this.#leaves = false
     this.shared.pool.leave(this)
-    request.callback(this.#givenUp !== null && codeOf(error) === 'ENOENT' ? this.#gone() : error)
+    request.callback(this.#givenUp !== null && codeOf(error) === 'ENOENT' ? this.gone() : error)
   }
 
   override _close(request: Request): void {

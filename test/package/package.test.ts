@@ -1,4 +1,4 @@
-import { readFile, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join, posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -144,6 +144,36 @@ test('package: a bundle for Node.js finds the native code that was left out of i
 
 const NATIVE = ['sodium-native', 'fs-native-extensions', 'fd-lock']
 const REQUIRE = `import { createRequire } from 'module'; const require = createRequire(import.meta.url);`
+
+// With permissions Node.js refuses some calls for the numbers of descriptors, whatever is allowed.
+test('package: with the permissions of Node.js', async (t) => {
+  const code = `
+    import { Feed } from 'ddatabase'
+    const feed = new Feed('./permitted/feed', { durability: process.argv[2] })
+    await feed.append(Array.from({ length: 300 }, () => Buffer.alloc(1000)))
+    await feed.flush()
+    await feed.clear(10, 20)
+    await feed.truncate(200)
+    const again = await new Feed('./permitted/feed').ready().then(() => 'opened twice', (error) => error.code)
+    const { valid } = await feed.audit()
+    await feed.destroyStorage()
+    console.log(again, valid)
+  `
+  await writeFile(join(staged.folder, 'permitted.mjs'), code)
+  await mkdir(join(staged.folder, 'permitted'))
+  const flag = process.allowedNodeEnvironmentFlags.has('--permission')
+    ? '--permission'
+    : '--experimental-permission'
+  const allowed = [
+    '--allow-addons',
+    '--allow-fs-read=*',
+    `--allow-fs-write=${join(staged.folder, 'permitted')}`
+  ]
+  for (const durability of ['process', 'disk']) {
+    const printed = await staged.node(flag, ...allowed, 'permitted.mjs', durability)
+    t.equal(printed.trim(), 'ELOCKED 190', durability)
+  }
+})
 
 test('package: mentions no path of the machine that made it', async (t) => {
   const root = fileURLToPath(new URL('../../', import.meta.url))
