@@ -75,7 +75,8 @@ export class FileWriter {
    * Keys are durable before anybody gets to know them, whatever the durability of the feed: there is no way back.
    *
    * The secret key goes first: a creation cut short then fails clearly instead of opening as a mere replica.
-   * A creation that fails is taken back, so that the next one starts from nothing.
+   * A creation that fails is taken back, so that the next one starts from nothing. The key goes first then: as long as it
+   * may be there, so must be what it needs to be written to.
    */
   async writeKeys(
     found: Found,
@@ -96,10 +97,14 @@ export class FileWriter {
       }
     } catch (error) {
       if (found.keyLost && isReadOnly(error)) return
-      if (newSecret && found.secretKey === null) await this.erase('secret_key', SECRET_KEY_SIZE).catch(ignore)
-      if (found.key === null || found.keyLost) await this.erase('key', KEY_SIZE).catch(ignore)
+      await this.takeBack(found, newSecret).catch(ignore)
       throw error
     }
+  }
+
+  private async takeBack(found: Found, newSecret: boolean): Promise<void> {
+    if (found.key === null || found.keyLost) await this.erase('key', KEY_SIZE)
+    if (newSecret && found.secretKey === null) await this.erase('secret_key', SECRET_KEY_SIZE)
   }
 }
 

@@ -7,11 +7,11 @@ import test from 'tape'
 import { keyPair } from '../../src/crypto/keys.ts'
 import { type FaultMode, FaultPlan } from '../helpers/faulty-storage.ts'
 import type { FeedFace } from '../helpers/feed-face.ts'
-import { MemoryFiles } from '../helpers/memory-files.ts'
+import { type Failure, MemoryFiles } from '../helpers/memory-files.ts'
 import { assertFeedIs } from '../helpers/models.ts'
 import { ours } from '../helpers/ours.ts'
 import { published } from '../helpers/published.ts'
-import { settle } from '../helpers/watchdog.ts'
+import { rejection, settle } from '../helpers/watchdog.ts'
 import { assertDiskError, isDead, sweep } from './sweep.ts'
 
 const open = ours()
@@ -167,6 +167,33 @@ for (const [name, key, options] of [
     })
   })
 }
+
+test('failing storage: a creation that fails, and so does taking it back', async (t) => {
+  for (const done of ['nothing', 'half', 'everything'] as const) {
+    const refusals = done === 'half' ? /^ERR_(SECRET_)?KEY_(MISSING|DAMAGED)$/ : /^ERR_KEY_MISSING$/
+    for (let n = 1; ; n++) {
+      const files = new MemoryFiles()
+      let writingFailed = false
+      let left = n
+      const error = Object.assign(new Error('EMFILE: made by a test'), { code: 'EMFILE' })
+      const before = (file: string, operation: string): Failure | undefined => {
+        if (writingFailed && --left === 0) return { error, done }
+        if (file !== 'key' || operation !== 'write' || writingFailed) return undefined
+        writingFailed = true
+        return { error, done: 'everything' }
+      }
+      const { code } = await rejection(open(files.factory({ before })).ready(), 'opening')
+      if (left > 0) break
+      const again = open(files.factory())
+      const [answer] = await Promise.allSettled([again.ready()])
+      const what = `operation ${n} after it fails, ${done} of it is done`
+      t.equal(code, 'ERR_STORAGE', what)
+      if (answer.status === 'rejected') t.match(answer.reason.code, refusals, 'a half made feed says so')
+      else t.equal(again.writable, true, 'no key is left without its secret key')
+      await again.close()
+    }
+  }
+})
 
 test('failing storage: an opening that fails is told to whoever waits, whatever they called', async (t) => {
   const base = new MemoryFiles()
