@@ -17,6 +17,7 @@ import {
 import type { StorageFactory, StorageFile } from '../storage/random-access.ts'
 import { stampOfFiles, usesStamps } from '../storage/stamps.ts'
 import type { TouchedPages } from '../storage/touched-pages.ts'
+import { ignore } from '../util/callback.ts'
 
 /** The six storages of a feed, by name. */
 export type FeedFiles = Record<FileName, StorageFile>
@@ -85,6 +86,8 @@ export class StoredFiles {
     for (const name of ['tree', 'signatures', 'data', 'secret_key'] as const) this.file(name).openAhead()
     // The checkpoints come along with the rest; not before the lock, under which another process may write them.
     const checkpoint = overwrite ? undefined : checkpoints?.load()
+    // It may fail while something else does, of which the caller is told.
+    checkpoint?.catch(ignore)
     // Another process may have written to it before it was open, and locked, here.
     bitfield = await this.file('bitfield').size()
     const readPages = (): Promise<void> => {

@@ -31,6 +31,7 @@ import {
   TRUNCATED
 } from './checkpoint-frames.ts'
 import { type StorageFactory, StorageFile } from './random-access.ts'
+import { noneLeft } from './storage-error.ts'
 import { type PageRange, TouchedPages } from './touched-pages.ts'
 
 /** Names of the two files, beside the six of the format. */
@@ -91,7 +92,8 @@ export class CheckpointFiles {
   }
 
   /**
-   * Reads the checkpoint that counts; null if there is none. One that cannot be read is not there.
+   * Reads the checkpoint that counts; null if there is none. One that cannot be read is not there, unless it only could not be opened
+   * for want of descriptors: then nobody knows, and what happens next would not be told to it. Rejects with that error.
    * @returns what makes it of the bytes that were read, for a tree file with so many slots; null for one that makes no sense
    */
   async load(): Promise<((treeSlots: number) => Checkpoint | null) | null> {
@@ -123,7 +125,7 @@ export class CheckpointFiles {
 
   /**
    * What the two files claim, whatever key they were made for. Nobody vouches for it: good for nothing but to be compared with what
-   * is stored, where no checkpoint is of this key.
+   * is stored, where no checkpoint is of this key. Rejects as {@link load} does.
    */
   async claims(): Promise<Pick<CheckpointHead, 'length' | 'treeHash'>[]> {
     const all = await Promise.all(CHECKPOINT_NAMES.map((_, i) => this.#bytes(i)))
@@ -290,7 +292,8 @@ export class CheckpointFiles {
       const size = await storage.size()
       if (size === null || size < FRAME_OVERHEAD) return null
       return storage.readSync(0, size) ?? (await storage.read(0, size))
-    } catch {
+    } catch (error) {
+      if (noneLeft(error)) throw error
       return null
     } finally {
       // Nobody has to wait for that.
@@ -322,7 +325,8 @@ export class CheckpointFiles {
 function bytesNow(read: () => Uint8Array | null): Uint8Array | null {
   try {
     return read()
-  } catch {
+  } catch (error) {
+    if (noneLeft(error)) throw error
     return null
   }
 }

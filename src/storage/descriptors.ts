@@ -6,7 +6,7 @@
  * place by then is opened, or made anew. Its mechanism, `suspend` of random-access-storage, is what is used here too.
  */
 import fs from 'node:fs'
-import { codeOf } from '../errors.ts'
+import { noneLeft } from './storage-error.ts'
 
 /** So many are open at once in any case; most processes never need more. */
 const LEAST = 64
@@ -167,12 +167,6 @@ export class Descriptors {
       this.#dismiss(file, false)
     }
   }
-}
-
-/** Whether the process, or the system, has no more descriptors. */
-function noneLeft(error: unknown): boolean {
-  const code = codeOf(error)
-  return code === 'EMFILE' || code === 'ENFILE'
 }
 
 function some<T>(all: Iterable<T>, condition: (one: T) => boolean): T | null {

@@ -1,4 +1,4 @@
-import { DDatabaseError, isArgumentError, reasonOf } from '../errors.ts'
+import { codeOf, DDatabaseError, isArgumentError, reasonOf } from '../errors.ts'
 
 /** An error of a storage as one of ours, with the storage's as cause; ours pass through. */
 export function storageError(error: unknown): Error {
@@ -10,4 +10,10 @@ export function storageError(error: unknown): Error {
     message: code === 'ELOCKED' ? reason : `The storage failed: ${reason}`,
     cause: error
   })
+}
+
+/** Whether the process, or the system, has no more descriptors: of the file itself it says nothing. */
+export function noneLeft(error: unknown): boolean {
+  const code = codeOf(error)
+  return code === 'EMFILE' || code === 'ENFILE'
 }
