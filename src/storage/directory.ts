@@ -7,7 +7,7 @@ import { type DenoFile, deno } from '../util/deno.ts'
 import { requireFor } from '../util/require.ts'
 import { type Descriptors, descriptors } from './descriptors.ts'
 import { NewEntries, NOT_OFFERED, openHandle } from './new-entries.ts'
-import { PooledFile, type Shared } from './pooled-file.ts'
+import { notAFile, PooledFile, type Shared } from './pooled-file.ts'
 import type { StorageCallback, StorageFactory } from './random-access.ts'
 import type { FileStamp } from './stamps.ts'
 
@@ -87,7 +87,10 @@ function stampOf(file: string): FileStamp | null {
 
 function readWhole(file: string, pool: Descriptors): Uint8Array | null {
   // Most are not there, and an error takes ten times as long.
-  if (!fs.existsSync(file)) return null
+  const stat = fs.statSync(file, { throwIfNoEntry: false })
+  if (stat === undefined) return null
+  // Reading a pipe, or a device, may never end.
+  if (!stat.isFile()) throw notAFile(file)
   try {
     return fs.readFileSync(file)
   } catch (error) {

@@ -155,6 +155,15 @@ export abstract class PooledFile extends RandomAccessFile implements OpenFile {
     return isSame(facts, identityOf(this.fd))
   }
 
+  /** Why nothing that is written could be read again, or null. */
+  #whyUseless(fd: number): Error | null {
+    try {
+      return fs.fstatSync(fd).isFile() ? null : notAFile(this.filename)
+    } catch (error) {
+      return error as Error
+    }
+  }
+
   // Not ENOENT: that would mean that there has been nothing.
   protected gone(): DDatabaseError {
     const message = `Somebody has removed or replaced a file that is in use: ${this.filename}`
@@ -179,9 +188,16 @@ export abstract class PooledFile extends RandomAccessFile implements OpenFile {
   }
 
   #openReadOnly(request: Request, refusal: Error): void {
-    this.#openFile(O_RDONLY, (error, fd) => {
-      if (error === null) this.#opened(request, fd, refusal)
-      else this.#notOpened(request, error)
+    fs.stat(this.filename, (unknown, stat) => {
+      // A pipe would be waited for until somebody writes to it.
+      if (unknown === null && !stat.isFile()) {
+        this.#notOpened(request, notAFile(this.filename))
+        return
+      }
+      this.#openFile(O_RDONLY, (error, fd) => {
+        if (error === null) this.#opened(request, fd, refusal)
+        else this.#notOpened(request, error)
+      })
     })
   }
 
@@ -223,7 +239,8 @@ export abstract class PooledFile extends RandomAccessFile implements OpenFile {
   }
 
   #opened(request: Request, fd: number, refusal: Error | null): void {
-    const failure = this.#kind.locked ? this.lock(fd, refusal !== null) : this.#differs(fd)
+    const failure =
+      this.#whyUseless(fd) ?? (this.#kind.locked ? this.lock(fd, refusal !== null) : this.#differs(fd))
     if (failure !== null) {
       fs.close(fd, () => this.#notOpened(request, failure))
       return
@@ -261,6 +278,11 @@ export abstract class PooledFile extends RandomAccessFile implements OpenFile {
       request.callback(error ?? null)
     })
   }
+}
+
+/** A pipe answers each byte once, or waits for ever; a device may take everything, and keep nothing. */
+export function notAFile(name: string): DDatabaseError {
+  return new DDatabaseError('ERR_STORAGE', { message: `This is no file: ${name}` })
 }
 
 /**

@@ -1,4 +1,5 @@
 /** Files in a directory. */
+import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -256,6 +257,31 @@ test('other errors of opening are not taken for read-only media', async (t) => {
 
   const folderAsFile = open(path.dirname(folder), path.basename(folder))
   t.equal((await rejection(folderAsFile.read(0, 1), 'read')).code, 'EISDIR')
+})
+
+test('pipes and devices are no files', { skip: process.platform === 'win32' }, async (t) => {
+  const folder = temporaryFolder(t)
+  fs.symlinkSync('/dev/null', path.join(folder, 'device'))
+  execFileSync('mkfifo', [path.join(folder, 'pipe')])
+  let readOnly = false
+  const descriptors = watchDescriptors(t, (_file, flags) =>
+    readOnly && (flags & O_RDWR) !== 0 ? systemError('EACCES') : null
+  )
+  for (const name of ['device', 'pipe']) {
+    const file = open(folder, name)
+    for (const [what, call] of [
+      ['write', () => file.write(0, bytes('x'))],
+      ['read', () => file.read(0, 1)],
+      ['size', () => file.size()]
+    ] as [string, () => Promise<unknown>][])
+      t.equal((await rejection(call(), `${what} ${name}`)).code, 'ERR_STORAGE', `${what} ${name}`)
+    readOnly = true
+    const reading = open(folder, name)
+    t.equal((await rejection(reading.read(0, 1), name)).code, 'ERR_STORAGE', `${name}, for reading only`)
+    readOnly = false
+    t.throws(() => directoryStorage(folder).readWhole!(name), { code: 'ERR_STORAGE' }, `all of ${name}`)
+  }
+  t.same(descriptors.live(), [], 'nothing stays open')
 })
 
 test('sizes and offsets that cannot be are errors, and closing still works', async (t) => {
