@@ -131,7 +131,7 @@ export class StorageFile {
       this.#retryOpening()
       this.raw.read(offset, size, (error, data) => {
         if (error) reject(this.#failed(error))
-        else if (isBytes(data, size)) resolve(data)
+        else if (isBytes(data, size)) resolve(ofThisRealm(data))
         else reject(wrongSize(size, data))
       })
     })
@@ -177,7 +177,7 @@ export class StorageFile {
           this.#failed(error)
           if (ABSENT.has(codeOf(error))) resolve(null)
           else reject(error)
-        } else if (isBytes(data, size)) resolve(data)
+        } else if (isBytes(data, size)) resolve(ofThisRealm(data))
         else reject(wrongSize(size, data))
       })
     })
@@ -374,7 +374,14 @@ function call(method: (done: StorageCallback) => void): Promise<void> {
 
 // An ArrayBuffer has a size as well, and no bytes that could be looked at: they would count as damaged.
 function isBytes(data: Uint8Array | undefined, size: number): data is Uint8Array {
-  return data?.byteLength === size && data.length === size
+  return ArrayBuffer.isView(data) && data.byteLength === size && data.length === size
+}
+
+// A storage may live in another realm, such as that of a test runner: its bytes are no instances of the class that they are asked for.
+function ofThisRealm(data: Uint8Array): Uint8Array {
+  if (data instanceof Uint8Array) return data
+  const { buffer, byteOffset, byteLength } = data as ArrayBufferView
+  return new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength)
 }
 
 function wrongSize(size: number, data: Uint8Array | null | undefined): DDatabaseError {

@@ -3,9 +3,11 @@ import fs from 'node:fs'
 import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
+import vm from 'node:vm'
 import RandomAccessFile from 'random-access-file'
 import RandomAccessMemory from 'random-access-memory'
 import test, { type Test } from 'tape'
+import ddatabase from '../../src/index.ts'
 import { directoryStorage } from '../../src/storage/directory.ts'
 import {
   type RandomAccess,
@@ -198,6 +200,41 @@ test('the answer must have the size that was asked for', async (t) => {
   const file = new StorageFile(minimal({ readSync: () => bytes('ab') }))
   t.throws(() => file.readSync(0, 3), { code: 'ERR_STORAGE' }, 'at once as well')
 })
+
+test('bytes of another realm are bytes', async (t) => {
+  const foreign = vm.runInNewContext('new Uint8Array([0, 1, 2, 3, 4]).subarray(1, 4)') as Uint8Array
+  t.notOk(foreign instanceof Uint8Array)
+  const file = new StorageFile(minimal({ read: (_offset, _size, callback) => callback(null, foreign) }))
+  for (const data of [await file.read(0, 3), await file.readOrAbsent(0, 3)]) {
+    t.ok(data instanceof Uint8Array)
+    t.same([...data!], [1, 2, 3])
+  }
+  const feed = ddatabase(vm.runInNewContext(STORAGE, { setImmediate }))
+  await feed.append(['hello', 'world'])
+  const copy = ddatabase(RandomAccessMemory as never, feed.key)
+  await copy.ready()
+  const stream = feed.replicate(true)
+  stream.pipe(copy.replicate(false)).pipe(stream)
+  t.equal(String(await within(copy.get(1), 'a block')), 'world', 'also for peers')
+})
+
+// All of it in another realm.
+const STORAGE = `(function () {
+  let content = new Uint8Array(0)
+  return {
+    read(offset, size, callback) {
+      const enough = offset + size <= content.length
+      setImmediate(callback, enough ? null : new Error('too short'), content.slice(offset, offset + size))
+    },
+    write(offset, data, callback) {
+      const longer = new Uint8Array(Math.max(content.length, offset + data.length))
+      longer.set(content)
+      longer.set(data, offset)
+      content = longer
+      setImmediate(callback, null)
+    }
+  }
+})`
 
 test('synchronous calls and sync are optional', async (t) => {
   const plain = new StorageFile(minimal())
