@@ -9,6 +9,7 @@ import { NO_END, type PageRange, TouchedPages } from '../storage/touched-pages.t
 import { ignore } from '../util/callback.ts'
 import { Mutex } from '../util/mutex.ts'
 import { Ranges } from '../util/ranges.ts'
+import { pause } from '../util/turn.ts'
 import type { Core, Head } from './core.ts'
 
 /** Bytes of blocks, nodes and signatures after which a checkpoint is made: what an opening may have to look through. */
@@ -244,7 +245,7 @@ export class Checkpoints {
     if (stamps === null || stamps.settles === 0) return stamps?.text ?? null
     if (stamps.settles > LONGEST_WAIT) return null
     // A little longer: timers and clocks do not agree to the millisecond.
-    await new Promise((resolve) => setTimeout(resolve, stamps.settles + 2))
+    await pause(stamps.settles + 2)
     const again = stampOfFiles(this.#create)
     return again?.text === stamps.text && again.settles === 0 ? again.text : null
   }

@@ -1,5 +1,8 @@
 /** Fairness towards the event loop while work is done synchronously. */
 
+// As they were when this was loaded. Who mocks timers later means those of an application, and not the work that goes on in here.
+const { setImmediate, setTimeout } = globalThis
+
 /** Runs `task` in the next turn of the event loop, after pending input and output had their chance. */
 export const inNextTurn: (task: () => void) => void =
   typeof setImmediate === 'function' ? (task) => void setImmediate(task) : byMessage()
@@ -25,6 +28,13 @@ function byMessage(): (task: () => void) => void {
 /** Resolves in the next turn of the event loop, after pending input and output had their chance. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => inNextTurn(resolve))
+}
+
+/** Resolves after so many milliseconds. For work that has to wait; a limit of time is a timer that an application may mock. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms)
+  })
 }
 
 /**
