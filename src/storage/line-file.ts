@@ -6,6 +6,7 @@
 import b4a from 'b4a'
 import { Mutex } from '../util/mutex.ts'
 import { type StorageFactory, StorageFile } from './random-access.ts'
+import { noneLeft } from './storage-error.ts'
 
 // What is longer was not written here.
 const LONGEST = 1024 * 1024
@@ -25,9 +26,15 @@ export class LineFile {
     this.#name = name
   }
 
-  /** All lines that are not empty. A file that cannot be read is not there. */
+  /**
+   * All lines that are not empty. A file that cannot be read is not there, unless it only could not be opened for want of descriptors: what it
+   * remembers would be forgotten. Rejects with that error.
+   */
   async load(): Promise<string[]> {
-    const bytes = await this.#read().catch(() => null)
+    const bytes = await this.#read().catch((error: unknown) => {
+      if (noneLeft(error)) throw error
+      return null
+    })
     return bytes === null ? [] : b4a.toString(bytes).split('\n').filter(Boolean)
   }
 

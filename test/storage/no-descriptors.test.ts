@@ -1,6 +1,6 @@
 /** Openings of feeds in directories while the process has no descriptors left: nothing that could not be looked at counts as absent. */
 import fs from 'node:fs'
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import test, { type Test } from 'tape'
 import ddatabase from '../../src/index.ts'
@@ -24,11 +24,11 @@ async function contents(folder: string): Promise<Record<string, string>> {
   return files
 }
 
-/** Refuses the reading of checkpoints until what it answers is called. */
-function scarce(t: Test): () => void {
+/** Refuses the reading of such files until what it answers is called. */
+function scarce(t: Test, name: string): () => void {
   const { readFileSync } = fs
   replace(t, fs, 'readFileSync', (file: string, ...rest: []) => {
-    if (file.includes('checkpoint')) throw systemError('EMFILE')
+    if (path.basename(file).startsWith(name)) throw systemError('EMFILE')
     return readFileSync(file, ...rest)
   })
   return () => replace(t, fs, 'readFileSync', readFileSync)
@@ -46,7 +46,7 @@ async function refusedOnce(t: Test, folder: string): Promise<void> {
 
 test('no descriptors left: a checkpoint that cannot be opened is not taken for none', async (t) => {
   const folder = await closedFeed(t, ['a', 'b', 'c'])
-  const relieve = scarce(t)
+  const relieve = scarce(t, 'checkpoint')
   await refusedOnce(t, folder)
   relieve()
   const feed = ddatabase(folder)
@@ -59,6 +59,20 @@ test('no descriptors left: no other feed takes the place of one that lost its ke
   const folder = await closedFeed(t, [])
   await rm(path.join(folder, 'key'))
   await rm(path.join(folder, 'secret_key'))
-  scarce(t)
+  scarce(t, 'checkpoint')
   await refusedOnce(t, folder)
 })
+
+for (const name of ['forks', 'unlinked']) {
+  test(`no descriptors left: what the file ${name} remembers is not forgotten`, async (t) => {
+    const folder = await closedFeed(t, ['a', 'b', 'c'])
+    await writeFile(path.join(folder, name), 'something\n')
+    const relieve = scarce(t, name)
+    await refusedOnce(t, folder)
+    relieve()
+    const feed = ddatabase(folder)
+    await feed.ready()
+    t.equal(feed.length, 3, 'the lock was given back')
+    await feed.close()
+  })
+}
