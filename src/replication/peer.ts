@@ -325,7 +325,11 @@ export class Peer implements ChannelHandlers {
     this.sendWants()
     // Also who fetches nothing has to know whether the remote has the same history.
     const { window } = this.check
-    if (window !== -1 && !this.downloading) this.wants.block(window)
+    if (window !== -1 && !this.downloading) {
+      this.wants.block(window)
+      // Who fetches from here on asks anew: nobody is told that the remote has got what we gave it.
+      this.wants.forget()
+    }
     this.expectAnswers()
     this.source.emit('peer-open', this)
   }

@@ -35,6 +35,22 @@ forEach(BOTH, 'switches: options of replicate win over those of the feed', async
   await second.cut()
 })
 
+forEach(
+  BOTH,
+  'switches: an author that has cleared blocks gets them back when it begins to download',
+  async (t, bench) => {
+    const writer = await bench.writer(texts(4))
+    const replica = await bench.replica(writer)
+    const { cut } = connect(writer, replica, { live: true }, { live: true })
+    await complete(replica, 4)
+    await writer.clear(0, 4)
+    replicating(writer).setDownloading(true)
+    const value = await within(writer.get(1), 'the block')
+    t.deepEqual(Buffer.from(value as Uint8Array), Buffer.from(texts(4)[1] as string))
+    await cut()
+  }
+)
+
 forEach(BOTH, 'switches: flags count by truthiness', async (t, bench) => {
   const writer = await bench.writer(texts(4))
   for (const flag of [true, 1, 'yes']) {
