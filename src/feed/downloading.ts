@@ -88,6 +88,8 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
 
   /** Chooses whether blocks are fetched from peers. */
   setDownloading(downloading: boolean): void {
+    // Nothing changes for peers either: one may have been told otherwise.
+    if (downloading === this.downloading && this._downloadingSet) return
     this.downloading = downloading
     this._downloadingSet = true
     for (const peer of [...this.peers]) peer.setDownloading(downloading)
@@ -95,6 +97,7 @@ export abstract class DownloadingFeed<T> extends WritingFeed<T> {
 
   /** Chooses whether blocks are sent to peers. */
   setUploading(uploading: boolean): void {
+    if (uploading === this.uploading) return
     this.uploading = uploading
     for (const peer of [...this.peers]) peer.setUploading(uploading)
   }

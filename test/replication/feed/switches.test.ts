@@ -51,6 +51,31 @@ forEach(
   }
 )
 
+forEach(
+  BOTH,
+  'switches: what the feed does already does not change what a peer was told',
+  async (t, bench) => {
+    const writer = await bench.writer(texts(4))
+    const replica = await bench.replica(writer, { downloading: true })
+    const { cut } = connect(writer, replica, { live: true, upload: false }, { live: true, download: false })
+    await until(() => replicating(replica).peers[0]?.remoteOpened === true, 'the peers')
+    replicating(writer).setUploading(true)
+    replicating(replica).setDownloading(true)
+    await settle(10)
+    const [there] = replicating(writer).peers
+    const [here] = replicating(replica).peers
+    t.deepEqual([there!.uploading, here!.downloading], [false, false])
+    for (const flag of [false, true]) {
+      replicating(writer).setUploading(flag)
+      replicating(replica).setDownloading(flag)
+      await settle(10)
+      t.deepEqual([there!.uploading, here!.downloading], [flag, flag], 'but a change is for all')
+    }
+    await complete(replica, 4)
+    await cut()
+  }
+)
+
 forEach(BOTH, 'switches: flags count by truthiness', async (t, bench) => {
   const writer = await bench.writer(texts(4))
   for (const flag of [true, 1, 'yes']) {
