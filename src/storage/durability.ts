@@ -1,6 +1,7 @@
 import { DDatabaseError, reasonOf } from '../errors.ts'
 import { ignore } from '../util/callback.ts'
 import type { StorageFile } from './random-access.ts'
+import { noneLeft } from './storage-error.ts'
 
 /** What an acknowledged write survives: the end of the process, or also a power failure. */
 export type DurabilityMode = 'process' | 'disk'
@@ -10,7 +11,8 @@ export type DurabilityMode = 'process' | 'disk'
  * serves all who wrote before it began.
  *
  * A synchronisation that failed is never tried again: the system may have dropped what it could not write, and would
- * report success for the rest. From then on everything here rejects, until the feed is opened again.
+ * report success for the rest. From then on everything here rejects, until the feed is opened again. One that did not begin, because
+ * nothing could be opened for want of descriptors, is: the next one makes up for it.
  */
 export class Durability {
   readonly mode: DurabilityMode
@@ -40,7 +42,8 @@ export class Durability {
     if (!this.offered) return
     if (this.failure !== null) throw this.failure
     const results = await Promise.allSettled(files.map((file) => this.#sync(file)))
-    for (const result of results) if (result.status === 'rejected') throw this.#failed(result.reason)
+    const reasons = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+    if (reasons.length > 0) throw this.#failed(reasons)
   }
 
   /**
@@ -81,17 +84,25 @@ export class Durability {
   }
 
   async #syncNow(file: StorageFile): Promise<void> {
-    await file.sync()
+    try {
+      await file.sync()
+    } catch (error) {
+      if (noneLeft(error)) file.unsynced = true
+      throw error
+    }
     // On the disk, but nobody will ever find it.
     if (this.mode === 'disk' && file.removed) throw new Error('A file was removed while it was open')
   }
 
-  #failed(cause: unknown): DDatabaseError {
-    const reason = reasonOf(cause)
-    this.failure ??= new DDatabaseError('ERR_STORAGE', {
-      message: `The storage could not be synchronised: ${reason}`,
+  #failed(reasons: readonly unknown[]): DDatabaseError {
+    const final = reasons.find((reason) => !noneLeft(reason))
+    const cause = final ?? reasons[0]
+    const error = new DDatabaseError('ERR_STORAGE', {
+      message: `The storage could not be synchronised: ${reasonOf(cause)}`,
       cause
     })
+    if (final === undefined) return error
+    this.failure ??= error
     return this.failure
   }
 }

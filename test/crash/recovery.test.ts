@@ -246,16 +246,24 @@ test('behind: a signature beyond the end is seen, and nothing is appended below 
   await again.close()
 })
 
-/** Storages in memory that count and fail synchronisations. */
+/** Storages in memory that count and fail synchronisations: those of which `fails` answers a code. */
 function syncable(files = new MemoryFiles()) {
-  const state = { syncs: 0, fail: false, names: [] as string[] }
+  const state = {
+    syncs: 0,
+    fail: false,
+    fails: (_name: string): string | null => (state.fail ? 'EIO' : null),
+    synced: [] as string[],
+    names: [] as string[]
+  }
   const factory = files.factory()
   const storage = (name: string) => {
     state.names.push(name)
     return Object.assign(factory(name), {
       sync(callback: (error: Error | null) => void) {
         state.syncs++
-        setImmediate(callback, state.fail ? Object.assign(new Error('EIO'), { code: 'EIO' }) : null)
+        const code = state.fails(name)
+        if (code === null) state.synced.push(name)
+        setImmediate(callback, code === null ? null : Object.assign(new Error(code), { code }))
       }
     })
   }
@@ -345,6 +353,37 @@ test('durability process: a synchronisation that fails concerns flush and close 
   t.equal(await feed.append('b'), 1)
   t.equal((await rejection(feed.close(), 'close')).code, 'ERR_STORAGE')
   t.equal(feed.closed, true, 'closed all the same')
+})
+
+test('durability: a synchronisation that did not begin, as there were no descriptors left, is made up for', async (t) => {
+  for (const durability of ['process', 'disk'] as const) {
+    const { state, storage } = syncable()
+    const feed = ddatabase(storage, { durability })
+    await feed.append('a')
+    for (const file of ['data', 'tree', 'signatures', 'bitfield']) {
+      state.fails = (name) => (name === file ? 'EMFILE' : null)
+      const change = durability === 'disk' ? feed.append('b') : feed.append('b').then(() => feed.flush())
+      t.equal((await rejection(change, file)).code, 'ERR_STORAGE', `${durability}, ${file}`)
+      state.fails = () => null
+      state.synced = []
+      await feed.append('c')
+      await feed.flush()
+      t.ok(state.synced.includes(file), 'synchronised with the next change')
+    }
+    t.equal(feed.length, durability === 'disk' ? 5 : 9, 'what was rejected has not been')
+    await feed.close()
+  }
+})
+
+test('durability: a failed synchronisation beside one that did not begin is not tried again', async (t) => {
+  const { state, storage } = syncable()
+  const feed = ddatabase(storage, { durability: 'disk' })
+  await feed.append('a')
+  state.fails = (name) => (name === 'data' ? 'EMFILE' : 'EIO')
+  t.equal((await rejection(feed.append('b'), 'append')).code, 'ERR_STORAGE')
+  state.fails = () => null
+  t.equal((await rejection(feed.append('c'), 'append')).code, 'ERR_WRITE_REFUSED')
+  await feed.close().catch(() => {})
 })
 
 test('recovery: checkpoints that were removed claim nothing when a power failure brings them back', async (t) => {
