@@ -82,6 +82,8 @@ const THROWN: [name: string, args: unknown[], code: string][] = [
   ['download', [{ blocks: ['1'] }], TYPE],
   ['download', [['1']], TYPE],
   ['download', [{ start: -1 }], RANGE],
+  ['download', [{ start: 5, end: 3 }], RANGE],
+  ['download', [{ start: 5, end: 0 }], RANGE],
   ['download', [{ signal: 5 }], TYPE],
   ['undownload', ['all'], TYPE],
   ['undownload', [{ start: 'x' }], TYPE],
