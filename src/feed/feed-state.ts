@@ -329,6 +329,9 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
   protected override _openFailed(error: Error, told: boolean): void {
     // The option has said so until it was known.
     this._canWrite = false
+    // Whoever waits for a download is told, as all others are; what the options want is wanted of the next attempt, too.
+    this._selections.failAll(error)
+    if (!this.sparse && !this._closingBegun) this._downloadEverything()
     if (this.listenerCount('error') > 0 || !told) this.emit('error', error)
   }
 

@@ -104,6 +104,26 @@ test('lifecycle: close a feed whose opening fails', async (t) => {
   await feed.close()
 })
 
+test('lifecycle: downloads of a feed whose opening fails', async (t) => {
+  const files = new MemoryFiles()
+  const feed = ddatabase<unknown>(memory(files), { createIfMissing: false })
+  const heard: unknown[] = []
+  feed.on('error', (error) => heard.push(['event', (error as { code?: unknown }).code]))
+  const called = new Promise((resolve) => feed.download(0, resolve))
+  const awaited = feed.download({ start: 0, end: 3 })
+  t.equal(((await within(called, 'the callback')) as { code?: unknown }).code, 'ERR_NO_FEED')
+  t.equal(await refusal(awaited), 'ERR_NO_FEED: No ddatabase is stored here')
+  t.deepEqual(heard, [['event', 'ERR_NO_FEED']])
+  t.deepEqual(
+    [...(feed as unknown as { _selections: Iterable<{ start: number; end: number }> })._selections].map(
+      ({ start, end }) => [start, end]
+    ),
+    [[0, -1]],
+    'the download of everything is for the next attempt'
+  )
+  await feed.close()
+})
+
 test('lifecycle: after close the storages are closed', async (t) => {
   const files = new MemoryFiles()
   const feed = await feedOf<unknown>(['a'], {}, files)
