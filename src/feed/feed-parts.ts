@@ -87,6 +87,10 @@ export abstract class FeedParts<T> extends FeedState<T> {
     if (missing === -1) this._notify('sync')
   }
 
+  protected _blocksReadable(core: Core, blocks: readonly StoredBlock[]): void {
+    for (const [start, end] of runsOf(blocks)) this._waiters.stored(start, end, core.length)
+  }
+
   protected override _damageFound(
     damage: readonly Damage[],
     mended: readonly Damage[],

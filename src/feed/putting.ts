@@ -29,6 +29,8 @@ export interface PutTarget {
   readonly belief: Belief
   /** Blocks, or their hashes, were stored, in this order. */
   stored(blocks: readonly StoredBlock[], peer: Peer | null): void
+  /** These are here, but could not be made durable, so they do not count as stored: calls that wait for them get them all the same. */
+  readable(blocks: readonly StoredBlock[]): void
 }
 
 /** A block, or its hash, that was stored. */
@@ -119,7 +121,8 @@ export async function putBlocks(
   try {
     await durability.all()
   } catch (reason) {
-    // What could not be made durable does not count as stored.
+    // What could not be made durable does not count as stored. But whoever asks for it now gets it.
+    target.readable(late)
     return { stored: stored - late.length, error: reason }
   }
   target.stored(late, peer)

@@ -121,7 +121,8 @@ export abstract class WritingFeed<T> extends FeedParts<T> {
       application: this._application,
       key: this.key,
       belief,
-      stored: (blocks) => this._blocksStored(core, blocks, peer)
+      stored: (blocks) => this._blocksStored(core, blocks, peer),
+      readable: (blocks) => this._blocksReadable(core, blocks)
     })
   }
 

@@ -355,6 +355,27 @@ test('durability process: a synchronisation that fails concerns flush and close 
   t.equal(feed.closed, true, 'closed all the same')
 })
 
+test('durability disk: who waits for a block that cannot be made durable gets it, as whoever asks then', async (t) => {
+  const author = ddatabase(new MemoryFiles().factory())
+  await author.append(['a', 'b'])
+  const { state, storage } = syncable()
+  const copy = ddatabase(storage, author.key, { sparse: true, durability: 'disk' })
+  await copy.ready()
+  let told = 0
+  copy.on('download', () => told++)
+  const waiting = copy.get(1)
+  state.fail = true
+  const stream = copy.replicate(true, { live: true })
+  const remote = author.replicate(false, { live: true })
+  for (const one of [stream, remote]) one.on('error', () => {})
+  stream.pipe(remote).pipe(stream)
+  t.equal(String(await within(waiting, 'the block')), 'b')
+  t.equal(String(await copy.get(1, { wait: false })), 'b', 'the next one')
+  t.equal(told, 0, 'it does not count as downloaded')
+  await author.close()
+  await copy.close().catch(() => {})
+})
+
 test('durability: a synchronisation that did not begin, as there were no descriptors left, is made up for', async (t) => {
   for (const durability of ['process', 'disk'] as const) {
     const { state, storage } = syncable()

@@ -178,13 +178,19 @@ await feed.close()
 `
 const SEEN = { valid: 768, invalid: 0, here: 'ELOCKED', there: 'ELOCKED', length: 768, after: 'opened' }
 const OTHERS = [
-  { name: 'Bun', binary: '@oven/bun-linux-x64-baseline', path: 'bin/bun', args: [] },
-  { name: 'Deno', binary: '@deno/linux-x64-glibc', path: 'deno', args: ['run', '--allow-all'] }
+  { name: 'Bun', binary: '@oven/bun-linux-x64-baseline', version: '1.4.5', path: 'bin/bun', args: [] },
+  {
+    name: 'Deno',
+    binary: '@deno/linux-x64-glibc',
+    version: '2.9.6',
+    path: 'deno',
+    args: ['run', '--allow-all']
+  }
 ]
 
 if (process.platform === 'linux' && process.arch === 'x64') {
   test('install: other runtimes', async (t) => {
-    const dependencies = Object.fromEntries(OTHERS.map(({ binary }) => [binary, '*']))
+    const dependencies = Object.fromEntries(OTHERS.map(({ binary, version }) => [binary, version]))
     const tools = await Project.make(join(folder, 'others'), { dependencies })
     await tools.npm('install', '--ignore-scripts')
     await project.write('elsewhere.mjs', ELSEWHERE)
