@@ -158,7 +158,7 @@ export abstract class FeedParts<T> extends FeedState<T> {
         return feed.length
       },
       get isAuthor() {
-        return feed._canWrite && !feed.downloading
+        return feed._isAuthor
       },
       waiters: feed._waiters,
       ifAvailable: feed.ifAvailable,

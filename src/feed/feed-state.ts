@@ -353,6 +353,11 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     if (failure !== null) throw failure
   }
 
+  /** Whether all that is here was made here. */
+  protected get _isAuthor(): boolean {
+    return this._canWrite && !this.downloading
+  }
+
   protected get _dialect(): Dialect {
     return (this.constructor as typeof FeedState).dialect
   }

@@ -156,10 +156,10 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
       for (;;) {
         // It has timed out while the feed was opening, or blocks were read: nobody would take back what is begun now.
         if (failed) return []
-        const damaged = firstDamaged(core, start, end)
+        const lost = this._firstLost(core, start, end)
         // Not to be waited for as if it were to come: if nobody has it, the call fails.
-        if (damaged !== -1)
-          await this._finder.block(damaged, options.cancel ?? undefined, {
+        if (lost !== -1)
+          await this._finder.block(lost, options.cancel ?? undefined, {
             ...this._withDefaults({}),
             wait,
             signal: untilStopped()
@@ -187,6 +187,13 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     } finally {
       forget?.()
     }
+  }
+
+  /** The first block that does not come by itself: damaged, or cleared by an author who fetches nothing; −1 if there is none. */
+  private _firstLost(core: Core, start: number, end: number): number {
+    const damaged = firstDamaged(core, start, end)
+    if (damaged !== -1 || !this._isAuthor) return damaged
+    return core.bits.firstMissing(start, Math.min(end, core.length))
   }
 
   /** Waits for each block that is missing, as `get` does. */

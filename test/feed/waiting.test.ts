@@ -274,6 +274,25 @@ test('waiting: head', async (t) => {
   await close()
 })
 
+test('waiting: what an author has cleared is not waited for, alone or among others', async (t) => {
+  const { source, close } = await remote()
+  await source.clear(1)
+  const unavailable = 'ERR_BLOCK_NOT_AVAILABLE: Block not available from peers'
+  t.equal(await refusal(source.get(1)), unavailable)
+  t.equal(await refusal(source.getBatch(0, 3)), unavailable)
+  t.equal(await refusal(source.getBatch(0, 3, { wait: false })), NOT_DOWNLOADED)
+  t.deepEqual(texts(await source.getBatch(2, 3)), ['c'])
+  const longer = source.getBatch(2, 4)
+  const later = source.getBatch(5, 6)
+  t.equal(await settled(longer), false, 'what may be appended is')
+  await source.append(['d', 'e', 'f'] as never)
+  t.deepEqual(texts(await longer), ['c', 'd'])
+  t.deepEqual(texts(await later), ['f'])
+  source.setDownloading(true)
+  t.equal(await settled(source.getBatch(0, 3)), false, 'nor given up by one that downloads')
+  await close()
+})
+
 test('waiting: getBatch with ifAvailable, a token and onwait', async (t) => {
   const { source, replica, close } = await remote()
   await copyBlocks(source, replica, 1)

@@ -1,9 +1,10 @@
 /** share, clone, sync, peers and reading by key: over TCP and WebSockets, and what goes wrong there. */
 import { spawnSync } from 'node:child_process'
-import { readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import test, { type Test } from 'tape'
+import { onFullDisk } from '../../../test/helpers/full-disk.ts'
 import { halfway } from '../../../test/helpers/halfway.ts'
 import {
   begin,
@@ -289,30 +290,27 @@ test('peers that do not have the rest are not waited for for ever', async (t) =>
 
 if (process.platform === 'linux') {
   test('a full disk: nothing is lost, and it goes on when there is space', async (t) => {
-    // The device that is always full, in the place of the file with the blocks.
     const { dir, key } = await someFeed(t)
     const before = await readFile(path.join(dir, 'data'))
     const full = path.join(await temporaryFolder(t), 'full')
     const { address } = await shared(t, dir)
     const only = ['--connect', address, '--no-swarm']
     await json(t, ['clone', key, full, '--sparse', ...only])
-    await rm(path.join(full, 'data'), { force: true })
-    await symlink('/dev/full', path.join(full, 'data'))
-    await fails(
-      t,
-      ['sync', full, ...only],
-      7,
-      /There is no space left for .*full; make some and run it again, it goes on where it was/
+    await onFullDisk(path.join(full, 'data'), () =>
+      fails(
+        t,
+        ['sync', full, ...only],
+        7,
+        /There is no space left for .*full; make some and run it again, it goes on where it was/
+      )
     )
-    await rm(path.join(full, 'data'))
     t.equal((await json(t, ['sync', full, ...only])).fetchedBlocks, 3, 'all of it, afterwards')
     t.same(await readFile(path.join(full, 'data')), before, 'the same bytes')
 
     const { dir: own } = await someFeed(t, [])
-    await rm(path.join(own, 'data'), { force: true })
-    await symlink('/dev/full', path.join(own, 'data'))
-    await fails(t, ['append', own, 'x'], 7, /There is no space left for .*; make some and run it again\./)
-    await rm(path.join(own, 'data'))
+    await onFullDisk(path.join(own, 'data'), () =>
+      fails(t, ['append', own, 'x'], 7, /There is no space left for .*; make some and run it again\./)
+    )
     t.equal((await json(t, ['append', own, '"x"'])).first, 0, 'the feed is whole')
   })
 
