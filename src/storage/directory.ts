@@ -190,7 +190,14 @@ class DirectoryFile extends PooledFile {
     if (deno === null) return lockDescriptor(fd, readOnly)
     // There a lock would keep this file's own descriptor out.
     if (process.platform === 'win32') return null
-    const lock = lockInDeno(deno.openSync(this.filename, { read: true }))
+    let file: DenoFile
+    try {
+      file = deno.openSync(this.filename, { read: true })
+    } catch (error) {
+      // No descriptors left, or no permission: nobody is above who would catch it.
+      return error as Error
+    }
+    const lock = lockInDeno(file)
     if (lock instanceof Error) return lock
     this.#lock = lock
     return null
