@@ -1,8 +1,10 @@
 import type { KeyPair, ProtocolHandlers, ProtocolStream } from 'ddatabase'
 import { type AnyDuplex, Connection } from './connection.ts'
 import { SwarmError } from './errors.ts'
+import type { Traffic } from './exchange.ts'
 import { hex } from './hex.ts'
 import type { ConnectionKind } from './options.ts'
+import { Trials } from './trials.ts'
 
 /** What the table needs to know, and whom it tells. */
 export interface TableHost {
@@ -19,6 +21,10 @@ export interface TableHost {
   disconnected(connection: Connection, reason: Error | null): void
   /** Whether feeds are replicated on a connection. */
   inUse(connection: Connection): boolean
+  /** Whether blocks are missing here that peers may have. */
+  lacksBlocks(): boolean
+  /** The blocks that went over a connection. */
+  traffic(connection: Connection): Traffic
 }
 
 /** How a connection begins. */
@@ -67,10 +73,13 @@ export class ConnectionTable {
   // Those who wait, each for the handshakes of one moment.
   readonly #waiting = new Set<{ left: Set<Connection>; over(): void }>()
   readonly #overlaps = new Set<NodeJS.Timeout>()
+  // By hexadecimal key of the peer.
+  readonly #trials: Trials
   #ended = false
 
   constructor(host: TableHost) {
     this.#host = host
+    this.#trials = new Trials(() => this.#traffic())
   }
 
   /** Connections whose peer is known. */
@@ -78,9 +87,9 @@ export class ConnectionTable {
     return this.#open
   }
 
-  /** Number of different peers. */
+  /** Number of different peers, without those that are about to show whether they bring anything. */
   get peers(): number {
-    return this.#byPeer.size
+    return this.#byPeer.size - this.#trials.size
   }
 
   /** Bytes over all connections, also those that are over. */
@@ -178,7 +187,8 @@ export class ConnectionTable {
     if (connection.stream.destroying) return
     const id = hex(connection.remotePublicKey)
     const others = [...(this.#byPeer.get(id) ?? [])]
-    if (others.length === 0 && this.peers >= this.#host.maxPeers && !this.#makeRoom()) {
+    const full = others.length === 0 && this.peers >= this.#host.maxPeers
+    if (full && !this.#makeRoom() && !this.#try(id)) {
       this.counts.refused++
       connection.refuse('ERR_MAX_PEERS')
       return
@@ -206,6 +216,7 @@ export class ConnectionTable {
   #end(): void {
     this.#ended = true
     for (const timer of this.#overlaps) clearTimeout(timer)
+    this.#trials.clear()
     for (const connection of this.#handshaking) connection.refuse('ERR_SWARM_CLOSED')
   }
 
@@ -213,11 +224,37 @@ export class ConnectionTable {
   #makeRoom(): boolean {
     for (const connection of this.#open) {
       if (Date.now() - connection.since < SETTLED || this.#host.inUse(connection)) continue
-      this.#forget(connection)
-      connection.refuse('ERR_MAX_PEERS')
+      this.#dismiss(connection)
       return true
     }
     return false
+  }
+
+  // A peer that may bring what those who are here do not have.
+  #try(id: string): boolean {
+    if (!this.#host.lacksBlocks()) return false
+    return this.#trials.begin(id, (brought, [idle]) => {
+      // There may be room by now.
+      if (this.peers <= this.#host.maxPeers) return
+      const leaving = brought && idle !== undefined ? idle : id
+      if (leaving === id) this.counts.refused++
+      for (const connection of [...this.#byPeer.get(leaving)!]) this.#dismiss(connection)
+    })
+  }
+
+  #traffic(): Map<string, Traffic> {
+    const traffic = new Map<string, Traffic>()
+    for (const [id, connections] of this.#byPeer) {
+      const all = [...connections].map((connection) => this.#host.traffic(connection))
+      const sum = (way: keyof Traffic): number => all.reduce((total, one) => total + one[way], 0)
+      traffic.set(id, { received: sum('received'), sent: sum('sent') })
+    }
+    return traffic
+  }
+
+  #dismiss(connection: Connection): void {
+    this.#forget(connection)
+    connection.refuse('ERR_MAX_PEERS')
   }
 
   #remove(connection: Connection, reason: Error | null): void {
@@ -237,7 +274,9 @@ export class ConnectionTable {
     const id = hex(connection.remotePublicKey)
     const connections = this.#byPeer.get(id)
     connections?.delete(connection)
-    if (connections?.size === 0) this.#byPeer.delete(id)
+    if (connections?.size !== 0) return
+    this.#byPeer.delete(id)
+    this.#trials.end(id)
   }
 
   // Whether it was under way.

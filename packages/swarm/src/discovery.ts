@@ -60,6 +60,8 @@ export class Discovery {
   #swarm: Hyperswarm | null = null
   #connects: Promise<void> | null = null
   #unreached = false
+  // Searches that are under way for feeds that lack blocks.
+  #wanting = 0
   #closed = false
 
   constructor(host: DiscoveryHost) {
@@ -172,9 +174,11 @@ export class Discovery {
     if (topic.removed || this.#closed) return
     const { server, client } = joined
     let reached = false
+    let noMore = (): void => {}
     try {
       const swarm = await this.#start()
       if (topic.removed || this.#closed) return
+      if (client && joined.lacksBlocks) noMore = this.#allowOneMore(swarm)
       if (topic.session === null) topic.session = swarm.join(joined.feed.discoveryKey!, { server, client })
       else topic.session.refresh({ server, client }).catch(() => {})
       // Without any other node a query succeeds, too.
@@ -184,10 +188,18 @@ export class Discovery {
     }
     topic.search = null
     this.#noteReach()
-    if (topic.removed) return
+    if (topic.removed) return noMore()
     joined.searched(server && reached)
     // The connections that follow from it do not take a place of the queue.
-    void this.#conclude(topic)
+    void this.#conclude(topic).finally(noMore)
+  }
+
+  /** Hyperswarm may make one connection more than there are places, until the function returned is called: somebody may give way. */
+  #allowOneMore(swarm: Hyperswarm): () => void {
+    if (this.#wanting++ === 0) swarm.maxPeers++
+    return () => {
+      if (--this.#wanting === 0) swarm.maxPeers--
+    }
   }
 
   // A node that began to serve while it reached nobody would tell its address no sooner than after five minutes.
@@ -271,7 +283,8 @@ export class Discovery {
   }
 }
 
-/** Whether a feed is still to be announced, or has nobody to get it from. */
-function isWanting({ client, peers, server, announced }: JoinedFeed): boolean {
-  return (client && peers === 0) || (server && !announced)
+/** Whether a feed is still to be announced, or has nobody to get it from: no peer, or only such that have nothing of it either. */
+function isWanting({ client, feed, peers, server, announced }: JoinedFeed): boolean {
+  const vain = peers === 0 || (feed.length === 0 && !feed.writable)
+  return (client && vain) || (server && !announced)
 }

@@ -22,6 +22,12 @@ export interface ExchangeHost {
   refused(joined: JoinedFeed, connection: Connection): void
 }
 
+/** Numbers of blocks. */
+export interface Traffic {
+  received: number
+  sent: number
+}
+
 // How many times a feed is opened on a connection as soon as the peer opens it, and how long that may wait from then on.
 const AT_ONCE = 3
 const LONGEST_WAIT_MS = 400
@@ -60,6 +66,16 @@ export class Exchange {
   /** Whether something is replicated, or may be soon. */
   get inUse(): boolean {
     return this.#open.size > 0 || this.#asking > 0
+  }
+
+  /** The blocks that went over the connection, of the feeds that are open on it now. */
+  get traffic(): Traffic {
+    const traffic = { received: 0, sent: 0 }
+    for (const { stats } of this.#open.keys()) {
+      traffic.received += stats?.downloadedBlocks ?? 0
+      traffic.sent += stats?.uploadedBlocks ?? 0
+    }
+    return traffic
   }
 
   /** Asks the peer for feeds; those that come first in the list first. */

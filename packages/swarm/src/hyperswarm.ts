@@ -10,6 +10,8 @@ export interface Hyperswarm extends EventEmitter {
   readonly dht: HyperDht
   /** Tells the network where this node can be reached. */
   readonly server: { refresh(): void }
+  /** While there are fewer connections than this, it makes others. */
+  maxPeers: number
   join(topic: Uint8Array, options: TopicOptions): TopicSession
   flush(): Promise<boolean>
   destroy(options: { force: boolean }): Promise<void>

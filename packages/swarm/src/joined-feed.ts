@@ -45,10 +45,13 @@ export class JoinedFeed {
 
   /** Feeds with a higher number come first, see {@link JoinOptions.priority}. */
   get priority(): number {
+    return this.#options.priority ?? (this.lacksBlocks ? 2 : 1)
+  }
+
+  /** Whether blocks are missing here that others may have; those of a sparse copy may be. */
+  get lacksBlocks(): boolean {
     const { feed } = this
-    if (this.#options.priority !== undefined) return this.#options.priority
-    if (feed.writable) return 1
-    return feed.sparse || feed.length === 0 || feed.downloaded() < feed.length ? 2 : 1
+    return !feed.writable && (feed.sparse || feed.length === 0 || feed.downloaded() < feed.length)
   }
 
   /** Number of connections on which the peer has opened the feed, too. */

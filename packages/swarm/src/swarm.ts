@@ -427,7 +427,9 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       accept: accept ?? (() => true),
       connected: (connection) => this.#connected(connection),
       disconnected: (connection, reason) => this.#disconnected(connection, reason),
-      inUse: (connection) => this.#exchanges.get(connection)?.inUse ?? false
+      inUse: (connection) => this.#exchanges.get(connection)?.inUse ?? false,
+      lacksBlocks: () => [...this.#feeds.values()].some((joined) => joined.client && joined.lacksBlocks),
+      traffic: (connection) => this.#exchanges.get(connection)?.traffic ?? { received: 0, sent: 0 }
     })
   }
 

@@ -178,7 +178,9 @@ test('handshakes: whoever waits for them does not wait for those that begin late
     accept: () => true,
     connected: () => {},
     disconnected: () => {},
-    inUse: () => false
+    inUse: () => false,
+    lacksBlocks: () => false,
+    traffic: () => ({ received: 0, sent: 0 })
   })
   t.teardown(() => table.destroy())
   const stranger = () => {
@@ -328,6 +330,64 @@ test('a peer that shares nothing gives way after a while', async (t) => {
   await within(idle.closed, 'the end of the idle connection')
   t.equal(useful.stream.destroying, false)
   t.equal(swarm.stats.peers, 1)
+})
+
+test('peers that have nothing give way to one that brings what all wait for', async (t) => {
+  const feed = await makeFeed(t)
+  const waiting = makeSwarm(t, { maxPeers: 1 })
+  const [other, empty, writer, late] = [makeSwarm(t), makeSwarm(t), makeSwarm(t), makeSwarm(t)]
+  const copy = copyOf(t, feed)
+  waiting.join(copy)
+  other.join(copyOf(t, feed))
+  empty.join(copyOf(t, feed))
+  writer.join(feed, { client: false })
+  const { address } = await waiting.listen()
+  const connect = (swarm: Swarm) => swarm.connect(address, { reconnect: 'never' })
+  const first = await connect(other)
+  await until(() => waiting.connections.length === 1, 'the first one')
+
+  const second = await connect(empty)
+  await until(() => waiting.connections.length === 2, 'the second one')
+  t.equal(waiting.stats.peers, 1, 'who may stay or not is not counted')
+  await within(second.closed, 'the end of the second one')
+  t.equal(waiting.stats.total.refused, 1, 'it had nothing either')
+  t.equal(first.stream.destroying, false)
+
+  const third = await connect(writer)
+  t.equal(await within(copy.get(2), 'a block'), 'two')
+  await within(first.closed, 'the end of the first one')
+  t.equal(third.stream.destroying, false)
+  t.deepEqual([waiting.stats.peers, waiting.stats.total.refused], [1, 1])
+
+  await until(() => copy.downloaded() === 3, 'all blocks')
+  late.join(copyOf(t, feed))
+  waiting.on('connection', () => t.fail('nothing is missing any more'))
+  await connect(late).then(
+    ({ closed }) => within(closed, 'the end of the last one'),
+    ({ code }) => t.equal(code, 'ERR_CONNECTION_LOST')
+  )
+  await until(() => waiting.stats.total.refused === 2, 'the refusal')
+})
+
+test('blocks that come meanwhile save the places of who brings them', async (t) => {
+  const feed = await makeFeed(t, [])
+  const waiting = makeSwarm(t, { maxPeers: 1 })
+  const [writer, other] = [makeSwarm(t), makeSwarm(t)]
+  const copy = copyOf(t, feed)
+  waiting.join(copy)
+  writer.join(feed)
+  const { address } = await waiting.listen()
+  const first = await writer.connect(address, { reconnect: 'never' })
+  await until(() => waiting.connections.length === 1, 'the writer')
+  const second = copyOf(t, feed)
+  other.join(second)
+  const connection = await other.connect(address, { reconnect: 'never' })
+  await until(() => waiting.connections.length === 2, 'the newcomer')
+  await feed.append(['zero', 'one'])
+  t.equal(await within(second.get(1), 'a block, by way of the one that has to choose'), 'one')
+  await within(connection.closed, 'the end of the newcomer')
+  t.equal(first.stream.destroying, false)
+  t.deepEqual([waiting.stats.peers, waiting.stats.total.refused], [1, 1])
 })
 
 test('two connections to one peer become one: the newest', async (t) => {

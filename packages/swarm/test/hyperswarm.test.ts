@@ -174,6 +174,26 @@ test('hyperswarm: peers that are as many as allowed', async (t) => {
   for (const reader of readers) t.ok(reader.stats.peers <= 3)
 })
 
+for (const client of [true, false]) {
+  test(`hyperswarm: a writer that comes ${client ? 'and looks for them' : 'and waits'} when all places are taken by peers that have nothing`, async (t) => {
+    const bootstrap = await makeNetwork(t)
+    const feed = await makeFeed(t)
+    const copies = [copyOf(t, feed), copyOf(t, feed)]
+    const readers = copies.map((copy) => {
+      const reader = makeSwarm(t, { bootstrap, maxPeers: 1, ...EAGER })
+      reader.join(copy)
+      return reader
+    })
+    await until(() => readers.every(({ stats }) => stats.peers === 1), 'their connection')
+    const writer = makeSwarm(t, { bootstrap, maxPeers: 2 })
+    writer.join(feed, { client })
+    t.deepEqual(await within(Promise.all(copies.map((copy) => copy.get(2))), 'the blocks', 60_000), [
+      'two',
+      'two'
+    ])
+  })
+}
+
 test('hyperswarm: a host by its name, and one that cannot be bound', async (t) => {
   const bootstrap = await makeNetwork(t)
   const feed = await makeFeed(t)
