@@ -1,6 +1,7 @@
 import type { WriteStream } from 'node:tty'
 import pc from 'picocolors'
 import { codeOf, Failure } from './exit.ts'
+import { interruption } from './interrupt.ts'
 import { type Bar, type Progress, startProgress } from './progress.ts'
 import { printable } from './units.ts'
 
@@ -18,10 +19,15 @@ export interface OutputOptions {
   quiet: boolean
   /** `--color` and `--no-color`; null: as the terminal and the environment say. */
   color: boolean | null
+  /** Aborted by Ctrl-C: a reader that takes nothing holds the end up no longer than a second then. */
+  signal: AbortSignal
 }
 
 /** The functions that colour a text, or leave it alone. */
 export type Colors = ReturnType<typeof pc.createColors>
+
+const PATIENCE_MS = 1000
+const STUCK = Symbol('the reader takes nothing')
 
 // There is more than one output on the streams of a process.
 const WATCHED = new WeakSet<WriteStream>()
@@ -42,11 +48,13 @@ export class Output {
   /** Colours for everything else. */
   readonly noteColors: Colors
   readonly #streams: Streams
+  readonly #signal: AbortSignal
   #closed: Failure | null = null
   #bar: Bar | null = null
 
   constructor(streams: Streams, options: OutputOptions) {
     this.#streams = streams
+    this.#signal = options.signal
     this.json = options.json
     this.quiet = options.quiet
     this.terminal = streams.stdout.isTTY === true
@@ -63,15 +71,11 @@ export class Output {
   /** Bytes of a result, exactly. Waits for a slow reader. Errors: a `Failure` of kind `pipe` if the reader is gone. */
   write(bytes: Uint8Array | string): Promise<void> {
     if (this.#closed !== null) return Promise.reject(this.#closed)
-    return this.#aside(
-      () =>
-        new Promise((resolve, reject) => {
-          this.#streams.stdout.write(bytes, (error) => {
-            if (error === null || error === undefined) resolve()
-            else reject(this.#failed(error))
-          })
-        })
-    )
+    return this.#aside(async () => {
+      const error = await this.#taken(this.#streams.stdout, bytes)
+      if (error === STUCK) throw interruption(this.#signal)
+      if (error !== null) throw this.#failed(error)
+    })
   }
 
   /** The result: a line in words, or with `--json` one line of JSON. */
@@ -121,11 +125,27 @@ export class Output {
   async flush(): Promise<void> {
     await Promise.all(
       [this.#streams.stdout, this.#streams.stderr].map((stream) =>
-        stream.destroyed || stream.writableEnded
-          ? undefined
-          : new Promise<void>((resolve) => stream.write('', () => resolve()))
+        stream.destroyed || stream.writableEnded ? undefined : this.#taken(stream, '')
       )
     )
+  }
+
+  /** Resolves when something was taken: with null, or why it cannot be; with STUCK if nobody can be waited for any more. */
+  #taken(stream: WriteStream, bytes: Uint8Array | string): Promise<Error | typeof STUCK | null> {
+    const signal = this.#signal
+    return new Promise((resolve) => {
+      let timer: NodeJS.Timeout | undefined
+      const hurry = (): void => {
+        timer = setTimeout(resolve, PATIENCE_MS, STUCK)
+      }
+      stream.write(bytes, (error) => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', hurry)
+        resolve(error ?? null)
+      })
+      if (signal.aborted) hurry()
+      else signal.addEventListener('abort', hurry, { once: true })
+    })
   }
 
   #tell(line: string): void {

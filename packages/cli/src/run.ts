@@ -22,11 +22,12 @@ export async function runProgram(words: readonly string[], around: Surroundings)
   let debug = words.includes('--debug')
   let code: number = EXIT.ok
   // Until the arguments are understood: an error in them is told in the way that they seem to ask for.
-  let out = new Output(streams, { json: words.includes('--json'), quiet: false, color: colorOf(words) })
+  const json = words.includes('--json')
+  let out = new Output(streams, { json, quiet: false, color: colorOf(words), signal })
 
   const run: RunCommand = async (args, work) => {
     debug = args.debug
-    out = new Output(streams, { json: args.json, quiet: args.quiet, color: args.color ?? null })
+    out = new Output(streams, { json: args.json, quiet: args.quiet, color: args.color ?? null, signal })
     try {
       code = (await work({ out, signal, stdin })) ?? EXIT.ok
     } catch (error) {

@@ -2,7 +2,10 @@
 import { spawnSync } from 'node:child_process'
 import { readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
+import { PassThrough, Writable } from 'node:stream'
 import test from 'tape'
+import { within } from '../../../test/helpers/watchdog.ts'
+import { runProgram, type Surroundings } from '../src/run.ts'
 import {
   begin,
   environment,
@@ -269,6 +272,21 @@ test('inspect: a page for this machine only, until Ctrl-C', async (t) => {
   running.child.kill('SIGINT')
   t.equal((await running.ended).code, 0, 'Ctrl-C is its ordinary end')
   t.equal((await json(t, ['info', dir])).length, 3, 'the feed is free again')
+})
+
+test('whoever takes no output does not keep a run from being ended', async (t) => {
+  const { dir } = await someFeed(t)
+  for (const [reason, expected] of [
+    [undefined, 130],
+    ['terminated', 143]
+  ] as const) {
+    const stop = new AbortController()
+    const [stdin, stderr] = [new PassThrough(), new PassThrough()]
+    const stdout = new Writable({ write: () => stop.abort(reason) })
+    const around = { stdin, stdout, stderr, signal: stop.signal } as unknown as Surroundings
+    t.equal(await within(runProgram(['cat', dir], around), 'the end'), expected)
+    t.match(String(stderr.read()), /^error: Interrupted/)
+  }
 })
 
 test('--quiet, --debug, --json: what is said', async (t) => {
