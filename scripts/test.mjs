@@ -27,7 +27,20 @@ const LONGEST = [
   'cli'
 ]
 // Without peers that take too long, or anything else that waits for a while: another process beside them changes nothing.
-const PATIENT = ['examples', 'model', 'crash', 'package', 'types', 'storage', 'bitfield', 'merkle', 'damage']
+const PATIENT = [
+  'examples',
+  'model',
+  'crash',
+  'package',
+  'types',
+  'interop',
+  'faults',
+  'fuzz',
+  'storage',
+  'bitfield',
+  'merkle',
+  'damage'
+]
 
 // The page of the inspector is the one thing that is tested as it was built.
 execFileSync(
