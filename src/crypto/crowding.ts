@@ -27,6 +27,11 @@ interface Sample {
   readonly busy: number | null
 }
 
+// To ask takes some 30 microseconds for each processor: of so many one does so without a reason.
+const FEW = 8
+// What a second thread needs of a processor that nobody uses.
+const ROOM = 0.5
+
 // Shorter than this is chance: the system counts the time of processors by ticks of some 10 ms.
 const SAMPLE_MS = 100
 const SAMPLE_SWITCHES = 100
@@ -44,13 +49,19 @@ const LONGEST_PAUSE_MS = 4_000
  * copies through shared memory, being woken) is paid by who waits for a processor then: with two processes on two of them, it made replication
  * slower by a third.
  *
- * Told by how its threads leave their processors, and whether others use processors at that time; the one alone may be of its own threads' doing, the
- * other alone happens on processors that this process has no part in. While it is crowded one does without the second thread, so nothing is seen any
- * more: it is tried again after a pause, longer each time it was in vain.
+ * Where there are few processors, it is told by what others leave of them, whether the second thread is used or not. Of many, this process
+ * may have only some: there it is told by how its threads leave their processors, and whether others use processors at that time; the one alone may
+ * be of its own threads' doing, the other alone happens on processors that this process has no part in. While it is crowded one does without the
+ * second thread, so nothing of that is seen any more: it is tried again after a pause, longer each time it was in vain.
  */
 export class Crowding {
   private readonly machine: Machine
   private before: Sample | null = null
+  // The last word about few processors, and how many samples in a row have said the opposite.
+  private full: boolean | null = null
+  private contrary = 0
+  // How many processors there are; 0 where the system does not tell.
+  private processors: number | null = null
   private inARow = 0
   private pause = SHORTEST_PAUSE_MS
   private until = Number.NEGATIVE_INFINITY
@@ -59,21 +70,23 @@ export class Crowding {
     this.machine = machine
   }
 
-  /** To be asked whenever the second thread would be used. */
+  /** To be asked whenever the second thread would be used. Of few processors nothing is known at first: it seems to be crowded then. */
   get crowded(): boolean {
     const { before } = this
     const now = this.machine.now()
     if (now < this.until) return true
-    if (before !== null && now - before.time < SAMPLE_MS) return false
+    if (before !== null && now - before.time < SAMPLE_MS) return this.isFull
     // The process may have rested since: that says nothing of what is to come.
     const fresh = before !== null && now - before.time < 2 * SAMPLE_MS
     const usage = this.machine.usage()
     const pushed = fresh && isPushed(before.usage, usage)
-    // To ask takes some 30 microseconds for each processor, so only those do who have a reason.
-    const sample = { time: now, usage, busy: pushed ? this.busy() : null }
+    const sample = { time: now, usage, busy: pushed || this.areFew ? this.busy() : null }
     this.before = sample
-    if (!fresh) return false
-    if (!pushed || !othersMayWork(before, sample)) {
+    if (!fresh) return this.isFull
+    const others = othersUse(before, sample)
+    if (this.areFew && others !== null) this.note(others > this.processors! - 1 - ROOM)
+    if (this.isFull) return true
+    if (!pushed || (others !== null && others <= OTHERS)) {
       this.inARow = 0
       this.pause = Math.max(this.pause / 2, SHORTEST_PAUSE_MS)
       return false
@@ -84,6 +97,23 @@ export class Crowding {
     this.inARow = 0
     this.before = null
     return true
+  }
+
+  private get areFew(): boolean {
+    this.processors ??= this.machine.processors().length
+    return this.processors > 0 && this.processors <= FEW
+  }
+
+  private get isFull(): boolean {
+    return this.areFew && this.full !== false
+  }
+
+  private note(full: boolean): void {
+    if (full === this.full) this.contrary = 0
+    else if (this.full === null || ++this.contrary === IN_A_ROW) {
+      this.full = full
+      this.contrary = 0
+    }
   }
 
   private busy(): number | null {
@@ -100,10 +130,11 @@ function isPushed(before: Usage, after: Usage): boolean {
   return pushed + left >= SAMPLE_SWITCHES && pushed > CROWDED * (pushed + left)
 }
 
-function othersMayWork(before: Sample, after: Sample): boolean {
-  if (before.busy === null || after.busy === null) return true
+/** Processors that other processes have used since; null if that is not known. */
+function othersUse(before: Sample, after: Sample): number | null {
+  if (before.busy === null || after.busy === null) return null
   const own = cpuTime(after.usage) - cpuTime(before.usage)
-  return after.busy - before.busy - own > OTHERS * (after.time - before.time)
+  return (after.busy - before.busy - own) / (after.time - before.time)
 }
 
 /** Milliseconds. */

@@ -222,7 +222,8 @@ class HashThread {
 }
 
 let thread: HashThread | null = null
-const crowding = new Crowding({
+/** Whether the thread is left alone. */
+export const crowding = new Crowding({
   usage: () => process.resourceUsage(),
   processors: cpus,
   now: () => performance.now()
@@ -258,7 +259,7 @@ export function offerToThread(
   if (thread !== null && implementation !== null && thread.implementation !== implementation) stop()
   if (thread === null) {
     offered += size
-    if (offered < WORTH_IT || implementation === null) return null
+    if (offered < WORTH_IT || implementation === null || crowding.crowded) return null
     start(implementation)
   }
   if (thread === null || crowding.crowded) return null

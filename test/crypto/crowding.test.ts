@@ -2,7 +2,9 @@
 import test from 'tape'
 import { Crowding } from '../../src/crypto/crowding.ts'
 
-/** Two processors, and a process whose threads are pushed off them as often as the test says. */
+const MANY = 16
+
+/** Processors, and a process whose threads are pushed off them as often as the test says. */
 class Machine {
   time = 1_000
   /** How often somebody asked about the processors. */
@@ -13,8 +15,8 @@ class Machine {
   private all = 0
   readonly crowding: Crowding
 
-  /** @param told - whether the system tells what its processors do */
-  constructor(told = true) {
+  /** @param processors - how many there are; 0 where the system does not tell */
+  constructor(processors = MANY) {
     this.crowding = new Crowding({
       usage: () => ({
         userCPUTime: 600 * this.own,
@@ -24,14 +26,9 @@ class Machine {
       }),
       processors: () => {
         this.asked++
-        const times = {
-          user: 0.3 * this.all,
-          nice: 0.1 * this.all,
-          sys: 0.05 * this.all,
-          irq: 0.05 * this.all,
-          idle: 0
-        }
-        return told ? [{ times }, { times }] : []
+        const part = this.all / processors
+        const times = { user: 0.6 * part, nice: 0.2 * part, sys: 0.1 * part, irq: 0.1 * part, idle: 0 }
+        return new Array(processors).fill({ times })
       },
       now: () => this.time
     })
@@ -55,7 +52,7 @@ const never = (answers: boolean[]): boolean => !answers.includes(true)
 test('crowding: none where the threads of the process have the processors for themselves', (t) => {
   const machine = new Machine()
   t.ok(never(machine.pass(5_000, 0.1)))
-  t.equal(machine.asked, 0, 'no reason to ask about processors')
+  t.equal(machine.asked, 1, 'no reason to ask about processors, but for how many there are')
   t.end()
 })
 
@@ -81,7 +78,7 @@ test('crowding: threads of the process that push each other are no crowd, nor ar
 })
 
 test('crowding: where the system does not tell who uses its processors, being pushed off them has to do', (t) => {
-  const machine = new Machine(false)
+  const machine = new Machine(0)
   t.ok(never(machine.pass(5_000, 0.1)))
   t.notOk(never(machine.pass(1_000, 0.5)))
   t.end()
@@ -116,5 +113,35 @@ test('crowding: what happened while nobody asked says nothing', (t) => {
     machine.time += 1_000
     t.ok(never(machine.pass(40, 0.9)))
   }
+  t.end()
+})
+
+test('crowding: of few processors it is what others leave of them that counts', (t) => {
+  for (const processors of [2, 4, 8]) {
+    const machine = new Machine(processors)
+    const room = processors - 1
+    t.ok(machine.pass(100, 0, { others: 0 }).every(Boolean), 'nothing is known at first')
+    t.ok(never(machine.pass(1_000, 0, { others: 0 }).slice(200)))
+    t.ok(never(machine.pass(1_000, 0.05, { others: room - 0.7 })), 'there is room beside others')
+    const crowded = machine.pass(1_000, 0.05, { others: room - 0.1 })
+    t.ok(
+      crowded.indexOf(true) > 100 && crowded.slice(300).every(Boolean),
+      'and is none, without being pushed'
+    )
+    const again = machine.pass(1_000, 0, { others: room - 0.9 })
+    t.ok(again.indexOf(false) > 100 && never(again.slice(400)), 'until they leave')
+  }
+  t.end()
+})
+
+test('crowding: of few processors a moment changes nothing, and what was known stays known while nobody asks', (t) => {
+  const machine = new Machine(2)
+  machine.pass(1_000, 0, { others: 0 })
+  for (let i = 0; i < 10; i++) {
+    t.ok(never(machine.pass(100, 0, { others: 1 })))
+    t.ok(never(machine.pass(200, 0, { others: 0 })))
+  }
+  machine.time += 60_000
+  t.ok(never(machine.pass(50, 0, { others: 1 })))
   t.end()
 })
