@@ -72,7 +72,7 @@ export class ConnectionTable {
   #bytesReceived = 0
   // Those who wait, each for the handshakes of one moment.
   readonly #waiting = new Set<{ left: Set<Connection>; over(): void }>()
-  readonly #overlaps = new Set<NodeJS.Timeout>()
+  readonly #overlaps = new Map<Connection, NodeJS.Timeout>()
   // By hexadecimal key of the peer.
   readonly #trials: Trials
   #ended = false
@@ -107,8 +107,7 @@ export class ConnectionTable {
 
   /** This connection, or if it is over the newest one to the same peer; null if there is none. */
   present(connection: Connection): Connection | null {
-    const all = [...(this.#byPeer.get(hex(connection.remotePublicKey)) ?? [])]
-    const there = all.filter(({ stream }) => !stream.destroying)
+    const there = this.#there(connection)
     return there.includes(connection) ? connection : (there.at(-1) ?? null)
   }
 
@@ -204,27 +203,34 @@ export class ConnectionTable {
   }
 
   #replace(connection: Connection): void {
+    if (this.#overlaps.has(connection)) return
     const timer = setTimeout(() => {
-      this.#overlaps.delete(timer)
-      if (!this.#open.has(connection)) return
+      this.#overlaps.delete(connection)
+      if (!this.#open.has(connection) || connection.stream.destroying) return
+      // What was to take its place may be gone.
+      if (this.#there(connection).at(-1) === connection) return
       this.counts.duplicates++
       connection.refuse('ERR_DUPLICATE')
     }, OVERLAP)
-    this.#overlaps.add(timer)
+    this.#overlaps.set(connection, timer)
   }
 
   #end(): void {
     this.#ended = true
-    for (const timer of this.#overlaps) clearTimeout(timer)
+    for (const timer of this.#overlaps.values()) clearTimeout(timer)
     this.#trials.clear()
     for (const connection of this.#handshaking) connection.refuse('ERR_SWARM_CLOSED')
   }
 
   // A peer that shares nothing gives way to one that may.
   #makeRoom(): boolean {
-    for (const connection of this.#open) {
-      if (Date.now() - connection.since < SETTLED || this.#host.inUse(connection)) continue
-      this.#dismiss(connection)
+    const settled = Date.now() - SETTLED
+    for (const [id, connections] of this.#byPeer) {
+      // A newcomer has no place to give; and a place is that of a peer, whatever its connections are.
+      if (this.#trials.has(id)) continue
+      const all = [...connections]
+      if (all.some((connection) => connection.since > settled || this.#host.inUse(connection))) continue
+      for (const connection of all) this.#dismiss(connection)
       return true
     }
     return false
@@ -240,6 +246,12 @@ export class ConnectionTable {
       if (leaving === id) this.counts.refused++
       for (const connection of [...this.#byPeer.get(leaving)!]) this.#dismiss(connection)
     })
+  }
+
+  // The connections to the same peer that are not about to end, the newest one last.
+  #there(connection: Connection): Connection[] {
+    const all = [...(this.#byPeer.get(hex(connection.remotePublicKey)) ?? [])]
+    return all.filter(({ stream }) => !stream.destroying)
   }
 
   #traffic(): Map<string, Traffic> {

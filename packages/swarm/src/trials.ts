@@ -13,7 +13,7 @@ const MOST = 8
  */
 export class Trials {
   readonly #traffic: () => Map<string, Traffic>
-  readonly #running = new Map<string, NodeJS.Timeout>()
+  readonly #running = new Map<string, { timer: NodeJS.Timeout; before: Map<string, Traffic> }>()
 
   /** @param traffic - the blocks exchanged with each peer until now, by an identifier of the peer; the oldest peer first */
   constructor(traffic: () => Map<string, Traffic>) {
@@ -23,6 +23,11 @@ export class Trials {
   /** Number of newcomers. */
   get size(): number {
     return this.#running.size
+  }
+
+  /** Whether a peer is a newcomer. */
+  has(id: string): boolean {
+    return this.#running.has(id)
   }
 
   /**
@@ -45,18 +50,20 @@ export class Trials {
       idle.sort((a, b) => Number(same(b, 'sent')) - Number(same(a, 'sent')))
       over((now.get(id)?.received ?? 0) > 0, idle)
     }, TRIAL)
-    this.#running.set(id, timer)
+    this.#running.set(id, { timer, before })
     return true
   }
 
   /** A peer has gone. */
   end(id: string): void {
-    clearTimeout(this.#running.get(id))
+    clearTimeout(this.#running.get(id)?.timer)
     this.#running.delete(id)
+    // Who comes back was not here all the time, and may be a newcomer, without a place to lose.
+    for (const { before } of this.#running.values()) before.delete(id)
   }
 
-  /** Nobody is to be told of anything any more. */
+  /** Nobody is to be told of anything any more. Newcomers stay newcomers until they go. */
   clear(): void {
-    for (const id of [...this.#running.keys()]) this.end(id)
+    for (const { timer } of this.#running.values()) clearTimeout(timer)
   }
 }

@@ -324,12 +324,98 @@ test('a peer that shares nothing gives way after a while', async (t) => {
   const { address } = await swarm.listen()
   const idle = await makeSwarm(t).connect(address)
   await until(() => swarm.connections.length === 1, 'the connection')
-  // As if it had been there for long.
-  Object.defineProperty(swarm.connections[0], 'since', { value: Date.now() - 60_000 })
+  settle(swarm.connections[0]!)
   const useful = await makeSwarm(t).connect(address)
   await within(idle.closed, 'the end of the idle connection')
   t.equal(useful.stream.destroying, false)
   t.equal(swarm.stats.peers, 1)
+})
+
+// As if a connection had been there for long.
+const settle = (connection: Connection): unknown =>
+  Object.defineProperty(connection, 'since', { value: Date.now() - 60_000 })
+
+// Two swarms, connected by a wire of memory. Resolves with the connection as the first one sees it.
+async function wire(one: Swarm, other: Swarm): Promise<Connection> {
+  const [a, b] = duplexPair()
+  const [near] = await Promise.all([
+    one.addConnection(a, { initiator: true }),
+    other.addConnection(b, { initiator: false })
+  ])
+  return near
+}
+
+test('one place that becomes free is given once, also to newcomers who come at once', async (t) => {
+  const swarm = makeSwarm(t, { maxPeers: 3 })
+  const idle = await wire(swarm, makeSwarm(t))
+  const young = [await wire(swarm, makeSwarm(t)), await wire(swarm, makeSwarm(t))]
+  settle(idle)
+  // While the connection of the idle one is still ending.
+  const newcomers = await Promise.allSettled([1, 2, 3].map(() => wire(swarm, makeSwarm(t))))
+  t.deepEqual(newcomers.map(({ status }) => status).sort(), ['fulfilled', 'rejected', 'rejected'])
+  t.deepEqual(
+    [idle, ...young].map(({ stream }) => stream.destroying),
+    [true, false, false]
+  )
+  t.equal(swarm.stats.peers, 3)
+})
+
+test('who has two connections gives way with both, or not at all', async (t) => {
+  const feed = await makeFeed(t)
+  const [swarm, peer] = [makeSwarm(t, { maxPeers: 1 }), makeSwarm(t)]
+  const connections = [await wire(swarm, peer), await wire(swarm, peer)]
+  settle(connections[0]!)
+  const early = await rejection(wire(swarm, makeSwarm(t)), 'a newcomer')
+  t.equal(early.code, 'ERR_MAX_PEERS', 'the second one may be about to be used')
+  t.equal(swarm.stats.peers, 1)
+  settle(connections[1]!)
+  swarm.join(feed)
+  const newcomer = makeSwarm(t)
+  const copy = copyOf(t, feed)
+  newcomer.join(copy)
+  await wire(swarm, newcomer)
+  t.deepEqual(
+    connections.map(({ stream }) => stream.destroying),
+    [true, true]
+  )
+  t.equal(swarm.stats.peers, 1)
+  t.equal(await within(copy.get(1), 'a block'), 'one')
+})
+
+test('who leaves and comes back as a newcomer has no place to lose', async (t) => {
+  const feed = await makeFeed(t)
+  const waiting = makeSwarm(t, { maxPeers: 2 })
+  await waiting.join(copyOf(t, feed)).flushed()
+  const [first, second, third, writer] = [makeSwarm(t), makeSwarm(t), makeSwarm(t), makeSwarm(t)]
+  for (const empty of [first, second, third]) empty.join(copyOf(t, feed))
+  writer.join(feed, { client: false })
+  const gone = await wire(waiting, first)
+  await wire(waiting, second)
+  const bringing = await wire(waiting, writer)
+  await gone.close()
+  await wire(waiting, third)
+  const back = await wire(waiting, first)
+  t.equal(waiting.connections.length, 4, 'two, and two newcomers')
+  await Promise.race([until(() => waiting.connections.length === 3, 'a decision'), back.closed])
+  await until(() => waiting.connections.length === 2, 'both decisions')
+  t.equal(bringing.stream.destroying, false, 'who brought blocks stays')
+  t.equal(waiting.stats.peers, 2)
+})
+
+test('newcomers are not counted while the swarm is closed either', async (t) => {
+  const feed = await makeFeed(t)
+  const waiting = makeSwarm(t, { maxPeers: 1 })
+  await waiting.join(copyOf(t, feed)).flushed()
+  for (let i = 0; i < 2; i++) {
+    const empty = makeSwarm(t)
+    empty.join(copyOf(t, feed))
+    await wire(waiting, empty)
+  }
+  t.deepEqual([waiting.connections.length, waiting.stats.peers], [2, 1])
+  const closing = waiting.close()
+  t.deepEqual([waiting.connections.length, waiting.stats.peers], [2, 1])
+  await closing
+  t.deepEqual([waiting.connections.length, waiting.stats.peers], [0, 0])
 })
 
 test('peers that have nothing give way to one that brings what all wait for', async (t) => {
@@ -410,6 +496,19 @@ test('two connections to one peer become one: the newest', async (t) => {
   t.equal(one.stats.total.duplicates + other.stats.total.duplicates, 1, 'one side has decided')
   t.equal(lonely, 0, 'the feed was never without a peer')
   t.equal(one.stats.peers, 1)
+})
+
+test('a connection whose successor is lost stays; three at once are counted once each', async (t) => {
+  const [one, other, another] = [makeSwarm(t), makeSwarm(t), makeSwarm(t)]
+  const stays = await wire(one, other)
+  const lost = await wire(one, other)
+  lost.destroy()
+  await until(() => other.connections.length === 1 && one.connections.length === 1, 'the loss')
+  // What became of these is decided later.
+  for (let i = 0; i < 3; i++) await wire(one, another)
+  await until(() => another.connections.length === 1 && one.connections.length === 2, 'the newest of three')
+  t.equal(stays.stream.destroying, false)
+  t.equal(one.stats.total.duplicates + another.stats.total.duplicates, 2)
 })
 
 test('a lost connection is made anew, also to a program that was started again', async (t) => {
