@@ -122,7 +122,7 @@ export class ConnectionTable {
    * Errors: `ERR_SWARM_CLOSED`, `ERR_MAX_PEERS`, `ERR_SELF`, `ERR_NOT_WELCOME`, `ERR_CONNECTION_LOST`.
    */
   async add(duplex: AnyDuplex, { kind, initiator, address }: Beginning): Promise<Connection> {
-    const refusal = this.#ended ? 'ERR_SWARM_CLOSED' : this.#isCrowded() ? 'ERR_MAX_PEERS' : null
+    const refusal = this.#ended ? 'ERR_SWARM_CLOSED' : this.#isCrowded(initiator) ? 'ERR_MAX_PEERS' : null
     if (refusal !== null) {
       this.counts.failed++
       if (refusal === 'ERR_MAX_PEERS') this.counts.refused++
@@ -168,9 +168,11 @@ export class ConnectionTable {
     for (const connection of this.#open) connection.destroy()
   }
 
-  // Strangers that do not finish their handshakes must not take the place of peers, nor be without bound.
-  #isCrowded(): boolean {
-    return this.#handshaking.size >= this.#host.maxPeers
+  // Strangers that do not finish their handshakes must not take the place of peers, nor be without bound, nor keep this side from
+  // connecting to others.
+  #isCrowded(initiator: boolean): boolean {
+    const same = [...this.#handshaking].filter((connection) => connection.initiator === initiator)
+    return same.length >= this.#host.maxPeers
   }
 
   async #judge(remotePublicKey: Uint8Array): Promise<SwarmError | null> {

@@ -345,6 +345,19 @@ async function wire(one: Swarm, other: Swarm): Promise<Connection> {
   return near
 }
 
+test('strangers that do not finish their handshakes keep each other out, but nobody that is connected to', async (t) => {
+  const [swarm, other] = [makeSwarm(t, { maxPeers: 1 }), makeSwarm(t)]
+  const [near] = duplexPair()
+  const silent = rejection(swarm.addConnection(near, { initiator: false }), 'the silent one')
+  const [second] = duplexPair()
+  const refused = await rejection(swarm.addConnection(second, { initiator: false }), 'a second one')
+  t.equal(refused.code, 'ERR_MAX_PEERS')
+  const connection = await swarm.connect((await other.listen()).address)
+  t.equal(connection.stream.destroying, false)
+  near.destroy()
+  t.equal((await silent).code, 'ERR_CONNECTION_LOST')
+})
+
 test('one place that becomes free is given once, also to newcomers who come at once', async (t) => {
   const swarm = makeSwarm(t, { maxPeers: 3 })
   const idle = await wire(swarm, makeSwarm(t))
