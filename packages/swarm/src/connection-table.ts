@@ -21,8 +21,8 @@ export interface TableHost {
   disconnected(connection: Connection, reason: Error | null): void
   /** Whether feeds are replicated on a connection. */
   inUse(connection: Connection): boolean
-  /** Whether blocks are missing here that peers may have. */
-  lacksBlocks(): boolean
+  /** Whether peers may have blocks that are not here. */
+  awaitsBlocks(): boolean
   /** The blocks that went over a connection. */
   traffic(connection: Connection): Traffic
 }
@@ -240,7 +240,7 @@ export class ConnectionTable {
 
   // A peer that may bring what those who are here do not have.
   #try(id: string): boolean {
-    if (!this.#host.lacksBlocks()) return false
+    if (!this.#host.awaitsBlocks()) return false
     return this.#trials.begin(id, (brought, [idle]) => {
       // There may be room by now.
       if (this.peers <= this.#host.maxPeers) return

@@ -428,7 +428,8 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       connected: (connection) => this.#connected(connection),
       disconnected: (connection, reason) => this.#disconnected(connection, reason),
       inUse: (connection) => this.#exchanges.get(connection)?.inUse ?? false,
-      lacksBlocks: () => [...this.#feeds.values()].some((joined) => joined.client && joined.lacksBlocks),
+      // Also of a copy that is complete as far as is known here: its author may have gone on.
+      awaitsBlocks: () => [...this.#feeds.values()].some(({ client, feed }) => client && !feed.writable),
       traffic: (connection) => this.#exchanges.get(connection)?.traffic ?? { received: 0, sent: 0 }
     })
   }

@@ -6,8 +6,9 @@ const TRIAL = 3000
 const MOST = 8
 
 /**
- * Newcomers for whom there is no place, while blocks are missing here. Peers that all wait for the same blocks may have taken each other's
- * places; who then comes with these blocks would be sent away by every one of them, for ever. So newcomers get some time beyond the
+ * Newcomers for whom there is no place, while a feed of somebody else is followed here. Peers that all wait for the same blocks may have
+ * taken each other's places; who then comes with these blocks would be sent away by every one of them, for ever. That the author has
+ * appended such blocks they do not know: copies may be complete for all they know. So newcomers get some time beyond the
  * number of peers that is allowed, to show what they bring. Places are lost by those only who brought nothing in that time, and to those
  * only who brought a block: blocks are verified, so nobody drives others out by connecting again and again.
  */

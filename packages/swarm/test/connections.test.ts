@@ -179,7 +179,7 @@ test('handshakes: whoever waits for them does not wait for those that begin late
     connected: () => {},
     disconnected: () => {},
     inUse: () => false,
-    lacksBlocks: () => false,
+    awaitsBlocks: () => false,
     traffic: () => ({ received: 0, sent: 0 })
   })
   t.teardown(() => table.destroy())
@@ -460,12 +460,32 @@ test('peers that have nothing give way to one that brings what all wait for', as
 
   await until(() => copy.downloaded() === 3, 'all blocks')
   late.join(copyOf(t, feed))
-  waiting.on('connection', () => t.fail('nothing is missing any more'))
-  await connect(late).then(
-    ({ closed }) => within(closed, 'the end of the last one'),
-    ({ code }) => t.equal(code, 'ERR_CONNECTION_LOST')
-  )
-  await until(() => waiting.stats.total.refused === 2, 'the refusal')
+  const fourth = await connect(late)
+  await within(fourth.closed, 'the end of the last one')
+  t.equal(third.stream.destroying, false)
+  t.deepEqual([waiting.stats.peers, waiting.stats.total.refused], [1, 2])
+})
+
+test('peers that are complete for all they know give way to one that has more', async (t) => {
+  const feed = await makeFeed(t, ['zero'])
+  const [writer, ...readers] = [makeSwarm(t), makeSwarm(t, { maxPeers: 1 }), makeSwarm(t, { maxPeers: 1 })]
+  const copies = [copyOf(t, feed), copyOf(t, feed)]
+  writer.join(feed)
+  for (const [i, reader] of readers.entries()) {
+    reader.join(copies[i]!)
+    const connection = await wire(writer, reader)
+    t.equal(await within(copies[i]!.get(0), 'the block'), 'zero')
+    await connection.close()
+    await until(() => reader.stats.peers === 0, 'its end')
+  }
+  await wire(readers[0]!, readers[1]!)
+  await until(() => copies[0]!.peers.length === 1, 'the feed')
+  await feed.append('one')
+  const brings = await wire(writer, readers[0]!)
+  t.equal(await within(copies[0]!.get(1), 'the new block'), 'one')
+  t.equal(await within(copies[1]!.get(1), 'the new block, by way of the other one'), 'one')
+  await until(() => readers[1]!.connections.length === 0, 'a decision')
+  t.equal(brings.stream.destroying, false)
 })
 
 test('blocks that come meanwhile save the places of who brings them', async (t) => {
