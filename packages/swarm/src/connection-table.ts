@@ -23,7 +23,7 @@ export interface TableHost {
   inUse(connection: Connection): boolean
   /** Whether peers may have blocks that are not here. */
   awaitsBlocks(): boolean
-  /** The blocks that went over a connection. */
+  /** What went over a connection. */
   traffic(connection: Connection): Traffic
 }
 
@@ -261,7 +261,7 @@ export class ConnectionTable {
     for (const [id, connections] of this.#byPeer) {
       const all = [...connections].map((connection) => this.#host.traffic(connection))
       const sum = (way: keyof Traffic): number => all.reduce((total, one) => total + one[way], 0)
-      traffic.set(id, { received: sum('received'), sent: sum('sent') })
+      traffic.set(id, { received: sum('received'), sent: sum('sent'), bytes: sum('bytes') })
     }
     return traffic
   }

@@ -22,10 +22,11 @@ export interface ExchangeHost {
   refused(joined: JoinedFeed, connection: Connection): void
 }
 
-/** Numbers of blocks. */
+/** Numbers of blocks that were received and sent, and of bytes that were received. */
 export interface Traffic {
   received: number
   sent: number
+  bytes: number
 }
 
 // How many times a feed is opened on a connection as soon as the peer opens it, and how long that may wait from then on.
@@ -68,9 +69,9 @@ export class Exchange {
     return this.#open.size > 0 || this.#asking > 0
   }
 
-  /** The blocks that went over the connection, of the feeds that are open on it now. */
+  /** The blocks that went over the connection, of the feeds that are open on it now, and all bytes that came by it. */
   get traffic(): Traffic {
-    const traffic = { received: 0, sent: 0 }
+    const traffic = { received: 0, sent: 0, bytes: this.connection.bytesReceived }
     for (const { stats } of this.#open.keys()) {
       traffic.received += stats?.downloadedBlocks ?? 0
       traffic.sent += stats?.uploadedBlocks ?? 0

@@ -430,7 +430,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       inUse: (connection) => this.#exchanges.get(connection)?.inUse ?? false,
       // Also of a copy that is complete as far as is known here: its author may have gone on.
       awaitsBlocks: () => [...this.#feeds.values()].some(({ client, feed }) => client && !feed.writable),
-      traffic: (connection) => this.#exchanges.get(connection)?.traffic ?? { received: 0, sent: 0 }
+      traffic: (connection) => this.#exchanges.get(connection)?.traffic ?? { received: 0, sent: 0, bytes: 0 }
     })
   }
 

@@ -2,8 +2,23 @@ import type { Traffic } from './exchange.ts'
 
 // Milliseconds that a newcomer has: to open the feeds, to tell what it has, and to bring a block.
 const TRIAL = 3000
+// How often that time is given again to one from whom so many bytes came in it, and no whole block yet: a block of some hundred kilobytes
+// takes longer on a slow line, and would be begun anew each time, for ever.
+const AGAIN = 9
+const ARRIVING = 16_384
 // Newcomers at a time.
 const MOST = 8
+
+interface Trial {
+  timer: NodeJS.Timeout
+  /** What had come from whom when it began. */
+  readonly before: Map<string, Traffic>
+  /** How much had come from the newcomer when it was looked at last. */
+  bytes: number
+  /** How often its time may be given again. */
+  again: number
+  over(brought: boolean, idle: string[]): void
+}
 
 /**
  * Newcomers for whom there is no place, while a feed of somebody else is followed here. Peers that all wait for the same blocks may have
@@ -14,9 +29,9 @@ const MOST = 8
  */
 export class Trials {
   readonly #traffic: () => Map<string, Traffic>
-  readonly #running = new Map<string, { timer: NodeJS.Timeout; before: Map<string, Traffic> }>()
+  readonly #running = new Map<string, Trial>()
 
-  /** @param traffic - the blocks exchanged with each peer until now, by an identifier of the peer; the oldest peer first */
+  /** @param traffic - what was exchanged with each peer until now, by an identifier of the peer; the oldest peer first */
   constructor(traffic: () => Map<string, Traffic>) {
     this.#traffic = traffic
   }
@@ -41,18 +56,34 @@ export class Trials {
     if (this.#running.size >= MOST) return false
     const before = this.#traffic()
     for (const other of this.#running.keys()) before.delete(other)
-    const timer = setTimeout(() => {
-      this.#running.delete(id)
-      const now = this.#traffic()
-      const same = (other: string, way: keyof Traffic): boolean =>
-        before.get(other)?.[way] === now.get(other)?.[way]
-      const idle = [...before.keys()].filter((other) => now.has(other) && same(other, 'received'))
-      // Stable: the oldest ones stay in front.
-      idle.sort((a, b) => Number(same(b, 'sent')) - Number(same(a, 'sent')))
-      over((now.get(id)?.received ?? 0) > 0, idle)
-    }, TRIAL)
-    this.#running.set(id, { timer, before })
+    this.#running.set(id, {
+      timer: setTimeout(() => this.#look(id), TRIAL),
+      before,
+      bytes: 0,
+      again: AGAIN,
+      over
+    })
     return true
+  }
+
+  #look(id: string): void {
+    const trial = this.#running.get(id)!
+    const { before, over } = trial
+    const now = this.#traffic()
+    const { received = 0, bytes = 0 } = now.get(id) ?? {}
+    if (received === 0 && bytes - trial.bytes >= ARRIVING && trial.again > 0) {
+      trial.bytes = bytes
+      trial.again--
+      trial.timer = setTimeout(() => this.#look(id), TRIAL)
+      return
+    }
+    this.#running.delete(id)
+    const same = (other: string, way: keyof Traffic): boolean =>
+      before.get(other)?.[way] === now.get(other)?.[way]
+    const idle = [...before.keys()].filter((other) => now.has(other) && same(other, 'received'))
+    // Stable: the oldest ones stay in front.
+    idle.sort((a, b) => Number(same(b, 'sent')) - Number(same(a, 'sent')))
+    over(received > 0, idle)
   }
 
   /** A peer has gone. */

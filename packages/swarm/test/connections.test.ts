@@ -8,6 +8,7 @@ import test from 'tape'
 import { rejection, within } from '../../../test/helpers/watchdog.ts'
 import { ConnectionTable } from '../src/connection-table.ts'
 import { type Connection, Swarm, type SwarmError } from '../src/index.ts'
+import { Trials } from '../src/trials.ts'
 import { duplexPair } from './duplex-pair.ts'
 import { copyOf, deafAddress, LOOPBACK, makeFeed, makeServer, makeSwarm, next, until } from './helpers.ts'
 
@@ -180,7 +181,7 @@ test('handshakes: whoever waits for them does not wait for those that begin late
     disconnected: () => {},
     inUse: () => false,
     awaitsBlocks: () => false,
-    traffic: () => ({ received: 0, sent: 0 })
+    traffic: () => ({ received: 0, sent: 0, bytes: 0 })
   })
   t.teardown(() => table.destroy())
   const stranger = () => {
@@ -805,4 +806,21 @@ test('errors have a code, a sentence, and a cause', async (t) => {
   const error = (await rejection(swarm.connect(await deafAddress()), 'connect')) as SwarmError
   t.equal(error.name, 'SwarmError')
   t.equal((error.cause as NodeJS.ErrnoException).code, 'ECONNREFUSED')
+})
+
+test('newcomers have as long as it takes, within bounds, while something comes from them', async (t) => {
+  const traffic = new Map([['here', { received: 0, sent: 0, bytes: 0 }]])
+  const trials = new Trials(() => new Map([...traffic].map(([id, counts]) => [id, { ...counts }])))
+  const verdict = (id: string) => {
+    const over = new Promise<[boolean, string[]]>((resolve) => trials.begin(id, (...told) => resolve(told)))
+    traffic.set(id, { received: 0, sent: 0, bytes: 100 })
+    return over
+  }
+  const slow = verdict('slow')
+  // A block that is under way, and arrives only after the silent one has had its time.
+  traffic.get('slow')!.bytes = 1_000_000
+  t.deepEqual(await within(verdict('silent'), 'the silent one'), [false, ['here']])
+  traffic.get('slow')!.received = 1
+  t.deepEqual(await within(slow, 'the slow one'), [true, ['here']])
+  t.equal(trials.size, 0)
 })
