@@ -19,6 +19,8 @@ export interface DiscoveryHost {
   readonly keyPair: KeyPair
   /** Somebody was connected. */
   connected(connection: HyperswarmConnection): void
+  /** Whether there are as many peers as allowed. */
+  full(): boolean
   /** Resolves when the handshakes that are under way are over. */
   handshakes(): Promise<void>
   /** A feed was announced and looked up, and who was found was connected. */
@@ -178,7 +180,7 @@ export class Discovery {
     try {
       const swarm = await this.#start()
       if (topic.removed || this.#closed) return
-      if (client && joined.lacksBlocks) noMore = this.#allowOneMore(swarm)
+      if (client && !joined.feed.writable) noMore = this.#allowOneMore(swarm)
       if (topic.session === null) topic.session = swarm.join(joined.feed.discoveryKey!, { server, client })
       else topic.session.refresh({ server, client }).catch(() => {})
       // Without any other node a query succeeds, too.
@@ -218,13 +220,25 @@ export class Discovery {
 
   #searchLater(topic: Topic): void {
     if (topic.removed || this.#closed || topic.timer !== null || topic.search !== null) return
-    if (!isWanting(topic.joined)) return
+    const { joined } = topic
+    // Feeds of others are looked at again for as long as they are joined: all places may be taken later.
+    if (!this.#isWanting(joined) && (!joined.client || joined.feed.writable)) return
     const { min, max } = this.#host.settings.searchDelay
     const delay = about(Math.min(max, min * 2 ** topic.vain++))
     topic.timer = setTimeout(() => {
       topic.timer = null
-      if (isWanting(topic.joined)) void this.#search(topic)
+      if (this.#isWanting(joined)) void this.#search(topic)
+      else this.#searchLater(topic)
     }, delay)
+  }
+
+  /**
+   * Whether a feed is still to be announced, or has nobody to get it from: no peer, only such that have nothing of it either, or as many as
+   * allowed, who may know less of it than its author, who is not looking for them.
+   */
+  #isWanting({ client, feed, peers, server, announced }: JoinedFeed): boolean {
+    const vain = peers === 0 || (!feed.writable && (feed.length === 0 || this.#host.full()))
+    return (client && vain) || (server && !announced)
   }
 
   /** Resolves when who was found until now was connected, or has had the time. */
@@ -281,10 +295,4 @@ export class Discovery {
     topic.timer = null
     topic.firstOver()
   }
-}
-
-/** Whether a feed is still to be announced, or has nobody to get it from: no peer, or only such that have nothing of it either. */
-function isWanting({ client, feed, peers, server, announced }: JoinedFeed): boolean {
-  const vain = peers === 0 || (feed.length === 0 && !feed.writable)
-  return (client && vain) || (server && !announced)
 }

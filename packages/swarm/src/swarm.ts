@@ -439,6 +439,7 @@ export class Swarm extends EventEmitter<SwarmEvents> {
       settings: this.#settings,
       keyPair: this.keyPair,
       connected: (connection) => this.#found(connection),
+      full: () => this.#table.peers >= this.#settings.maxPeers,
       handshakes: () => this.#table.handshakes(),
       searched: (joined) => this.emit('searched', joined),
       warn: (error) => this.#warn(error)

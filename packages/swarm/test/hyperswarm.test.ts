@@ -194,6 +194,29 @@ for (const client of [true, false]) {
   })
 }
 
+test('hyperswarm: an author who waits is found by copies that are complete for all they know, and have no place', async (t) => {
+  const bootstrap = await makeNetwork(t)
+  const feed = await makeFeed(t)
+  const writer = makeSwarm(t, { bootstrap })
+  writer.join(feed, { client: false })
+  const copies = [copyOf(t, feed), copyOf(t, feed)]
+  const readers = copies.map((copy) => {
+    const reader = makeSwarm(t, { bootstrap, maxPeers: 1, ...EAGER })
+    reader.join(copy)
+    return reader
+  })
+  const blocks = [0, 1, 2].flatMap((index) => copies.map((copy) => copy.get(index)))
+  await within(Promise.all(blocks), 'the blocks', 60_000)
+  await writer.destroy()
+  await until(() => readers.every(({ stats }) => stats.peers === 1), 'their connection')
+  await until(() => copies.every(({ peers }) => peers.length === 1), 'the feed on it')
+  await feed.append('three')
+  const back = makeSwarm(t, { bootstrap })
+  back.join(feed, { client: false })
+  const news = Promise.all(copies.map((copy) => copy.get(3)))
+  t.deepEqual(await within(news, 'the new block', 60_000), ['three', 'three'])
+})
+
 test('hyperswarm: a host by its name, and one that cannot be bound', async (t) => {
   const bootstrap = await makeNetwork(t)
   const feed = await makeFeed(t)
