@@ -126,6 +126,9 @@ export class Discovery {
     const topic = this.#topics.get(hex(joined.feed.discoveryKey!))
     if (topic === undefined) return
     topic.vain = 0
+    // That may be minutes away.
+    if (topic.timer !== null) clearTimeout(topic.timer)
+    topic.timer = null
     this.#searchLater(topic)
   }
 
