@@ -44,7 +44,7 @@ export interface ConnectionCounts {
   failed: number
   /** Of those that are over, those that gave way to a newer one with the same peer. */
   duplicates: number
-  /** Of the failed ones, those that were too many. */
+  /** Connections that were too many: they failed, or were closed when they had brought nothing. */
   refused: number
 }
 
