@@ -68,9 +68,12 @@ export async function follow(network: Network, wanted: Wanted, { out, signal }: 
   feed.on('download', (index, { byteLength: bytes }) => {
     out.event(`Block ${index} has come, ${size(bytes)}.`, { event: 'block', index, bytes }).catch(() => {})
   })
-  if (!wanted.sparse) feed.download({ start: wanted.range?.start ?? 0, end: -1, signal }).then(null, () => {})
+  const { range, sparse } = wanted
+  // Of a range that ends nothing is to come.
+  const grows = range === null ? !sparse : range.end === null
+  if (grows) feed.download({ start: range?.start ?? 0, end: -1, signal }).then(null, () => {})
   else void keepUp(feed, signal)
-  await aborted(signal)
+  await network.withoutEnd(aborted(signal))
 }
 
 async function keepUp(feed: Feed, signal: AbortSignal): Promise<void> {

@@ -81,8 +81,8 @@ export class Network {
   #refused = 0
   #failed = 0
   #error: Failure | null = null
-  // What cannot be stored; told by who knows where the feed is.
-  #fatal: Error | null = null
+  // Aborted when what comes cannot be stored, with the reason; that is told by who knows where the feed is.
+  readonly #full = new AbortController()
   // Connections that broke since the last block, and why the last one did.
   #broken = 0
   #reason: Error | null = null
@@ -145,6 +145,22 @@ export class Network {
     })
   }
 
+  /** Waits for something that may take for ever. Fails when what comes cannot be stored any more. */
+  async withoutEnd<T>(work: Promise<T>): Promise<T> {
+    const { signal } = this.#full
+    let stop = (): void => {}
+    const full = new Promise<never>((_, reject) => {
+      stop = () => reject(signal.reason)
+    })
+    signal.addEventListener('abort', stop)
+    if (signal.aborted) stop()
+    try {
+      return await Promise.race([work, full])
+    } finally {
+      signal.removeEventListener('abort', stop)
+    }
+  }
+
   readonly #look = (): void => {
     for (const waiting of [...this.#waiting]) {
       const failure = this.#verdict(waiting.remedy)
@@ -157,7 +173,7 @@ export class Network {
   #verdict(remedy: Remedy): Error | null {
     const { signal } = this.#context
     if (signal.aborted) return interruption(signal, remedy())
-    if (this.#fatal !== null) return this.#fatal
+    if (this.#full.signal.aborted) return this.#full.signal.reason
     if (this.#hopeless()) return this.#noPeer(remedy)
     if (this.#broken >= MOST_BROKEN) return this.#onlyBreaks(remedy)
     return performance.now() - this.#last > this.#timeout ? this.#nothingComes(remedy) : null
@@ -207,7 +223,7 @@ export class Network {
     })
     // What cannot be stored ends the connection that it came on; no other one would be of any use.
     swarm.on('disconnection', (_connection, reason) => {
-      if (DDatabaseError.is(reason) && STORAGE_CODES.has(reason.code)) this.#fatal ??= reason
+      if (DDatabaseError.is(reason) && STORAGE_CODES.has(reason.code)) this.#full.abort(reason)
       if (reason === null) return
       this.#broken++
       this.#reason = reason
@@ -218,8 +234,8 @@ export class Network {
         if (this.#gone.signal.aborted) return
         this.#failed++
         this.#error ??= explain(error, address)
-        // Where there are other ways to a peer this is not the end.
-        if (!this.#hopeless()) out.warn(explain(error, address).message)
+        // Where there are other ways to a peer this is not the end; and whoever waits is told of the end.
+        if (this.#waiting.size === 0 || !this.#hopeless()) out.warn(explain(error, address).message)
       })
     }
   }

@@ -21,6 +21,8 @@ export interface Source {
   remote: boolean
   /** Waits for something that may need peers, but not for ever. */
   patiently<T>(work: Promise<T>): Promise<T>
+  /** Waits for as long as it takes. */
+  withoutEnd<T>(work: Promise<T>): Promise<T>
 }
 
 const NOTHING = (): string => 'run it again then'
@@ -34,7 +36,7 @@ export async function reading<T>(
   const { feed: word } = args
   if (!isKey(word)) {
     return using(await openFeed(context.out, word, { sparse: true }), word, (feed) =>
-      work({ feed, remote: false, patiently: (waiting) => waiting })
+      work({ feed, remote: false, patiently: (waiting) => waiting, withoutEnd: (waiting) => waiting })
     )
   }
   return borrowing(parseKey(word), args, context, async (network) => {
@@ -42,7 +44,8 @@ export async function reading<T>(
     return work({
       feed: network.feed,
       remote: true,
-      patiently: (waiting) => network.patiently(waiting, NOTHING)
+      patiently: (waiting) => network.patiently(waiting, NOTHING),
+      withoutEnd: (waiting) => network.withoutEnd(waiting)
     })
   })
 }
@@ -57,7 +60,7 @@ export interface ReadOptions {
 
 /** The blocks in order; those that are not here are fetched if peers are there. Ends early when the signal is aborted. */
 export async function* blocksOf(
-  { feed, remote, patiently }: Source,
+  { feed, remote, patiently, withoutEnd }: Source,
   { start, end, signal }: ReadOptions
 ): AsyncGenerator<Uint8Array> {
   // Blocks that are to come are not waited for one after the other.
@@ -71,7 +74,7 @@ export async function* blocksOf(
     const blocks = stream[Symbol.asyncIterator]()
     for (;;) {
       // Somebody may append much later: then it is not given up.
-      const { value, done } = end === null ? await blocks.next() : await patiently(blocks.next())
+      const { value, done } = await (end === null ? withoutEnd : patiently)(blocks.next())
       if (done === true) return
       yield value
     }

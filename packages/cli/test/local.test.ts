@@ -289,6 +289,20 @@ test('whoever takes no output does not keep a run from being ended', async (t) =
   }
 })
 
+test('keys import: an input without end', async (t) => {
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  const stop = new AbortController()
+  const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()]
+  const around = { stdin, stdout, stderr, signal: stop.signal } as unknown as Surroundings
+  const running = runProgram(['keys', 'import', dir], around)
+  stdin.write('00')
+  setImmediate(() => stop.abort())
+  t.equal(await within(running, 'the end'), 130, 'it is not waited for after Ctrl-C')
+  if (process.platform !== 'win32') {
+    await fails(t, ['keys', 'import', dir, '--file', '/dev/zero'], 2, /This is no secret key/)
+  }
+})
+
 test('--quiet, --debug, --json: what is said', async (t) => {
   const { dir } = await someFeed(t)
   const quiet = await run(t, ['create', `${dir}2`, '--quiet'])

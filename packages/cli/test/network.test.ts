@@ -1,11 +1,15 @@
 /** share, clone, sync, peers and reading by key: over TCP and WebSockets, and what goes wrong there. */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import path from 'node:path'
+import ddatabase from 'ddatabase'
+import { Swarm } from 'ddatabase-swarm'
+import RAM from 'random-access-memory'
 import test, { type Test } from 'tape'
 import { onFullDisk } from '../../../test/helpers/full-disk.ts'
 import { halfway } from '../../../test/helpers/halfway.ts'
+import { within } from '../../../test/helpers/watchdog.ts'
 import {
   begin,
   type Ended,
@@ -129,6 +133,20 @@ test('clone goes on where it was, and a damaged copy is made whole', async (t) =
     (await readFile(path.join(dir, 'data'))).equals(await readFile(path.join(source, 'data'))),
     'the same bytes'
   )
+})
+
+test('clone --range --live: of a range that ends no more is fetched', async (t) => {
+  const { dir, key } = await someFeed(t, ['zero', 'one', 'two', 'three', 'four'])
+  const { address } = await shared(t, dir)
+  const copy = path.join(await temporaryFolder(t), 'copy')
+  const only = ['--connect', address, '--no-swarm']
+  const following = begin(t, ['clone', key, copy, '--range', '1..3', '--live', ...only])
+  await following.says(/Following the feed/)
+  // It would come at once.
+  await new Promise((resolve) => setTimeout(resolve, 1000))
+  following.child.kill('SIGINT')
+  t.equal((await following.ended).code, 0)
+  t.equal((await json(t, ['info', copy])).present, 2)
 })
 
 test('clone --live follows, until Ctrl-C', async (t) => {
@@ -312,6 +330,42 @@ if (process.platform === 'linux') {
       fails(t, ['append', own, 'x'], 7, /There is no space left for .*; make some and run it again\./)
     )
     t.equal((await json(t, ['append', own, '"x"'])).first, 0, 'the feed is whole')
+  })
+
+  test('a disk that is full while a feed is followed', async (t) => {
+    const author = ddatabase(RAM)
+    t.teardown(() => author.close())
+    await author.append('zero')
+    const swarm = new Swarm({ dht: false, host: '127.0.0.1' })
+    t.teardown(() => swarm.close())
+    swarm.join(author)
+    const { address } = await swarm.listen()
+    const key = author.key!.toString('hex')
+    const only = ['--connect', address, '--no-swarm']
+    const copy = path.join(await temporaryFolder(t), 'copy')
+    for (const words of [
+      ['clone', key, copy, '--live'],
+      ['cat', key, '--follow', '--raw']
+    ]) {
+      const args = [process.execPath, ...PROGRAM, ...words, ...only]
+      const child = spawn('/bin/sh', ['-c', `ulimit -f 600; trap '' XFSZ; exec "$0" "$@"`, ...args], {
+        env: environment(),
+        stdio: ['ignore', 'pipe', 'ignore']
+      })
+      t.teardown(() => child.kill('SIGKILL'))
+      const ended = new Promise((resolve) => child.on('exit', resolve))
+      // The result, or the first block.
+      await within(
+        new Promise<void>((resolve) => child.stdout.once('data', () => resolve())),
+        'the beginning'
+      )
+      child.stdout.resume()
+      for (let i = 0; child.exitCode === null && i < 600; i++) {
+        await author.append(Buffer.alloc(60_000, i))
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+      t.equal(await within(ended, 'the end'), 7, words[0])
+    }
   })
 
   test('a file that may not grow: the same, and the one that is told is the one that was written', async (t) => {

@@ -1,11 +1,11 @@
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import type { Readable } from 'node:stream'
 import { DDatabaseError, type Feed, MAX_BLOCK_SIZE } from 'ddatabase'
 import { feedFolder } from '../arguments.ts'
 import { BLOCK_SIZE, chunksOf } from '../chunks.ts'
 import { command } from '../command.ts'
 import type { Context } from '../context.ts'
+import { endingWith } from '../ending.ts'
 import { Failure } from '../exit.ts'
 import { explain } from '../explain.ts'
 import { stopIfAsked } from '../interrupt.ts'
@@ -134,19 +134,6 @@ async function appendLines(feed: Feed, encode: Encode, { out, signal, stdin }: C
     }
   }
   stopIfAsked(signal, stopped(feed))
-}
-
-/** The chunks of a stream, until its end or until the signal. */
-async function* endingWith(input: Readable, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  const stop = (): void => void input.destroy()
-  signal.addEventListener('abort', stop)
-  try {
-    if (!signal.aborted) yield* input
-  } catch (error) {
-    if (!signal.aborted) throw error
-  } finally {
-    signal.removeEventListener('abort', stop)
-  }
 }
 
 async function sizeOf(file: string, dir: string): Promise<number | null> {

@@ -1,8 +1,12 @@
-import { open, readFile, rm } from 'node:fs/promises'
+import { createReadStream } from 'node:fs'
+import { open, rm } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
 import { feedFolder } from '../arguments.ts'
 import { command } from '../command.ts'
+import { endingWith } from '../ending.ts'
 import { Failure } from '../exit.ts'
 import { about } from '../explain.ts'
+import { stopIfAsked } from '../interrupt.ts'
 import { openFeed, openOrMakeFeed, using } from '../open-feed.ts'
 import { pairs } from '../table.ts'
 import { hex } from '../units.ts'
@@ -25,9 +29,11 @@ export const keys = command({
       type: 'string',
       describe: 'File with the secret key; import reads the standard input without'
     }),
-  async run({ action, dir, file }, { out, stdin }) {
+  async run({ action, dir, file }, { out, stdin, signal }) {
     if (action === 'import') {
-      const secretKey = parseSecret(await about(file ?? 'the standard input', () => readText(file, stdin)))
+      const secretKey = parseSecret(
+        await about(file ?? 'the standard input', () => readText(file, stdin, signal))
+      )
       // The second half of the secret key is the public one.
       const key = secretKey.subarray(32)
       await using(await openOrMakeFeed(out, dir, key, { secretKey, sparse: true }), dir, async (feed) => {
@@ -78,10 +84,17 @@ async function writeSecret(file: string, text: string): Promise<void> {
   }
 }
 
-async function readText(file: string | undefined, stdin: NodeJS.ReadStream): Promise<string> {
-  if (file !== undefined) return readFile(file, 'utf8')
+// With what an editor may put around it.
+const LONGEST_TEXT = 4096
+
+async function readText(file: string | undefined, stdin: Readable, signal: AbortSignal): Promise<string> {
   let text = ''
-  for await (const chunk of stdin) text += String(chunk)
+  for await (const chunk of endingWith(file === undefined ? stdin : createReadStream(file), signal)) {
+    text += String(chunk)
+    // More is no key, and may be without end.
+    if (text.length > LONGEST_TEXT) break
+  }
+  stopIfAsked(signal)
   return text
 }
 
