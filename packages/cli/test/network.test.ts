@@ -340,7 +340,7 @@ if (process.platform === 'linux') {
     t.teardown(() => swarm.close())
     swarm.join(author)
     const { address } = await swarm.listen()
-    const key = author.key!.toString('hex')
+    const key = Buffer.from(author.key!).toString('hex')
     const only = ['--connect', address, '--no-swarm']
     const copy = path.join(await temporaryFolder(t), 'copy')
     for (const words of [
