@@ -260,6 +260,21 @@ const HOSTILE: Record<string, { entries: Partial<Entry>[]; reason: RegExp }> = {
     ],
     reason: /e is refused because it is a link that leads out/
   },
+  'a path that is too long': {
+    entries: [{ ...FILE, path: 'x/'.repeat(200_000).concat('x') }],
+    reason: /its name is too long/
+  },
+  'a link to a path that is too long': {
+    entries: [{ path: 'l', type: 'symlink', target: 'x/'.repeat(400_000).concat('x') }],
+    reason: /l is refused because it is a link to a path that is too long/
+  },
+  'a link by way of one to a path that is too long': {
+    entries: [
+      { path: 'l', type: 'symlink', target: 'x/'.repeat(400_000).concat('x') },
+      { path: 'm', type: 'symlink', target: 'l/../l/../..' }
+    ],
+    reason: /l is refused because it is a link to a path that is too long/
+  },
   'links in a circle': {
     entries: [
       { path: 'l', type: 'symlink', target: 'm' },

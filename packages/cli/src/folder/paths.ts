@@ -14,6 +14,9 @@ export interface Unsafe {
 // As many links as systems follow.
 const MAX_LINKS = 40
 
+// As long as paths can be on most systems. What takes no longer than that is also looked through in no time.
+const MAX_PATH = 4096
+
 // What Windows reads as something else than a name: drives, streams, the other separator.
 const WINDOWS_ONLY = /[\\:]/
 
@@ -22,7 +25,9 @@ export function unsafeEntries(entries: readonly Entry[], windows = process.platf
   const byPath = new Map<string, Entry>()
   const unsafe: Unsafe[] = []
   for (const entry of entries) {
-    const reason = byPath.has(entry.path) ? 'it is named twice' : badPath(entry.path, windows)
+    const reason = byPath.has(entry.path)
+      ? 'it is named twice'
+      : (badPath(entry.path, windows) ?? badTarget(entry))
     if (reason === null) byPath.set(entry.path, entry)
     else unsafe.push({ path: entry.path, reason })
   }
@@ -49,6 +54,7 @@ export function unsafeEntries(entries: readonly Entry[], windows = process.platf
 
 /** Why a path cannot be that of an entry, null if it can. */
 function badPath(path: string, windows: boolean): string | null {
+  if (path.length > MAX_PATH) return 'its name is too long'
   if (path.includes('\0')) return 'its name holds a zero byte'
   if (path.startsWith('/')) return 'it is an absolute path'
   const names = path.split('/')
@@ -56,6 +62,11 @@ function badPath(path: string, windows: boolean): string | null {
   if (names.includes('') || names.includes('.')) return 'it is no path that an import makes'
   if (windows && WINDOWS_ONLY.test(path)) return 'its name cannot be used on Windows'
   return null
+}
+
+/** Why a link cannot lead to where it does, whatever is there. */
+function badTarget({ target }: Entry): string | null {
+  return target !== undefined && target.length > MAX_PATH ? 'it is a link to a path that is too long' : null
 }
 
 /** A part of the path that the manifest has as something else than a folder. */
@@ -78,14 +89,14 @@ function fold(path: string): string {
 
 /** Whether a link leads out, in any step of following it through the other links of the manifest. */
 function leaves(link: Entry, linkAt: LinkAt, windows: boolean): boolean {
-  const at = link.path.split('/').slice(0, -1)
+  let at = above(link.path)
   // What is still to be followed, the next name last.
-  const rest: string[] = []
+  let rest: string[] = []
   let links = 0
   const follow = (target: string): boolean => {
     if (target === '' || target.includes('\0') || target.startsWith('/')) return false
     if (windows && WINDOWS_ONLY.test(target)) return false
-    rest.push(...target.split('/').reverse())
+    rest = rest.concat(target.split('/').reverse())
     return ++links <= MAX_LINKS
   }
   if (!follow(link.target!)) return true
@@ -93,16 +104,21 @@ function leaves(link: Entry, linkAt: LinkAt, windows: boolean): boolean {
     const name = rest.pop()!
     if (name === '' || name === '.') continue
     if (name === '..') {
-      if (at.pop() === undefined) return true
+      if (at === '') return true
+      at = above(at)
       continue
     }
-    at.push(name)
-    const next = linkAt(at.join('/'))
-    if (next === undefined) continue
-    at.pop()
-    if (!follow(next.target!)) return true
+    const place = at === '' ? name : `${at}/${name}`
+    const next = linkAt(place)
+    if (next === undefined) at = place
+    else if (!follow(next.target!)) return true
   }
   return false
+}
+
+/** The folder that a path is in, empty for the outermost. */
+function above(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf('/')))
 }
 
 /** What a link leads to, as manifests have it: Windows tells it with its own separator, however the link was made. */
