@@ -1,6 +1,7 @@
 /** `import` and `export`: what goes in comes out, and nothing else is touched. */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
 import {
   appendFile,
   chmod,
@@ -21,6 +22,7 @@ import path from 'node:path'
 import { Feed } from 'ddatabase'
 import test, { type Test } from 'tape'
 import { rejection, within } from '../../../test/helpers/watchdog.ts'
+import { exportFolder } from '../src/folder/export.ts'
 import { importInto } from '../src/folder/import.ts'
 import { type Entry, encodeManifest, manifestOf } from '../src/folder/manifest.ts'
 import { isInside, targetOf, unsafeEntries } from '../src/folder/paths.ts'
@@ -406,6 +408,36 @@ test('export: nothing in a manifest gets to steer the terminal', async (t) => {
   const { out } = await run(t, ['export', dir, `${target}/`])
   t.ok(out.includes('\\u001b]0;owned\\u0007'), 'the name of the file that was written')
   t.notOk(out.includes('\u001b'))
+})
+
+test('export: what appears while it runs is not replaced', async (t) => {
+  const dir = await feedWith(t, [
+    { ...FILE, path: 'a' },
+    { ...FILE, path: 'b' },
+    { path: 'l', type: 'symlink', target: 'a' }
+  ])
+  const feed = new Feed(dir)
+  await feed.ready()
+  const source = { feed, remote: false, patiently: <T>(waiting: Promise<T>) => waiting }
+  const manifest = (await manifestOf(feed))!
+  const { signal } = new AbortController()
+  const exported = (target: string, name: string, overwrite: boolean) => {
+    // With the first block of the first file.
+    const at = () => writeFileSync(path.join(target, name), 'mine')
+    const options = { overwrite, skipUnsafe: false }
+    return exportFolder(source, manifest, target, options, { at } as unknown as Progress, signal)
+  }
+  for (const name of POSIX ? ['a', 'b', 'l'] : ['a', 'b']) {
+    const target = await temporaryFolder(t)
+    const { message } = await rejection(exported(target, name, false), 'the export')
+    t.match(message, /is there (now|and differs); --overwrite replaces such files/, name)
+    t.equal(await readFile(path.join(target, name), 'utf8'), 'mine', 'is left')
+    t.notOk(
+      (await readdir(target)).some((left) => left.includes('part')),
+      'and nothing half written'
+    )
+  }
+  await feed.close()
 })
 
 test('names that some disks take for the same, and links that stay inside', (t) => {

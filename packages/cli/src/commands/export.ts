@@ -101,7 +101,7 @@ async function writeOne(
       progress.at({ done, total })
     }
     try {
-      await exportFile(source, file, { ...blocks, size: total }, entry, { signal, written })
+      await exportFile(source, file, { ...blocks, size: total }, entry, { signal, overwrite, written })
     } catch (error) {
       if (DDatabaseError.is(error)) throw error
       // Where it cannot be made, the folder is told; what it is written as meanwhile would say nothing.

@@ -77,13 +77,16 @@ export async function exportFolder(
   }
 }
 
-/** Writes blocks `start` … `end` − 1 as one file, whole or not at all, and gives it its mode and time. */
+/**
+ * Writes blocks `start` … `end` − 1 as one file, whole or not at all, and gives it its mode and time. Fails with exit code 4 if
+ * something has taken its name meanwhile, unless that may be replaced.
+ */
 export async function exportFile(
   source: Source,
   file: string,
   blocks: { start: number; end: number; size: number },
   attributes: { mode: number; mtime: number } | null,
-  { signal, written }: { signal: AbortSignal; written(bytes: number): void }
+  { signal, overwrite, written }: { signal: AbortSignal; overwrite: boolean; written(bytes: number): void }
 ): Promise<void> {
   const part = partOf(file)
   let handle: FileHandle | null = null
@@ -109,6 +112,9 @@ export async function exportFile(
     await handle.sync()
     await handle.close()
     handle = null
+    if (!overwrite && (await lookAt(file)) !== null) {
+      throw new Failure('files', `${printable(file)} is there now; --overwrite replaces such files.`)
+    }
     await rename(part, file)
   } catch (error) {
     await handle?.close().catch(() => {})
@@ -156,7 +162,7 @@ class Export {
       if (there === null) continue
       if (entry.type === 'directory' ? there.isDirectory() : await this.#isSame(entry, there)) continue
       if (there.isDirectory() || entry.type === 'directory' || !this.#options.overwrite)
-        throw this.#inTheWay(entry, there)
+        throw this.#inTheWay(entry, there, ', nothing was written')
     }
   }
 
@@ -202,10 +208,12 @@ class Export {
       await about(place, () => chmod(place, entry.mode))
       return false
     }
+    this.#checkStill(entry, there)
     const { block: start, blocks, size } = entry
     try {
       await exportFile(this.#source, place, { start, end: start + blocks, size }, entry, {
         signal: this.#signal,
+        overwrite: this.#options.overwrite,
         written: (bytes) => this.#written(bytes)
       })
     } catch (error) {
@@ -226,6 +234,7 @@ class Export {
     await this.#makeParents(entry.path)
     const there = await this.#look(entry.path)
     if (there !== null && (await this.#isSame(entry, there))) return
+    this.#checkStill(entry, there)
     await about(place, async () => {
       // A link cannot be replaced in one step under its own name.
       const part = partOf(place)
@@ -283,13 +292,8 @@ class Export {
   }
 
   async #look(name: string): Promise<Stats | null> {
-    try {
-      return await lstat(this.#place(name))
-    } catch (error) {
-      const code = codeOf(error)
-      if (code === 'ENOENT' || code === 'ENOTDIR') return null
-      throw explain(error, this.#place(name))
-    }
+    const place = this.#place(name)
+    return about(place, () => lookAt(place))
   }
 
   async #isSame(entry: Entry, there: Stats): Promise<boolean> {
@@ -299,18 +303,19 @@ class Export {
     return there.isFile() && there.size === entry.size && Math.round(there.mtimeMs) === entry.mtime
   }
 
-  #inTheWay(entry: Entry, there: Stats): Failure {
+  /** What has come since {@link checkPlace}: somebody else's, or an entry whose name is the same on this disk. */
+  #checkStill(entry: Entry, there: Stats | null): void {
+    if (there !== null && (there.isDirectory() || !this.#options.overwrite)) {
+      throw this.#inTheWay(entry, there, '')
+    }
+  }
+
+  #inTheWay(entry: Entry, there: Stats, written: string): Failure {
     const place = this.#place(entry.path)
     if (there.isDirectory() || entry.type === 'directory') {
-      return new Failure(
-        'files',
-        `${place} is in the way, nothing was written; remove it, or export to another folder.`
-      )
+      return new Failure('files', `${place} is in the way${written}; remove it, or export to another folder.`)
     }
-    return new Failure(
-      'files',
-      `${place} is there and differs, nothing was written; --overwrite replaces such files.`
-    )
+    return new Failure('files', `${place} is there and differs${written}; --overwrite replaces such files.`)
   }
 
   #place(name: string): string {
@@ -320,6 +325,17 @@ class Export {
   #written(bytes: number): void {
     this.#bytes += bytes
     this.#progress.at({ done: this.#bytes, total: this.#total, before: this.#before })
+  }
+}
+
+/** What is there, null for nothing. A link is not followed. */
+async function lookAt(place: string): Promise<Stats | null> {
+  try {
+    return await lstat(place)
+  } catch (error) {
+    const code = codeOf(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null
+    throw error
   }
 }
 
