@@ -498,6 +498,26 @@ if (POSIX) {
     t.equal(await readFile(path.join(other, 'f'), 'utf8'), 'evil')
   })
 
+  test('export of one file: a link that leads to nothing is there, too', async (t) => {
+    const { file, bytes } = await someFile(t, 10)
+    const dir = path.join(await temporaryFolder(t), 'feed')
+    await json(t, ['import', file, dir])
+    const target = await temporaryFolder(t)
+    const link = path.join(target, 'some file')
+    await symlink('nothing', link)
+    for (const place of [link, target]) {
+      await fails(t, ['export', dir, place], 4, /some file exists already; --overwrite replaces a file/)
+    }
+    t.equal(await readlink(link), 'nothing', 'is left')
+    await json(t, ['export', dir, target, '--overwrite'])
+    t.same(await readdir(target), ['some file'], 'what it leads to is not made')
+    t.same(await readFile(link), bytes, '--overwrite replaces it')
+    await rm(link)
+    await symlink('some file', link)
+    await fails(t, ['export', dir, link], 4, /some file/)
+    await fails(t, ['export', dir, path.join(file, 'x')], 4, /some file/)
+  })
+
   test('import: the feed is no part of itself, whatever its path', async (t) => {
     const [around, folder] = [await temporaryFolder(t), await temporaryFolder(t)]
     await writeFile(path.join(folder, 'x'), 'x')

@@ -1,9 +1,10 @@
-import { stat } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { lstat, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { DDatabaseError } from 'ddatabase'
 import { command } from '../command.ts'
 import type { Context } from '../context.ts'
-import { Failure } from '../exit.ts'
+import { codeOf, Failure } from '../exit.ts'
 import { explain } from '../explain.ts'
 import { exportFile, exportFolder } from '../folder/export.ts'
 import { type Manifest, manifestOf } from '../folder/manifest.ts'
@@ -66,10 +67,7 @@ async function writeOne(
 ): Promise<void> {
   const { feed } = source
   const entry = manifest?.entries[0] ?? null
-  const there = await stat(target).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw explain(error, target)
-  })
+  const there = await lookAt(target, stat)
   let file = target
   if (there?.isDirectory() || /[/\\]$/.test(target)) {
     if (entry === null) {
@@ -87,8 +85,9 @@ async function writeOne(
     }
     file = path.join(target, entry.path)
   }
-  const existing = file === target ? there : await stat(file).catch(() => null)
-  if (existing !== null && (!overwrite || !existing.isFile())) {
+  // A link that leads to nothing is something as well, and it is the link that is replaced.
+  const existing = await lookAt(file, lstat)
+  if (existing !== null && (!overwrite || !(existing.isFile() || existing.isSymbolicLink()))) {
     throw new Failure('files', `${file} exists already; --overwrite replaces a file.`)
   }
   const total = entry?.size ?? feed.byteLength
@@ -109,4 +108,13 @@ async function writeOne(
     }
   })
   await out.result(`${size(total)} written to ${printable(file)}.`, { target: file, files: 1, bytes: total })
+}
+
+async function lookAt(place: string, look: (place: string) => Promise<Stats>): Promise<Stats | null> {
+  try {
+    return await look(place)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return null
+    throw explain(error, place)
+  }
 }
