@@ -4,12 +4,15 @@ export const BLOCK_SIZE = 64 * 1024
 /** Bytes of blocks that are appended at once: with one signature, and one write. */
 export const BATCH_BYTES = 4 * 1024 * 1024
 
+// However small they are: each takes memory beside its bytes.
+const MOST = 4096
+
 /** Cuts a stream into blocks of `blockSize` bytes, the last one shorter; answers them in batches. */
 export async function* chunksOf(
   input: AsyncIterable<Uint8Array>,
   blockSize: number
 ): AsyncGenerator<Uint8Array[]> {
-  const perBatch = Math.max(1, Math.floor(BATCH_BYTES / blockSize))
+  const perBatch = Math.min(MOST, Math.max(1, Math.floor(BATCH_BYTES / blockSize)))
   let batch: Uint8Array[] = []
   let block = Buffer.allocUnsafe(blockSize)
   let filled = 0

@@ -75,7 +75,9 @@ function words(feed: Feed, dir: string, { blocks, bytes, milliseconds }: Fetched
   const here = present === feed.length ? 'all' : `${present}`
   const fetched =
     blocks === 0
-      ? 'nothing was missing'
+      ? present === feed.length
+        ? 'nothing was missing'
+        : 'no blocks were fetched'
       : `${count(blocks, 'block')} fetched and checked, ${size(bytes)} in ${seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds)}`
   return `${here} of ${count(feed.length, 'block')} in ${dir}: ${fetched}.`
 }

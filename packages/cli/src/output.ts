@@ -2,6 +2,7 @@ import type { WriteStream } from 'node:tty'
 import pc from 'picocolors'
 import { codeOf, Failure } from './exit.ts'
 import { interruption } from './interrupt.ts'
+import { jsonLine } from './json.ts'
 import { type Bar, type Progress, startProgress } from './progress.ts'
 import { printable } from './units.ts'
 
@@ -80,12 +81,12 @@ export class Output {
 
   /** The result: a line in words, or with `--json` one line of JSON. */
   async result(words: string, data: object): Promise<void> {
-    await this.write(this.json ? `${JSON.stringify(data)}\n` : `${words}\n`)
+    await this.write(this.json ? `${jsonLine(JSON.stringify(data))}\n` : `${words}\n`)
   }
 
   /** Something that happened: a line of JSON with `--json`, else words, unless it is to be quiet. */
   async event(words: string, data: object): Promise<void> {
-    if (this.json) await this.write(`${JSON.stringify(data)}\n`)
+    if (this.json) await this.write(`${jsonLine(JSON.stringify(data))}\n`)
     else this.note(words)
   }
 
@@ -103,7 +104,7 @@ export class Output {
   /** The sentence of an error, and with `--debug` its stack. */
   fail(failure: Failure, debug: boolean): void {
     const { message, code, exitCode } = failure
-    if (this.json) this.#tell(JSON.stringify({ error: { message, code, exitCode } }))
+    if (this.json) this.#tell(jsonLine(JSON.stringify({ error: { message, code, exitCode } })))
     else this.#tell(`${this.noteColors.red('error:')} ${printable(message)}`)
     if (debug) this.#tell(stacks(failure).split('\n').map(printable).join('\n'))
   }

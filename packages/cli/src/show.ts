@@ -1,28 +1,23 @@
+import { compact, jsonLine } from './json.ts'
 import { count, printable } from './units.ts'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** A block as scripts get it. */
-export interface ShownBlock {
-  index: number
-  bytes: number
-  /** How `value` is to be read. */
-  encoding: 'json' | 'utf-8' | 'base64'
-  value: unknown
-}
-
-/** A block as JSON: its value if it is JSON itself, its text if it is text, else base64. */
-export function toJson(index: number, block: Uint8Array): ShownBlock {
-  const bytes = block.byteLength
+/**
+ * A block as scripts get it, an object in JSON: `value` is its value if it is JSON itself (as it is written there: not every number can be
+ * kept here), its text if it is text, else base64; `encoding` says which.
+ */
+export function toJson(index: number, block: Uint8Array): string {
+  const shown = (encoding: 'json' | 'utf-8' | 'base64', value: string): string =>
+    `{"index":${index},"bytes":${block.byteLength},"encoding":"${encoding}","value":${value}}`
   const text = toText(block)
-  if (text === null) {
-    return { index, bytes, encoding: 'base64', value: Buffer.from(block).toString('base64') }
-  }
+  if (text === null) return shown('base64', JSON.stringify(Buffer.from(block).toString('base64')))
   try {
-    return { index, bytes, encoding: 'json', value: JSON.parse(text) }
+    JSON.parse(text)
   } catch {
-    return { index, bytes, encoding: 'utf-8', value: text }
+    return jsonLine(shown('utf-8', JSON.stringify(text)))
   }
+  return jsonLine(shown('json', compact(text)))
 }
 
 /**

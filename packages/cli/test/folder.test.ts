@@ -418,7 +418,12 @@ test('export: what appears while it runs is not replaced', async (t) => {
   ])
   const feed = new Feed(dir)
   await feed.ready()
-  const source = { feed, remote: false, patiently: <T>(waiting: Promise<T>) => waiting }
+  const source = {
+    feed,
+    remote: false,
+    patiently: <T>(waiting: Promise<T>) => waiting,
+    withoutEnd: <T>(waiting: Promise<T>) => waiting
+  }
   const manifest = (await manifestOf(feed))!
   const { signal } = new AbortController()
   const exported = (target: string, name: string, overwrite: boolean) => {

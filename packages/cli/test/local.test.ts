@@ -274,6 +274,40 @@ test('inspect: a page for this machine only, until Ctrl-C', async (t) => {
   t.equal((await json(t, ['info', dir])).length, 3, 'the feed is free again')
 })
 
+test('--json: values as they are in the blocks, on one line, and harmless to a terminal', async (t) => {
+  const dir = path.join(await temporaryFolder(t), 'feed')
+  await json(t, ['create', dir])
+  const nested = '['.repeat(20_000) + ']'.repeat(20_000)
+  const blocks = [
+    '12345678901234567890',
+    '1e400',
+    '{"a":\n [1,  2]}',
+    nested,
+    '"\u009b31m \u202e"',
+    '\u009b \u2067'
+  ]
+  await json(t, ['append', dir, '--encoding', 'utf-8', ...blocks])
+  const { out } = await run(t, ['cat', dir, '--json'])
+  const lines = out.split('\n').slice(0, -1)
+  t.equal(lines.length, blocks.length)
+  const values = lines.map((line) => /"encoding":"(.*?)","value":(.*)}$/.exec(line)!.slice(1))
+  t.deepEqual(values, [
+    ['json', '12345678901234567890'],
+    ['json', '1e400'],
+    ['json', '{"a":[1,2]}'],
+    ['json', nested],
+    ['json', '"\\u009b31m \\u202e"'],
+    ['utf-8', '"\\u009b \\u2067"']
+  ])
+  t.equal((await run(t, ['get', dir, '1', '--json'])).out, `${lines[1]}\n`)
+})
+
+test('info: a last block that only looks like a folder', async (t) => {
+  const { dir } = await someFeed(t, ['{"format":"ddatabase-folder","version":{"toString":1}}'])
+  t.equal((await json(t, ['info', dir])).length, 1)
+  await fails(t, ['export', dir, `${dir}.out`], 6, /version/)
+})
+
 test('whoever takes no output does not keep a run from being ended', async (t) => {
   const { dir } = await someFeed(t)
   for (const [reason, expected] of [

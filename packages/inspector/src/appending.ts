@@ -23,7 +23,7 @@ export async function appendBody(
 ): Promise<Appended> {
   const values = valuesOf(type, body, size)
   if (values.length === 0) throw new TypeError('There is nothing to append')
-  if (values.length > MAX_VALUES) throw new RangeError(`No more than ${MAX_VALUES} blocks at once`)
+  if (values.length > MAX_VALUES) throw tooMany()
   const start = await feed.append(values)
   return { start, count: values.length }
 }
@@ -31,6 +31,8 @@ export async function appendBody(
 function valuesOf(type: string, body: Uint8Array, size: number): unknown[] {
   if (type === 'application/octet-stream') {
     if (size < 1) throw new RangeError('block should be at least 1')
+    // Before they are made.
+    if (body.byteLength > size * MAX_VALUES) throw tooMany()
     const blocks: Uint8Array[] = []
     for (let at = 0; at < body.byteLength; at += size) blocks.push(body.subarray(at, at + size))
     return blocks
@@ -43,4 +45,8 @@ function valuesOf(type: string, body: Uint8Array, size: number): unknown[] {
     return values
   }
   throw new TypeError('The content type should be application/json or application/octet-stream')
+}
+
+function tooMany(): RangeError {
+  return new RangeError(`No more than ${MAX_VALUES} blocks at once`)
 }

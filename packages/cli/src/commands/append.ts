@@ -9,6 +9,7 @@ import { endingWith } from '../ending.ts'
 import { Failure } from '../exit.ts'
 import { explain } from '../explain.ts'
 import { stopIfAsked } from '../interrupt.ts'
+import { compact } from '../json.ts'
 import { linesOf } from '../lines.ts'
 import { openFeed, using } from '../open-feed.ts'
 import { placeOf, refuseOwn } from '../own-folder.ts'
@@ -193,21 +194,4 @@ function checkedJson(bytes: Uint8Array, what: string): Uint8Array {
       error
     )
   }
-}
-
-/** JSON without the space between its parts. The rest stays as it was given: a number may have more digits than are kept here. */
-function compact(text: string): string {
-  let kept = ''
-  let from = 0
-  let quoted = false
-  for (let at = 0; at < text.length; at++) {
-    const character = text[at]!
-    if (character === '"') quoted = !quoted
-    else if (character === '\\') at++
-    else if (!quoted && ' \t\n\r'.includes(character)) {
-      kept += text.slice(from, at)
-      from = at + 1
-    }
-  }
-  return kept + text.slice(from)
 }

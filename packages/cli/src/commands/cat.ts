@@ -54,7 +54,7 @@ export const cat = command({
       let index = start
       for await (const block of blocksOf(source, { start, end: args.follow ? null : end, signal })) {
         if (args.raw) await out.write(block)
-        else if (args.json) await out.write(`${JSON.stringify(toJson(index, block))}\n`)
+        else if (args.json) await out.write(`${toJson(index, block)}\n`)
         else await out.write(toLine(block, out.terminal))
         index++
       }

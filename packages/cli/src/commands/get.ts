@@ -34,7 +34,7 @@ export const get = command({
       }
       const block = await patiently(feed.get(index, { wait: remote, signal }))
       if (args.raw) await out.write(block)
-      else if (args.json) await out.write(`${JSON.stringify(toJson(index, block))}\n`)
+      else if (args.json) await out.write(`${toJson(index, block)}\n`)
       else await out.write(toLine(block, out.terminal))
     })
   }

@@ -108,6 +108,7 @@ export async function manifestOf(
   if (index < 0 || (!wait && !feed.has(index))) return null
   const stored = parse(await feed.get(index, { wait, signal }))
   if (stored === null) return null
+  if (!isWhole(stored.version)) throw malformed('version')
   if (stored.version !== VERSION) {
     throw new Failure(
       'files',
