@@ -12,6 +12,7 @@ import {
   readdir,
   readFile,
   readlink,
+  rename,
   rm,
   symlink,
   utimes,
@@ -408,6 +409,42 @@ test('export: nothing in a manifest gets to steer the terminal', async (t) => {
   const { out } = await run(t, ['export', dir, `${target}/`])
   t.ok(out.includes('\\u001b]0;owned\\u0007'), 'the name of the file that was written')
   t.notOk(out.includes('\u001b'))
+})
+
+test('export writes nothing into the folder of the feed', async (t) => {
+  const around = await temporaryFolder(t)
+  const [one, many] = [path.join(around, 'one'), path.join(around, 'many')]
+  await writeFile(path.join(around, 'secret_key'), 'evil')
+  await json(t, ['import', path.join(around, 'secret_key'), one])
+  const secret = await readFile(path.join(one, 'secret_key'))
+  const same = path.join(around, 'x', '..', 'one')
+  for (const target of [one, same, `${one}/`, path.join(one, 'new'), path.join(one, 'secret_key')]) {
+    await fails(t, ['export', one, target, '--overwrite'], 2, /is in the folder of the feed itself/)
+  }
+  t.same(await readFile(path.join(one, 'secret_key')), secret, 'as it was')
+  if (POSIX) {
+    const alias = path.join(around, 'alias')
+    await symlink(one, alias)
+    await fails(t, ['export', alias, path.join(alias, 'new')], 2, /is in the folder of the feed itself/)
+    await fails(t, ['export', one, alias], 2, /is in the folder of the feed itself/)
+  }
+
+  await mkdir(path.join(around, 'folder', 'feed'), { recursive: true })
+  await writeFile(path.join(around, 'folder', 'feed', 'secret_key'), 'evil')
+  await json(t, ['import', path.join(around, 'folder'), many])
+  const before = await contents(many)
+  await fails(t, ['export', many, many], 2, /is the folder of the feed itself/)
+  await fails(t, ['export', many, path.join(many, 'a', 'b')], 2, /is in the folder of the feed itself/)
+  const feed = path.join(around, 'target', 'feed')
+  await mkdir(path.dirname(feed))
+  await rename(many, feed)
+  await fails(
+    t,
+    ['export', feed, path.dirname(feed), '--overwrite'],
+    4,
+    /is the folder of the feed itself, nothing was written/
+  )
+  t.same(await contents(feed), before, 'as it was')
 })
 
 test('export: what appears while it runs is not replaced', async (t) => {

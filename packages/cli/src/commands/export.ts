@@ -9,6 +9,8 @@ import { explain } from '../explain.ts'
 import { exportFile, exportFolder } from '../folder/export.ts'
 import { type Manifest, manifestOf } from '../folder/manifest.ts'
 import { unsafeEntries } from '../folder/paths.ts'
+import { isKey } from '../open-feed.ts'
+import { placeToBe, refuseWithin } from '../own-folder.ts'
 import { feedSource, reading, type Source } from '../source.ts'
 import { count, printable, size } from '../units.ts'
 
@@ -37,14 +39,16 @@ export const exportFeed = command({
   async run(args, context) {
     const { out, signal } = context
     const { overwrite, skipUnsafe, target } = args
+    const own = isKey(args.feed) ? null : await placeToBe(args.feed)
     await reading(args, context, async (source) => {
       const { feed, remote, patiently } = source
       const manifest = await patiently(manifestOf(feed, { wait: remote, signal }))
       if (manifest === null || manifest.root === 'file') {
-        await writeOne(source, manifest, target, overwrite, context)
+        await writeOne(source, manifest, target, overwrite, own, context)
         return
       }
-      const options = { overwrite, skipUnsafe }
+      if (own !== null) refuseWithin(target, await placeToBe(target), own, 'export to')
+      const options = { overwrite, skipUnsafe, own }
       const done = await out.showing('exporting', (progress) =>
         exportFolder(source, manifest, target, options, progress, signal)
       )
@@ -63,6 +67,7 @@ async function writeOne(
   manifest: Manifest | null,
   target: string,
   overwrite: boolean,
+  own: string | null,
   { out, signal }: Context
 ): Promise<void> {
   const { feed } = source
@@ -84,6 +89,11 @@ async function writeOne(
       )
     }
     file = path.join(target, entry.path)
+  }
+  if (own !== null) {
+    // A link of this name is replaced, not followed.
+    const place = path.join(await placeToBe(path.dirname(file)), path.basename(file))
+    refuseWithin(printable(file), place, own, 'export to')
   }
   // A link that leads to nothing is something as well, and it is the link that is replaced.
   const existing = await lookAt(file, lstat)

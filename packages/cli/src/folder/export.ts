@@ -30,6 +30,8 @@ export interface ExportOptions {
   overwrite: boolean
   /** Leave out what would leave the folder, instead of exporting nothing. */
   skipUnsafe: boolean
+  /** The folder of the feed, where it really is: nothing is written to it. */
+  own?: string | null
 }
 
 /** What an export came to. */
@@ -155,11 +157,14 @@ class Export {
 
   /** Looks for what is in the way, before anything is written. */
   async checkPlace(): Promise<void> {
+    const { own } = this.#options
+    const feed = own == null ? null : await lookAt(own)
     for (const entry of this.#entries) {
       stopIfAsked(this.#signal, 'nothing was written yet')
-      await this.#checkParents(entry.path)
+      await this.#checkParents(entry.path, feed)
       const there = await this.#look(entry.path)
       if (there === null) continue
+      this.#refuseFeed(entry.path, there, feed)
       if (entry.type === 'directory' ? there.isDirectory() : await this.#isSame(entry, there)) continue
       if (there.isDirectory() || entry.type === 'directory' || !this.#options.overwrite)
         throw this.#inTheWay(entry, there, ', nothing was written')
@@ -276,11 +281,12 @@ class Export {
     if ((mode & 0o700) !== 0o700) await chmod(place, (mode & 0o777) | 0o700)
   }
 
-  async #checkParents(name: string): Promise<void> {
+  async #checkParents(name: string, feed: Stats | null): Promise<void> {
     for (let at = name.indexOf('/'); at !== -1; at = name.indexOf('/', at + 1)) {
       const parent = name.slice(0, at)
       const there = await this.#look(parent)
       if (there === null) return
+      this.#refuseFeed(parent, there, feed)
       if (!there.isDirectory()) {
         const what = there.isSymbolicLink() ? 'a link, which may lead out of the target' : 'no folder'
         throw new Failure(
@@ -289,6 +295,15 @@ class Export {
         )
       }
     }
+  }
+
+  // By what it is: its name may be written in several ways.
+  #refuseFeed(name: string, there: Stats, feed: Stats | null): void {
+    if (feed === null || there.ino !== feed.ino || there.dev !== feed.dev) return
+    throw new Failure(
+      'files',
+      `${printable(this.#place(name))} is the folder of the feed itself, nothing was written; export to another folder.`
+    )
   }
 
   async #look(name: string): Promise<Stats | null> {
