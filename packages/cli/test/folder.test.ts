@@ -540,6 +540,26 @@ if (POSIX) {
     t.equal(await readFile(path.join(other, 'f'), 'utf8'), 'evil')
   })
 
+  test('export makes no link that leads out by way of links that are there', async (t) => {
+    const folders = ['p', 'p/q'].map((name) => ({ path: name, type: 'directory', mode: 0o755 }) as const)
+    const target = path.join(await temporaryFolder(t), 'target')
+    const first = await feedWith(t, [...folders, { path: 'p/q/l', type: 'symlink', target: '../..' }])
+    await json(t, ['export', first, target])
+    for (const evil of ['p/q/l/..', 'p/q/l/../target/p', 'out', 'circle']) {
+      const second = await feedWith(t, [...folders, { path: 'x', type: 'symlink', target: evil }])
+      if (evil === 'out') await symlink('/etc', path.join(target, 'out'))
+      if (evil === 'circle') await symlink('circle', path.join(target, 'circle'))
+      await fails(t, ['export', second, target], 4, /x would lead out of the target by way of a link/)
+      t.notOk((await readdir(target)).includes('x'), 'it is not made')
+    }
+    await symlink(path.join(target, 'p'), path.join(target, 'absolute'))
+    for (const good of ['p/q/l/p/q', 'absolute/q/none', 'p/q/l']) {
+      const second = await feedWith(t, [...folders, { path: 'x', type: 'symlink', target: good }])
+      await json(t, ['export', second, target, '--overwrite'])
+      t.equal(await readlink(path.join(target, 'x')), good, 'one that stays inside is made')
+    }
+  })
+
   test('export of one file: a link that leads to nothing is there, too', async (t) => {
     const { file, bytes } = await someFile(t, 10)
     const dir = path.join(await temporaryFolder(t), 'feed')

@@ -8,6 +8,7 @@ import {
   mkdir,
   open,
   readlink,
+  realpath,
   rename,
   rm,
   symlink,
@@ -22,7 +23,7 @@ import type { Progress } from '../progress.ts'
 import { blocksOf, type Source } from '../source.ts'
 import { printable } from '../units.ts'
 import type { Entry, Manifest } from './manifest.ts'
-import { targetOf, unsafeEntries } from './paths.ts'
+import { MAX_LINKS, targetOf, unsafeEntries } from './paths.ts'
 
 /** How an export deals with what is in its way. */
 export interface ExportOptions {
@@ -240,6 +241,12 @@ class Export {
     const there = await this.#look(entry.path)
     if (there !== null && (await this.#isSame(entry, there))) return
     this.#checkStill(entry, there)
+    if (!(await about(place, () => this.#staysInside(place, entry.target!)))) {
+      throw new Failure(
+        'files',
+        `${printable(place)} would lead out of the target by way of a link that is there; remove that, or export to another folder.`
+      )
+    }
     await about(place, async () => {
       // A link cannot be replaced in one step under its own name.
       const part = partOf(place)
@@ -252,6 +259,37 @@ class Export {
         throw error
       }
     })
+  }
+
+  /** Whether a link stays in the target when it is followed through the links on the disk, of an earlier export or anybody's. */
+  async #staysInside(link: string, target: string): Promise<boolean> {
+    const top = await realpath(this.#target)
+    const isInside = (place: string): boolean => place === top || isIn(place, top)
+    let at = await realpath(path.dirname(link))
+    // What is still to be followed, the next name last.
+    let rest = targetOf(target).split('/').reverse()
+    let links = 0
+    while (rest.length > 0) {
+      const name = rest.pop()!
+      if (name === '' || name === '.') continue
+      if (name === '..') {
+        const above = path.dirname(at)
+        if (isInside(at) && !isInside(above)) return false
+        at = above
+        continue
+      }
+      const place = path.join(at, name)
+      if ((await lookAt(place))?.isSymbolicLink() !== true) {
+        at = place
+        continue
+      }
+      if (++links > MAX_LINKS) return false
+      const next = await readlink(place)
+      const { root } = path.parse(next)
+      if (root !== '') at = path.resolve(root)
+      rest = rest.concat(targetOf(next.slice(root.length)).split('/').reverse())
+    }
+    return isInside(at)
   }
 
   async #makeParents(name: string): Promise<void> {
@@ -352,6 +390,10 @@ async function lookAt(place: string): Promise<Stats | null> {
     if (code === 'ENOENT' || code === 'ENOTDIR') return null
     throw error
   }
+}
+
+function isIn(place: string, folder: string): boolean {
+  return place.startsWith(folder.endsWith(path.sep) ? folder : folder + path.sep)
 }
 
 /** What something is called until it is whole. */

@@ -11,8 +11,8 @@ export interface Unsafe {
   reason: string
 }
 
-// As many links as systems follow.
-const MAX_LINKS = 40
+/** As many links as systems follow. */
+export const MAX_LINKS = 40
 
 // As long as paths can be on most systems. What takes no longer than that is also looked through in no time.
 const MAX_PATH = 4096
