@@ -28,10 +28,14 @@ test('live: pages that went leave nothing behind', async (t) => {
     return process.memoryUsage().heapUsed
   }
   await pages(2000)
-  const before = await used()
-  await pages(10_000)
-  const each = ((await used()) - before) / 10_000
-  t.ok(each < 40, `${each.toFixed(1)} bytes a page`)
+  // What is left behind is so each time; what the engine keeps of its own is not.
+  let least = Number.POSITIVE_INFINITY
+  for (let round = 0; round < 3 && least >= 40; round++) {
+    const before = await used()
+    await pages(10_000)
+    least = Math.min(least, ((await used()) - before) / 10_000)
+  }
+  t.ok(least < 40, `${least.toFixed(1)} bytes a page`)
   t.equal(live.followers, 0)
 })
 
