@@ -82,10 +82,10 @@ export class Crowding {
     const pushed = fresh && isPushed(before.usage, usage)
     const sample = { time: now, usage, busy: pushed || this.areFew ? this.busy() : null }
     this.before = sample
-    if (!fresh) return this.isFull
-    const others = othersUse(before, sample)
+    const others = before === null ? null : othersUse(before, sample)
+    // Also after a rest: who works for a moment at a time would never know otherwise.
     if (this.areFew && others !== null) this.note(others > this.processors! - 1 - ROOM)
-    if (this.isFull) return true
+    if (!fresh || this.isFull) return this.isFull
     if (!pushed || (others !== null && others <= OTHERS)) {
       this.inARow = 0
       this.pause = Math.max(this.pause / 2, SHORTEST_PAUSE_MS)

@@ -134,6 +134,14 @@ test('crowding: of few processors it is what others leave of them that counts', 
   t.end()
 })
 
+test('crowding: of few processors something is known also to who works for a moment at a time', (t) => {
+  const machine = new Machine(2)
+  t.ok(machine.pass(50, 0, { others: 0 }).every(Boolean))
+  machine.time += 1_000
+  t.ok(never(machine.pass(50, 0, { others: 0 })))
+  t.end()
+})
+
 test('crowding: of few processors a moment changes nothing, and what was known stays known while nobody asks', (t) => {
   const machine = new Machine(2)
   machine.pass(1_000, 0, { others: 0 })
