@@ -138,7 +138,7 @@ export async function writeRepairs(
     for (const node of nodes) await core.storage.tree.write(node.index, encodeNode(node))
     if (signature !== null) await signatures.write(length - 1, signature)
     const stage = core.stage().pages
-    await core.storage.bitfield.write(stage)
+    await core.storage.bitfield.write(stage, null)
     core.storage.bitfield.adopt(stage)
   } catch (error) {
     if (!isReadOnly(error)) throw error

@@ -14,9 +14,9 @@ import { presentRuns, storedHolds } from './reader.ts'
 export interface ClearOptions {
   /** false: only forget the blocks, leave their bytes. Default true. */
   delete?: boolean | undefined
-  /** Where the bytes start, if the caller knows. */
+  /** Where the bytes start. Not looked at: the tree tells, and a wrong number would delete bytes of other blocks. */
   byteOffset?: number | undefined
-  /** How many bytes there are, if the caller knows. */
+  /** How many bytes there are. Not looked at either. */
   byteLength?: number | undefined
 }
 
@@ -38,7 +38,7 @@ export async function clearBlocks(
   const last = Math.min(end, core.bits.length)
   const runs = presentRuns(core, start, last)
   if (runs.length === 0) return null
-  const places = options.delete === false || indexing ? [] : await placesOf(core, runs, options)
+  const places = options.delete === false || indexing ? [] : await placesOf(core, runs)
 
   const stage = core.stage()
   stage.bits.setRange(start, last, false)
@@ -60,14 +60,7 @@ export async function clearBlocks(
   return runs
 }
 
-async function placesOf(
-  core: Core,
-  runs: readonly [number, number][],
-  options: ClearOptions
-): Promise<Place[]> {
-  const { byteOffset, byteLength } = options
-  if (typeof byteOffset === 'number' && typeof byteLength === 'number')
-    return [{ offset: byteOffset, size: byteLength }]
+async function placesOf(core: Core, runs: readonly [number, number][]): Promise<Place[]> {
   const places: Place[] = []
   for (const [from, to] of runs) {
     const first = await placeOf(core, from)

@@ -1,12 +1,13 @@
 import b4a from 'b4a'
 import type { PageStage, Pages, Touched } from '../bitfield/pages.ts'
 import { HEADER_SIZE } from './layout.ts'
+import type { Pace } from './pace.ts'
 import type { StorageFile } from './random-access.ts'
 
 /** Most pages read or written in one call. */
 const MAX_PAGES = 32
 
-// Most pages written at once. The application may have changed any number of them behind a stage, and the event loop is not to wait for those.
+// Most pages written in one go. There may be any number: of blocks from all over a large feed, and those that the application has changed behind a stage.
 const MOST_AT_ONCE = 16
 
 /**
@@ -32,33 +33,36 @@ export class BitfieldFile {
     this.whole = Math.max(0, pages.length - 1)
   }
 
-  /** Writes the pages that `stage` changed, and those changed behind it; what changed of a page is one write. */
-  async write(stage: PageStage): Promise<void> {
+  /**
+   * Writes the pages that `stage` changed, and those changed behind it; what changed of a page is one write.
+   * @param pace - says which are made at once; null: none
+   */
+  async write(stage: PageStage, pace: Pace | null): Promise<void> {
     const dirty = this.takeDirty(stage)
     for (const [page, bytes] of this.runs(dirty, (page) => stage.read(page))) {
       const touched = bytes.length === this.pages.pageSize ? this.touchedOnly(stage, page) : null
-      if (touched === null) await this.put(this.position(page), bytes)
-      else {
-        const { start, end } = touched
-        await this.put(this.position(page) + start, bytes.subarray(start, end))
-      }
+      const { start, end } = touched ?? { start: 0, end: bytes.length }
+      const position = this.position(page) + start
+      const part = bytes.subarray(start, end)
+      const turn = pace?.turnFor(part.length) ?? null
+      if (turn !== null) await turn
+      if (!(pace?.allows(part.length) && this.file.writeSync(position, part))) await this.put(position, part)
     }
     this.wrote(stage, dirty)
   }
 
   /**
-   * As {@link write}, at once, if `allowed` and the storage can do it now; else false, and `write` has to follow. Blocks fetched at random
-   * change bits all over the feed: through the thread pool one page after the other would take longer than all the rest.
+   * As {@link write}, in one go, if there are few pages and the storage can do it now; else false, and `write` has to follow. Blocks
+   * fetched at random change bits all over the feed: through the thread pool one page after the other would take longer than all the rest.
    *
    * @param inParts - a page may be written in parts: the bits of blocks first, those of nodes last. A process that dies in
    * between has written blocks that do not count yet, as their nodes do not. Not for what makes the feed shorter
    */
-  writeSync(stage: PageStage, allowed: boolean, inParts: boolean): boolean {
-    if (!allowed) return false
+  writeSync(stage: PageStage, pace: Pace, inParts: boolean): boolean {
     const dirty = this.takeDirty(stage)
-    let done = false
+    let done = dirty.length <= MOST_AT_ONCE && pace.allows(0, dirty.length)
     try {
-      done = dirty.length <= MOST_AT_ONCE && dirty.every((page) => this.writePageSync(stage, page, inParts))
+      done &&= dirty.every((page) => this.writePageSync(stage, page, inParts))
     } finally {
       if (!done) this.putBack()
     }

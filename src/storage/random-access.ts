@@ -228,6 +228,11 @@ export class StorageFile {
     })
   }
 
+  /** Whether {@link readSync} and {@link writeSync} ever do something. */
+  get worksAtOnce(): boolean {
+    return this.raw.writeSync !== undefined
+  }
+
   /** Writes all of `data` without waiting, or answers false if the storage cannot do that now. Throws on failure. */
   writeSync(offset: number, data: Uint8Array): boolean {
     this.unsynced = true

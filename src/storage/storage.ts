@@ -4,11 +4,11 @@ import type { PageStage } from '../bitfield/pages.ts'
 import { SIGNATURE_SIZE } from '../crypto/keys.ts'
 import { DDatabaseError } from '../errors.ts'
 import { NODE_SIZE } from '../merkle/node.ts'
-import { TurnBudget } from '../util/turn.ts'
 import type { BitfieldFile } from './bitfield-file.ts'
 import type { BlockCache } from './caches.ts'
 import type { Durability } from './durability.ts'
 import type { FileName } from './layout.ts'
+import { Pace } from './pace.ts'
 import type { StorageFile } from './random-access.ts'
 import type { SignaturesFile } from './signatures-file.ts'
 import { storageError } from './storage-error.ts'
@@ -48,16 +48,9 @@ export interface Commit {
 // The order of the published packages.
 const CLOSING_ORDER: readonly FileName[] = ['bitfield', 'tree', 'data', 'key', 'secret_key', 'signatures']
 
-// Above this many bytes a write or read goes through the thread pool: it would hold up the event loop for longer
-// than the trip costs.
-const SYNC_LIMIT = 128 * 1024
 // Blocks above this size are written through the thread pool: copying them into the page cache takes longer than the trip,
 // and the other processor can do it while the next ones are hashed.
 const SYNC_DATA_LIMIT = 64 * 1024
-// Bytes that may be read and written synchronously in one turn of the event loop, every call counting at least
-// SYNC_CALL: some two milliseconds of work.
-const SYNC_PER_TURN = 2 * 1024 * 1024
-const SYNC_CALL = 8 * 1024
 
 /** The open files of a feed and the one way in which they change. */
 export class FeedStorage {
@@ -81,7 +74,7 @@ export class FeedStorage {
   announce: ((pages: readonly number[] | null) => Promise<void> | null) | null = null
 
   private readonly files: Readonly<Record<FileName, StorageFile>>
-  private readonly budget = new TurnBudget(SYNC_PER_TURN)
+  private readonly pace: Pace
   private dataExists: boolean
   /** What {@link refusal} has left to be undone: all of it, as often as it takes. */
   private undoing: (() => Promise<void>) | null = null
@@ -111,6 +104,7 @@ export class FeedStorage {
     this.durability = parts.durability
     this.files = files
     this.dataExists = dataExists
+    this.pace = new Pace(this.data.worksAtOnce)
   }
 
   /**
@@ -179,11 +173,9 @@ export class FeedStorage {
    * @returns what became of it, an error or null, when nothing is under way any more; null if the commit had better write them
    */
   writeAhead(run: DataRun): Promise<unknown> | null {
-    let size = 0
-    for (const block of run.blocks) size += block.length
-    if (size <= SYNC_DATA_LIMIT || this.refused !== null) return null
+    if (sizeOf(run.blocks) <= SYNC_DATA_LIMIT || this.refused !== null) return null
     const pending: Promise<void>[] = []
-    this.writeData(run.offset, run.blocks, pending)
+    this.writeData(run, pending)
     return allSettled(pending).then(
       () => null,
       (error) => error
@@ -228,7 +220,7 @@ export class FeedStorage {
   /** As {@link readData} at once, into `target` if that is given; null if that is not possible or would hold up the event loop. */
   readDataSync(offset: number, size: number, target?: Uint8Array): Uint8Array | null {
     if (size === 0) return b4a.alloc(0)
-    if (!this.maySync(size)) return null
+    if (!this.pace.allows(size)) return null
     return this.data.readSync(offset, size, target)
   }
 
@@ -243,26 +235,35 @@ export class FeedStorage {
     for (const name of CLOSING_ORDER) await this.files[name].destroy().catch(rethrowStorageError)
   }
 
-  private maySync(size: number): boolean {
-    return size <= SYNC_LIMIT && this.budget.spend(Math.max(size, SYNC_CALL))
-  }
-
   private announcing({ stage }: Commit): Promise<void> | null {
     if (this.announce === null) return null
     return this.announce(stage === null ? [] : this.bitfield.toWrite(stage))
   }
 
-  /** @returns whether nothing had to be waited for */
+  /** @returns whether no trip through the thread pool was made */
   private async writeContent({ data, ahead, slots }: Commit): Promise<boolean> {
+    const { pace } = this
+    // A turn is waited for only while there are none of these: they must not fail unheard.
     const pending: Promise<void>[] = []
     if (ahead !== undefined) pending.push(ahead.then(throwIfAny))
     try {
-      for (const { offset, blocks } of data) this.writeData(offset, blocks, pending)
+      for (const run of data) {
+        const size = sizeOf(run.blocks)
+        if (size === 0 && this.dataExists) continue
+        const turn = pending.length > 0 || size > SYNC_DATA_LIMIT ? null : pace.turnFor(size)
+        if (turn !== null) await turn
+        if (!this.writeDataSync(run, size)) this.writeData(run, pending)
+      }
       for (const { treeIndex, bytes } of slots) {
         this.written += bytes.length
-        const done = this.maySync(bytes.length) && this.tree.writeSync(treeIndex, bytes)
+        const turn = pending.length > 0 ? null : pace.turnFor(bytes.length)
+        if (turn !== null) await turn
+        const done = pace.allows(bytes.length) && this.tree.writeSync(treeIndex, bytes)
         if (!done) pending.push(this.tree.write(treeIndex, bytes))
       }
+      // For what makes it count: nothing may come in between then.
+      const turn = pending.length > 0 ? null : pace.turnFor(SIGNATURE_SIZE)
+      if (turn !== null) await turn
     } finally {
       // Nothing may be under way any more when a failure is being undone.
       if (pending.length > 0) await allSettled(pending)
@@ -282,31 +283,29 @@ export class FeedStorage {
       if (signature !== null) {
         this.written += SIGNATURE_SIZE
         const done =
-          this.maySync(SIGNATURE_SIZE) && this.signatures.writeSync(signature.block, signature.signature)
+          this.pace.allows(SIGNATURE_SIZE) && this.signatures.writeSync(signature.block, signature.signature)
         if (!done) pending.push(this.signatures.write(signature.block, signature.signature))
       }
       if (stage !== null) {
-        const { length } = stage.dirty
-        const now = (atOnce || length <= 1) && this.maySync(length * SYNC_CALL)
-        if (!this.bitfield.writeSync(stage, now, last === undefined)) pending.push(this.bitfield.write(stage))
+        const pace = atOnce || stage.dirty.length <= 1 ? this.pace : null
+        const done = pace !== null && this.bitfield.writeSync(stage, pace, last === undefined)
+        if (!done) pending.push(this.bitfield.write(stage, pace))
       }
     } finally {
       if (pending.length > 0) await allSettled(pending)
     }
   }
 
-  private writeData(offset: number, blocks: readonly Uint8Array[], pending: Promise<void>[]): void {
-    let size = 0
-    for (const block of blocks) size += block.length
-    if (size === 0 && this.dataExists) return
+  private writeDataSync({ offset, blocks }: DataRun, size: number): boolean {
+    if (size > SYNC_DATA_LIMIT || !this.pace.allows(size)) return false
+    if (!this.data.writeSync(offset, joinInto(scratch, blocks))) return false
     this.dataExists = true
     this.written += size
-    if (
-      size <= SYNC_DATA_LIMIT &&
-      this.maySync(size) &&
-      this.data.writeSync(offset, joinInto(scratch, blocks))
-    )
-      return
+    return true
+  }
+
+  private writeData({ offset, blocks }: DataRun, pending: Promise<void>[]): void {
+    this.dataExists = true
     let at = offset
     let piece: Uint8Array[] = []
     let pieceSize = 0
@@ -314,6 +313,7 @@ export class FeedStorage {
       if (pieceSize > 0 && pieceSize + block.length > PIECE_SIZE) {
         pending.push(this.writePiece(at, piece, pieceSize))
         at += pieceSize
+        this.written += pieceSize
         piece = []
         pieceSize = 0
       }
@@ -321,6 +321,7 @@ export class FeedStorage {
       pieceSize += block.length
     }
     pending.push(this.writePiece(at, piece, pieceSize))
+    this.written += pieceSize
   }
 
   /** Writes blocks that follow each other: as they are if they are large, else joined. */
@@ -377,6 +378,12 @@ function newNodes({ length, slots }: Commit): number[] {
     }
   }
   return nodes
+}
+
+function sizeOf(blocks: readonly Uint8Array[]): number {
+  let size = 0
+  for (const block of blocks) size += block.length
+  return size
 }
 
 function joinInto(target: Uint8Array, blocks: readonly Uint8Array[]): Uint8Array {

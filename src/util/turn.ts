@@ -89,9 +89,14 @@ export class TurnBudget {
     this.left = perTurn
   }
 
+  /** Whether nothing is left until the next turn. */
+  get isSpent(): boolean {
+    return this.left <= 0
+  }
+
   /** Takes `units` from this turn's budget; false when it is used up: then go the asynchronous way. */
   spend(units: number): boolean {
-    if (this.left <= 0) return false
+    if (this.isSpent) return false
     this.left -= units
     if (!this.renewing) {
       this.renewing = true

@@ -28,6 +28,9 @@ test('maintenance: clear with the place given', async (t) => {
   await feed.clear(1, 3, { byteOffset: 2, byteLength: 4 })
   t.deepEqual([feed.has(1), feed.has(2)], [false, false])
   t.equal(String(files.read('data')), 'aa\0\0\0\0ddee')
+  await feed.clear(3, 4, { byteOffset: 0, byteLength: 100 })
+  t.equal(String(files.read('data')), 'aa\0\0\0\0\0\0ee', 'a wrong one deletes nothing of other blocks')
+  t.deepEqual(texts([await feed.get(0), await feed.get(4)]), ['aa', 'ee'])
   await feed.close()
 })
 

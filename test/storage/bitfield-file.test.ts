@@ -7,6 +7,7 @@ import { LEGACY_PAGE_SIZE, PAGE_SIZE, Pages } from '../../src/bitfield/pages.ts'
 import { TreeBits } from '../../src/bitfield/tree-bits.ts'
 import { BitfieldFile } from '../../src/storage/bitfield-file.ts'
 import { HEADER_SIZE } from '../../src/storage/layout.ts'
+import { Pace } from '../../src/storage/pace.ts'
 import { StorageFile } from '../../src/storage/random-access.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 
@@ -71,11 +72,12 @@ test('bitfield file: changes of several pages are written at once, or later if t
     }
     const several = stage.dirty.length > 1
     disk.left = random.chance(0.3) ? random.below(6) : Number.POSITIVE_INFINITY
-    const written = file.writeSync(stage, true, random.chance(0.5))
+    const pace = new Pace(true)
+    const written = file.writeSync(stage, pace, random.chance(0.5))
     if (written) severalAtOnce += several ? 1 : 0
     else {
       later++
-      await file.write(stage)
+      await file.write(stage, random.chance(0.5) ? pace : null)
     }
     file.adopt(stage)
     if (!disk.has(pages)) t.fail(`round ${round}: the file has other bits`)
@@ -90,14 +92,14 @@ test('bitfield file: a write at once that fails half way is undone', async (t) =
   const file = new BitfieldFile(disk.file(), pages)
   const first = pages.stage()
   for (let page = 0; page < PAGES; page++) new Bitfield(first).set(page * 8192 + 3, true)
-  t.equal(file.writeSync(first, true, true), true)
+  t.equal(file.writeSync(first, new Pace(true), true), true)
   file.adopt(first)
   const stage = pages.stage()
   for (let page = 0; page < PAGES; page++) new Bitfield(stage).set(page * 8192 + 9, true)
   disk.left = 3
   disk.fails = true
   const { writes } = disk
-  t.throws(() => file.writeSync(stage, true, true), /disk full/)
+  t.throws(() => file.writeSync(stage, new Pace(true), true), /disk full/)
   t.ok(disk.writes > writes, 'some of it has been written')
   t.notOk(disk.has(pages))
   await file.restore(stage)
@@ -121,43 +123,68 @@ for (const pageSize of [PAGE_SIZE, LEGACY_PAGE_SIZE]) {
         const start = somewhere()
         new Bitfield(stage).setRange(start, start + 1 + random.below(20), random.chance(0.7))
         if (random.chance(0.5)) bits.set(somewhere(), random.chance(0.7))
-        await file.write(stage)
+        await file.write(stage, null)
         for (let i = random.below(3); i > 0; i--) bits.set(somewhere(), random.chance(0.7))
         file.adopt(stage)
         late += file.unsettled.length
         if (!disk.has(pages, file.unsettled)) t.fail(`round ${round}: the file has other bits`)
       }
-      await file.write(pages.stage())
+      await file.write(pages.stage(), null)
       if (!disk.has(pages)) t.fail(`round ${round}: with the next operation the file has other bits`)
     }
     t.ok(late > 500, `${late} pages were to be written once more`)
   })
 }
 
-test('bitfield file: many pages that were changed behind a stage are not written at once', async (t) => {
+test('bitfield file: many pages that were changed behind a stage are not written in one go', async (t) => {
   const pages = new Pages(PAGE_SIZE)
   const disk = new Disk()
-  disk.content = b4a.alloc(HEADER_SIZE + 100 * PAGE_SIZE)
+  disk.content = b4a.alloc(HEADER_SIZE + 2 * 400 * PAGE_SIZE)
   const file = new BitfieldFile(disk.file(), pages)
-  for (let page = 0; page < 100; page++) new Bitfield(pages).set(page * 8192 + 1, true)
+  for (let page = 0; page < 800; page += 2) new Bitfield(pages).set(page * 8192 + 1, true)
   const stage = pages.stage()
   new Bitfield(stage).set(2, true)
-  t.equal(file.writeSync(stage, true, true), false)
+  const pace = new Pace(true)
+  t.equal(file.writeSync(stage, pace, true), false)
   t.equal(disk.writes, 0)
-  await file.write(stage)
+  let turns = 0
+  let ended = false
+  const count = (): void => {
+    turns++
+    if (!ended) setImmediate(count)
+  }
+  setImmediate(count)
+  disk.left = 10
+  await file.write(stage, pace)
+  ended = true
+  t.ok(turns > 0, 'but with turns of the event loop in between')
+  t.ok(disk.left < 0, 'at once, if the storage does')
   file.adopt(stage)
-  for (let page = 0; page < 100; page++) {
+  for (let page = 0; page < 800; page++) {
     const at = HEADER_SIZE + page * PAGE_SIZE
-    if (!b4a.equals(disk.content.subarray(at, at + PAGE_SIZE), pages.read(page)!)) t.fail(`page ${page}`)
+    const expected = pages.read(page) ?? b4a.alloc(PAGE_SIZE)
+    if (!b4a.equals(disk.content.subarray(at, at + PAGE_SIZE), expected)) t.fail(`page ${page}`)
   }
 })
 
-test('bitfield file: nothing is written at once where that is not allowed', (t) => {
+test('bitfield file: nothing is written at once where that is not allowed', async (t) => {
   const disk = new Disk()
   const pages = new Pages(PAGE_SIZE, disk.content.subarray(HEADER_SIZE))
+  const file = new BitfieldFile(disk.file(), pages)
   const stage = pages.stage()
   new Bitfield(stage).set(1, true)
-  t.equal(new BitfieldFile(disk.file(), pages).writeSync(stage, false, true), false)
+  const pace = new Pace(true)
+  while (pace.allows(0)) {
+    // Until this turn has had its share.
+  }
+  t.equal(file.writeSync(stage, pace, true), false)
   t.equal(disk.writes, 0)
-  t.end()
+  disk.left = 1
+  const written = file.write(stage, pace)
+  await Promise.resolve()
+  t.equal(disk.writes, 0)
+  await written
+  t.ok(disk.left <= 0, 'but in the next turn')
+  file.adopt(stage)
+  t.ok(disk.has(pages))
 })
