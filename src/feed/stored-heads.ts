@@ -173,9 +173,12 @@ export class StoredHeads {
       if (block === -1) break
       const leaf = await tree.get(2 * block)
       const offset = await byteOffset(tree, block).catch(() => null)
-      agrees =
-        leaf !== null && offset !== null && same(await check.leafOf(2 * block, offset, leaf.size), leaf)
-      if (agrees) break
+      // An empty block is the same in every feed.
+      if (leaf?.size !== 0) {
+        agrees =
+          leaf !== null && offset !== null && same(await check.leafOf(2 * block, offset, leaf.size), leaf)
+        if (agrees) break
+      }
       block++
     }
     return agrees

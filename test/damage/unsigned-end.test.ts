@@ -81,22 +81,27 @@ test('an end that is not signed, and damaged: it is given up when repair is aske
 })
 
 test('an end that is not signed, of the nodes of another feed', async (t) => {
-  const [files, other] = [new MemoryFiles(), new MemoryFiles()]
-  for (const [place, blocks] of [
-    [files, BLOCKS.slice(1)],
-    [other, BLOCKS.slice(1).reverse()]
-  ] as const) {
-    const feed = published(place.factory())
+  const write = async (blocks: readonly Uint8Array[]): Promise<MemoryFiles> => {
+    const files = new MemoryFiles()
+    const feed = published(files.factory())
     await feed.append(blocks)
     await feed.call('close')
+    return files
   }
-  const tree = files.read('tree')
-  files.put('tree', other.read('tree'))
+  // Of eight blocks there is one root.
+  for (const count of [BLOCKS.length - 1, 8]) {
+    const files = await write(BLOCKS.slice(1, 1 + count))
+    files.put('signatures', null)
+    const others = Array.from({ length: count }, (_, i) => Buffer.from(`other ${i}`))
+    for (const first of [others[0]!, Buffer.alloc(0)]) {
+      files.put('tree', (await write([first, ...others.slice(1)])).read('tree'))
+      const { code, damage } = await failure(on(files.clone()).ready())
+      t.deepEqual([code, damage?.[0]?.file], ['ERR_FEED_DAMAGED', 'tree'], `${count} blocks`)
+    }
+  }
+  const files = await write(BLOCKS.slice(1))
   files.put('signatures', null)
-  const { code, damage } = await failure(on(files.clone()).ready())
-  t.deepEqual([code, damage?.[0]?.file], ['ERR_FEED_DAMAGED', 'tree'])
   // A few blocks that are damaged are no other feed.
-  files.put('tree', tree)
   for (let i = 0; i < 3; i++) flip(files, 'data', 1 + 7 * i)
   const feed = on(files)
   t.equal(await feed.append(NEXT), 12)
