@@ -1,5 +1,5 @@
 /** Commands about a feed in a folder. */
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { PassThrough, Writable } from 'node:stream'
@@ -11,6 +11,7 @@ import {
   environment,
   fails,
   json,
+  PATIENCE,
   PROGRAM,
   run,
   shared,
@@ -140,6 +141,35 @@ test('append: no file of the feed itself', async (t) => {
   await writeFile(beside, 'x')
   t.equal((await json(t, ['append', dir, '--file', beside])).blocks, 1, 'a file beside it')
 })
+
+if (process.platform !== 'win32') {
+  test('append: a pipe with a name, with and without a writer', async (t) => {
+    const { dir } = await someFeed(t, [])
+    const pipe = path.join(await temporaryFolder(t), 'pipe')
+    execFileSync('mkfifo', [pipe])
+    const waiting = begin(t, ['append', dir, '--file', pipe])
+    // It says nothing as long as nothing comes; but the feed is in use.
+    const inUse = async (): Promise<void> => {
+      while ((await run(t, ['info', dir])).code === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    await within(inUse(), 'the feed, to be in use', PATIENCE)
+    waiting.child.kill('SIGINT')
+    t.equal((await waiting.ended).code, 130, 'a writer that does not come is not waited for after Ctrl-C')
+
+    const { file, bytes } = await someFile(t, 200_000)
+    const reading = json(t, ['append', dir, '--file', pipe])
+    const writing = spawn('/bin/sh', ['-c', 'cat "$0" > "$1"', file, pipe])
+    t.teardown(() => writing.kill('SIGKILL'))
+    t.equal((await reading).blocks, 4, 'a writer that comes is')
+    t.same(await readFile(path.join(dir, 'data')), bytes, 'byte for byte')
+    const script = `"$0" "$@" --file <(printf 'from a command')`
+    const substituted = spawnSync('bash', ['-c', script, process.execPath, ...PROGRAM, 'append', dir], {
+      env: environment()
+    })
+    t.equal(substituted.status, 0, String(substituted.stderr))
+    t.equal((await run(t, ['get', dir, '4'])).out, 'from a command\n', 'what a shell makes of a command')
+  })
+}
 
 test('info and audit', async (t) => {
   const { dir, key } = await someFeed(t)

@@ -1,4 +1,3 @@
-import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { DDatabaseError, type Feed, MAX_BLOCK_SIZE } from 'ddatabase'
 import { feedFolder } from '../arguments.ts'
@@ -7,7 +6,8 @@ import { command } from '../command.ts'
 import type { Context } from '../context.ts'
 import { endingWith } from '../ending.ts'
 import { Failure } from '../exit.ts'
-import { explain } from '../explain.ts'
+import { about, explain } from '../explain.ts'
+import { inputOf } from '../input.ts'
 import { stopIfAsked } from '../interrupt.ts'
 import { compact } from '../json.ts'
 import { linesOf } from '../lines.ts'
@@ -98,7 +98,7 @@ async function appendFile(
 ): Promise<void> {
   const { out, signal, stdin } = context
   const total = file === '-' ? null : await sizeOf(file, dir)
-  const input = file === '-' ? stdin : createReadStream(file, { highWaterMark: BLOCK_SIZE })
+  const input = file === '-' ? stdin : await about(file, () => inputOf(file, BLOCK_SIZE))
   const before = feed.byteLength
   await out.showing('appending', async (progress: Progress) => {
     try {

@@ -1,4 +1,3 @@
-import { createReadStream } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { feedFolder } from '../arguments.ts'
@@ -6,6 +5,7 @@ import { command } from '../command.ts'
 import { endingWith } from '../ending.ts'
 import { Failure } from '../exit.ts'
 import { about } from '../explain.ts'
+import { inputOf } from '../input.ts'
 import { stopIfAsked } from '../interrupt.ts'
 import { openFeed, openOrMakeFeed, using } from '../open-feed.ts'
 import { pairs } from '../table.ts'
@@ -89,7 +89,7 @@ const LONGEST_TEXT = 4096
 
 async function readText(file: string | undefined, stdin: Readable, signal: AbortSignal): Promise<string> {
   let text = ''
-  for await (const chunk of endingWith(file === undefined ? stdin : createReadStream(file), signal)) {
+  for await (const chunk of endingWith(file === undefined ? stdin : await inputOf(file), signal)) {
     text += String(chunk)
     // More is no key, and may be without end.
     if (text.length > LONGEST_TEXT) break
