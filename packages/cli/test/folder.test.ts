@@ -540,6 +540,47 @@ if (POSIX) {
     t.equal(await readFile(path.join(other, 'f'), 'utf8'), 'evil')
   })
 
+  test('export again: folders that their owner may not enter, or write to', async (t) => {
+    const dir = await feedWith(t, [
+      { path: 'closed', type: 'directory', mode: 0 },
+      { ...FILE, path: 'closed/f' },
+      { path: 'closed/sub', type: 'directory', mode: 0o600 },
+      { ...FILE, path: 'closed/sub/g' },
+      { path: 'fixed', type: 'directory', mode: 0o500 },
+      { ...FILE, path: 'fixed/h' }
+    ])
+    const around = await temporaryFolder(t)
+    const target = path.join(around, 'target')
+    // Nothing is closed to the superuser, who therefore runs it as somebody else.
+    const nobody = process.getuid?.() === 0 ? { uid: 65534 } : {}
+    if (nobody.uid !== undefined) {
+      for (const place of [path.dirname(dir), around]) execFileSync('chown', ['-R', '65534', place])
+    }
+    const exported = async (...more: string[]) => {
+      const args = ['export', dir, target, '--json', ...more]
+      const { code, out, error } = await spawned(t, args, {
+        ...nobody,
+        env: { TMPDIR: around, HOME: around }
+      })
+      const { files, unchanged } = code === 0 ? JSON.parse(out) : { files: 0, unchanged: 0 }
+      return { code, files, unchanged, error }
+    }
+    const closed = path.join(target, 'closed')
+    t.same(await exported(), { code: 0, files: 3, unchanged: 0, error: '' })
+    t.same(await exported(), { code: 0, files: 0, unchanged: 3, error: '' }, 'again')
+    t.equal((await lstat(closed)).mode & 0o777, 0, 'it stays closed')
+    await chmod(closed, 0o700)
+    await utimes(path.join(closed, 'f'), 5, 5)
+    await chmod(closed, 0)
+    const { code, error } = await exported()
+    t.equal(code, 4, 'what differs in it is in the way')
+    t.match(error, /closed\/f is there and differs/)
+    await chmod(closed, 0)
+    t.same(await exported('--overwrite'), { code: 0, files: 1, unchanged: 2, error: '' }, 'and is replaced')
+    // For whoever removes it all.
+    for (const name of ['closed', 'closed/sub', 'fixed']) await chmod(path.join(target, name), 0o700)
+  })
+
   test('export makes no link that leads out by way of links that are there', async (t) => {
     const folders = ['p', 'p/q'].map((name) => ({ path: name, type: 'directory', mode: 0o755 }) as const)
     const target = path.join(await temporaryFolder(t), 'target')

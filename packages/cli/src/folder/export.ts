@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import type { Stats } from 'node:fs'
+import { constants, type Stats } from 'node:fs'
 import {
+  access,
   chmod,
   type FileHandle,
   lstat,
@@ -162,7 +163,7 @@ class Export {
     const feed = own == null ? null : await lookAt(own)
     for (const entry of this.#entries) {
       stopIfAsked(this.#signal, 'nothing was written yet')
-      await this.#checkParents(entry.path, feed)
+      if (!(await this.#checkParents(entry.path, feed))) continue
       const there = await this.#look(entry.path)
       if (there === null) continue
       this.#refuseFeed(entry.path, there, feed)
@@ -319,11 +320,12 @@ class Export {
     if ((mode & 0o700) !== 0o700) await chmod(place, (mode & 0o777) | 0o700)
   }
 
-  async #checkParents(name: string, feed: Stats | null): Promise<void> {
+  /** Looks at the folders that something is in; false if there is nothing, or nothing to be seen, below them. */
+  async #checkParents(name: string, feed: Stats | null): Promise<boolean> {
     for (let at = name.indexOf('/'); at !== -1; at = name.indexOf('/', at + 1)) {
       const parent = name.slice(0, at)
       const there = await this.#look(parent)
-      if (there === null) return
+      if (there === null) return false
       this.#refuseFeed(parent, there, feed)
       if (!there.isDirectory()) {
         const what = there.isSymbolicLink() ? 'a link, which may lead out of the target' : 'no folder'
@@ -332,7 +334,18 @@ class Export {
           `${this.#place(parent)} is ${what}; remove it, or export to another folder.`
         )
       }
+      if (await this.#willBeOpened(parent, there)) return false
     }
+    return true
+  }
+
+  // What is in such a folder is looked at when it was opened, before anything is written to it.
+  async #willBeOpened(folder: string, { mode, uid }: Stats): Promise<boolean> {
+    if ((mode & 0o100) !== 0 || uid !== process.geteuid?.()) return false
+    return access(this.#place(folder), constants.X_OK).then(
+      () => false,
+      () => true
+    )
   }
 
   // By what it is: its name may be written in several ways.
