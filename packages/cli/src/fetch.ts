@@ -73,7 +73,7 @@ export async function follow(network: Network, wanted: Wanted, { out, signal }: 
   const grows = range === null ? !sparse : range.end === null
   if (grows) feed.download({ start: range?.start ?? 0, end: -1, signal }).then(null, () => {})
   else void keepUp(feed, signal)
-  await network.withoutEnd(aborted(signal))
+  await network.withoutEnd(out.whileRead(aborted(signal)))
 }
 
 async function keepUp(feed: Feed, signal: AbortSignal): Promise<void> {

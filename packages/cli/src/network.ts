@@ -4,7 +4,7 @@ import type { Argv } from 'yargs'
 import type { CommonArguments, Context } from './context.ts'
 import { Failure } from './exit.ts'
 import { explain } from './explain.ts'
-import { interruption } from './interrupt.ts'
+import { interruption, unlessAborted } from './interrupt.ts'
 
 /** Arguments about the swarm. */
 export interface SwarmArguments extends CommonArguments {
@@ -146,19 +146,8 @@ export class Network {
   }
 
   /** Waits for something that may take for ever. Fails when what comes cannot be stored any more. */
-  async withoutEnd<T>(work: Promise<T>): Promise<T> {
-    const { signal } = this.#full
-    let stop = (): void => {}
-    const full = new Promise<never>((_, reject) => {
-      stop = () => reject(signal.reason)
-    })
-    signal.addEventListener('abort', stop)
-    if (signal.aborted) stop()
-    try {
-      return await Promise.race([work, full])
-    } finally {
-      signal.removeEventListener('abort', stop)
-    }
+  withoutEnd<T>(work: Promise<T>): Promise<T> {
+    return unlessAborted(work, this.#full.signal)
   }
 
   readonly #look = (): void => {

@@ -1,7 +1,7 @@
 import type { WriteStream } from 'node:tty'
 import pc from 'picocolors'
 import { codeOf, Failure } from './exit.ts'
-import { interruption } from './interrupt.ts'
+import { interruption, unlessAborted } from './interrupt.ts'
 import { jsonLine } from './json.ts'
 import { type Bar, type Progress, startProgress } from './progress.ts'
 import { printable } from './units.ts'
@@ -50,7 +50,10 @@ export class Output {
   readonly noteColors: Colors
   readonly #streams: Streams
   readonly #signal: AbortSignal
-  #closed: Failure | null = null
+  // Aborted when nothing can be written any more, with the reason.
+  readonly #closed = new AbortController()
+  // Nobody is waited for twice.
+  readonly #stuck = new Set<WriteStream>()
   #bar: Bar | null = null
 
   constructor(streams: Streams, options: OutputOptions) {
@@ -71,7 +74,8 @@ export class Output {
 
   /** Bytes of a result, exactly. Waits for a slow reader. Errors: a `Failure` of kind `pipe` if the reader is gone. */
   write(bytes: Uint8Array | string): Promise<void> {
-    if (this.#closed !== null) return Promise.reject(this.#closed)
+    const { signal } = this.#closed
+    if (signal.aborted) return Promise.reject(signal.reason)
     return this.#aside(async () => {
       const error = await this.#taken(this.#streams.stdout, bytes)
       if (error === STUCK) throw interruption(this.#signal)
@@ -88,6 +92,11 @@ export class Output {
   async event(words: string, data: object): Promise<void> {
     if (this.json) await this.write(`${jsonLine(JSON.stringify(data))}\n`)
     else this.note(words)
+  }
+
+  /** Waits for something, but not when a result or an event could not be written meanwhile: then it fails as {@link write} does. */
+  whileRead<T>(work: Promise<T>): Promise<T> {
+    return unlessAborted(work, this.#closed.signal)
   }
 
   /** A line for people that is no result. */
@@ -126,7 +135,9 @@ export class Output {
   async flush(): Promise<void> {
     await Promise.all(
       [this.#streams.stdout, this.#streams.stderr].map((stream) =>
-        stream.destroyed || stream.writableEnded ? undefined : this.#taken(stream, '')
+        stream.destroyed || stream.writableEnded || this.#stuck.has(stream)
+          ? undefined
+          : this.#taken(stream, '')
       )
     )
   }
@@ -137,7 +148,10 @@ export class Output {
     return new Promise((resolve) => {
       let timer: NodeJS.Timeout | undefined
       const hurry = (): void => {
-        timer = setTimeout(resolve, PATIENCE_MS, STUCK)
+        timer = setTimeout(() => {
+          this.#stuck.add(stream)
+          resolve(STUCK)
+        }, PATIENCE_MS)
       }
       stream.write(bytes, (error) => {
         clearTimeout(timer)
@@ -168,10 +182,11 @@ export class Output {
 
   #failed(error: Error): Failure {
     const gone = ['EPIPE', 'ERR_STREAM_DESTROYED', 'ECONNRESET', 'EOF'].includes(codeOf(error) ?? '')
-    this.#closed = gone
+    const failure = gone
       ? new Failure('pipe', 'Whoever read the output is gone.', error)
       : new Failure('storage', `The output cannot be written: ${error.message}.`, error)
-    return this.#closed
+    this.#closed.abort(failure)
+    return failure
   }
 }
 

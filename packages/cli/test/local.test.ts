@@ -347,8 +347,15 @@ test('whoever takes no output does not keep a run from being ended', async (t) =
     const stop = new AbortController()
     const [stdin, stderr] = [new PassThrough(), new PassThrough()]
     const stdout = new Writable({ write: () => stop.abort(reason) })
+    let writes = 0
+    const write = stdout.write.bind(stdout) as (...values: unknown[]) => boolean
+    stdout.write = (...values: unknown[]) => {
+      writes++
+      return write(...values)
+    }
     const around = { stdin, stdout, stderr, signal: stop.signal } as unknown as Surroundings
     t.equal(await within(runProgram(['cat', dir], around), 'the end'), expected)
+    t.equal(writes, 1, 'and is waited for once')
     t.match(String(stderr.read()), /^error: Interrupted/)
   }
 })

@@ -204,6 +204,36 @@ test('cat KEY --follow prints what is appended elsewhere', async (t) => {
   t.same([code, out], [0, 'two\nthree\n'], 'Ctrl-C is its ordinary end')
 })
 
+if (process.platform !== 'win32') {
+  test('events: whoever reads them goes', async (t) => {
+    const author = ddatabase(RAM)
+    t.teardown(() => author.close())
+    await author.append('zero')
+    const swarm = new Swarm({ dht: false, host: '127.0.0.1' })
+    t.teardown(() => swarm.close())
+    swarm.join(author)
+    const { address } = await swarm.listen()
+    const copy = path.join(await temporaryFolder(t), 'copy')
+    const key = Buffer.from(author.key!).toString('hex')
+    const only = ['--connect', address, '--no-swarm', '--live', '--json']
+    const following = begin(t, ['clone', key, copy, ...only])
+    await following.says(/"fetchedBlocks":1/)
+    following.child.stdout.destroy()
+    await author.append('one')
+    const followed = await following.ended
+    t.same([followed.code, followed.error], [141, ''], 'clone --live')
+
+    const sharing = begin(t, ['share', copy, '--host', '127.0.0.1', '--no-swarm', '--json'])
+    const [line] = await sharing.says(/^\{"event":"sharing".*$/m)
+    sharing.child.stdout.destroy()
+    const [{ address: shared }] = JSON.parse(line).listening
+    // It ends with the first peer, which gets nothing of it.
+    await run(t, ['clone', key, `${copy} of it`, '--connect', shared, '--no-swarm', '--timeout', '1'])
+    const { code, error } = await sharing.ended
+    t.same([code, error], [141, ''], 'share')
+  })
+}
+
 test('WebSockets', async (t) => {
   const { dir, key } = await someFeed(t)
   const running = begin(t, ['share', dir, '--host', '127.0.0.1', '--no-swarm', '--ws', '--json'])

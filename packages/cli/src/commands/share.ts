@@ -108,8 +108,11 @@ async function serve(
   await out.showing('sharing', async (progress) => {
     const show = (): void => progress.at({ done: totals.uploadedBytes, total: null, peers: joined.peers })
     const timer = out.person ? setInterval(show, SHOW) : null
-    await aborted(signal)
-    if (timer !== null) clearInterval(timer)
+    try {
+      await out.whileRead(aborted(signal))
+    } finally {
+      if (timer !== null) clearInterval(timer)
+    }
   })
   const { uploadedBlocks, uploadedBytes } = totals
   const given = `${count(uploadedBlocks, 'block')} given to others, ${size(uploadedBytes)}.`
