@@ -1,5 +1,6 @@
-import type { Feed } from 'ddatabase'
+import type { Feed, Selection } from 'ddatabase'
 import type { Argv } from 'yargs'
+import { BATCH_BYTES } from './chunks.ts'
 import type { CommonArguments, Context } from './context.ts'
 import { type NetworkArguments, networkOptions } from './network.ts'
 import { isKey, openFeed, parseKey, using } from './open-feed.ts'
@@ -17,7 +18,7 @@ export function feedSource(parser: Argv<CommonArguments>) {
 /** A feed to read from. */
 export interface Source {
   feed: Feed
-  /** Whether blocks that are not here can come from peers. */
+  /** Whether blocks that are not here can come from peers; nothing is kept then. */
   remote: boolean
   /** Waits for something that may need peers, but not for ever. */
   patiently<T>(work: Promise<T>): Promise<T>
@@ -64,19 +65,35 @@ export async function* blocksOf(
   { start, end, signal }: ReadOptions
 ): AsyncGenerator<Uint8Array> {
   // Blocks that are to come are not waited for one after the other.
-  const download = remote ? feed.download({ start, end: end ?? -1, linear: true }) : null
-  download?.then(null, () => {})
+  const ahead = (from: number): Selection => {
+    const download = feed.download({ start: from, end: end ?? -1, linear: true })
+    download.then(null, () => {})
+    return download
+  }
+  let download = remote ? ahead(start) : null
   const stream = feed.createReadStream({ start, ...(end === null ? { live: true } : { end }), wait: remote })
   const stop = (): void => void stream.destroy()
   signal.addEventListener('abort', stop)
   try {
     if (signal.aborted) return
     const blocks = stream[Symbol.asyncIterator]()
+    let [index, kept, keptBytes] = [start, start, 0]
     for (;;) {
       // Somebody may append much later: then it is not given up.
       const { value, done } = await (end === null ? withoutEnd : patiently)(blocks.next())
       if (done === true) return
       yield value
+      index++
+      keptBytes += value.byteLength
+      // The copy is in a temporary folder: it should not grow with what was read. In runs, which cost no more than one block.
+      if (download === null || keptBytes < BATCH_BYTES) continue
+      // One that begins before would fetch it all again from the next peer.
+      const before = download
+      download = ahead(index)
+      before.cancel()
+      await feed.clear(kept, index)
+      kept = index
+      keptBytes = 0
     }
   } catch (error) {
     if (!signal.aborted) throw error

@@ -1,6 +1,6 @@
 /** share, clone, sync, peers and reading by key: over TCP and WebSockets, and what goes wrong there. */
 import { spawn, spawnSync } from 'node:child_process'
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import ddatabase from 'ddatabase'
@@ -16,6 +16,7 @@ import {
   environment,
   fails,
   json,
+  PATIENCE,
   PROGRAM,
   run,
   shared,
@@ -360,6 +361,43 @@ if (process.platform === 'linux') {
       fails(t, ['append', own, 'x'], 7, /There is no space left for .*; make some and run it again\./)
     )
     t.equal((await json(t, ['append', own, '"x"'])).first, 0, 'the feed is whole')
+  })
+
+  test('cat KEY --follow: what was read is not kept, and not fetched again from the next peer', async (t) => {
+    const author = ddatabase(RAM)
+    t.teardown(() => author.close())
+    const blocks = 24
+    for (let i = 0; i < blocks; i++) await author.append(Buffer.alloc(1_000_000, i))
+    const serve = async (port: number): Promise<{ swarm: Swarm; port: number; address: string }> => {
+      const swarm = new Swarm({ dht: false, host: '127.0.0.1' })
+      t.teardown(() => swarm.close())
+      swarm.join(author)
+      const listener = await swarm.listen({ port })
+      return { swarm, port: listener.port, address: listener.address }
+    }
+    const first = await serve(0)
+    const key = Buffer.from(author.key!).toString('hex')
+    const temporary = await temporaryFolder(t)
+    const args = ['cat', key, '--follow', '--raw', '--connect', first.address, '--no-swarm']
+    const cat = begin(t, args, { env: { TMPDIR: temporary } })
+    let bytes = 0
+    cat.child.stdout.on('data', (text: string) => {
+      bytes += text.length
+    })
+    const come = async (all: number): Promise<void> => {
+      while (bytes < all) await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    await within(come(blocks * 1_000_000), 'all blocks', PATIENCE)
+    await first.swarm.close()
+    await serve(first.port)
+    await author.append(Buffer.alloc(1_000_000))
+    await within(come((blocks + 1) * 1_000_000), 'another block', PATIENCE)
+    const [folder] = (await readdir(temporary)).filter((name) => name.startsWith('ddatabase-'))
+    const kept = 512 * (await stat(path.join(temporary, folder!, 'data'))).blocks
+    t.ok(kept < 10_000_000, `${kept} bytes of ${bytes} are on the disk`)
+    t.equal(author.stats!.totals.uploadedBlocks, blocks + 1, 'each block was fetched once')
+    cat.child.kill('SIGINT')
+    t.equal((await cat.ended).code, 0)
   })
 
   test('a disk that is full while a feed is followed', async (t) => {
