@@ -788,6 +788,43 @@ test('import: what was changed after an interruption is appended anew', async (t
   }
 })
 
+test('import: an interruption after what only looks like a manifest', async (t) => {
+  for (const looks of [
+    '{"format":"ddatabase-folder","version":7}',
+    '{"format":"ddatabase-folder","version":1,"root":"folder","entries":[]}'
+  ]) {
+    const folder = await temporaryFolder(t)
+    await writeFile(path.join(folder, 'a'), looks)
+    await writeFile(path.join(folder, 'b'), 'b')
+    const dir = path.join(await temporaryFolder(t), 'feed')
+    const journal = path.join(dir, 'import.json')
+    await json(t, ['create', dir])
+    await json(t, ['append', dir, '--file', path.join(folder, 'a')])
+    await writeFile(journal, '{"first":0}\n')
+    const { resumed, length } = await json(t, ['import', folder, dir])
+    t.same([resumed, length], [1, 3], 'it is found again')
+    // As if it were killed before it can remove what it leaves.
+    await writeFile(path.join(folder, 'c'), 'c')
+    const { signal } = new AbortController()
+    const scanned = await scan(folder, dir, signal)
+    const feed = new Feed(dir)
+    await feed.ready()
+    const append = feed.append.bind(feed) as (blocks: Uint8Array[]) => Promise<number>
+    feed.append = (async (blocks: Uint8Array[]) => {
+      const first = await append(blocks)
+      if (String(blocks[0]).includes('"c"')) throw new Error('killed')
+      return first
+    }) as typeof feed.append
+    await rejection(
+      importInto(feed, dir, scanned, false, { at() {} } as unknown as Progress, signal),
+      'killed'
+    )
+    await feed.close()
+    t.same(JSON.parse(await readFile(journal, 'utf8')), { first: 3, manifest: 4 }, 'what it leaves')
+    t.equal((await json(t, ['import', folder, dir])).changed, false, 'it had its manifest')
+  }
+})
+
 test('export: blocks that are not here', async (t) => {
   const folder = await someFolder(t)
   const dir = path.join(await temporaryFolder(t), 'feed')

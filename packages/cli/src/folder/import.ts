@@ -40,11 +40,11 @@ export async function importInto(
   progress: Progress,
   signal: AbortSignal
 ): Promise<Imported> {
-  const begun = await unfinishedImport(folder)
-  const last = await lastManifest(feed, begun)
+  // After the last manifest, or wherever the feed ends.
+  const first = (await unfinishedImport(folder, feed.length)) ?? feed.length
+  // What an import appended before it was cut short is no manifest, also where it looks like one.
+  const last = await manifestOf(feed, { length: first })
   const known = new Map(full ? [] : (last?.entries ?? []).map((entry) => [entry.path, entry]))
-  // Where the import begins: after the last manifest, or wherever the feed ends.
-  const first = begun !== null && begun <= feed.length && manifestEnds(last, begun) ? begun : feed.length
   const run = new Import(feed, first, total(scanned, known), progress, signal)
 
   const entries: Entry[] = []
@@ -68,22 +68,12 @@ export async function importInto(
   if (last !== null && first === last.index + 1 && !started && isSame(last, scanned.root, entries)) {
     if (feed.length === first) return { files, unchanged, blocks: 0, resumed: 0, changed: false }
   }
-  await run.end(encodeManifest(scanned.root, entries))
+  const manifest = encodeManifest(scanned.root, entries)
+  if (started) await beginImport(folder, first, feed.length)
+  await run.end(manifest)
   await feed.flush()
   await endImport(folder)
   return { files, unchanged, blocks: run.appended, resumed: run.resumed, changed: true }
-}
-
-/** The manifest that the import adds to: the last block, or what was the last one before an import was cut short. */
-async function lastManifest(feed: Feed, begun: number | null): Promise<Manifest | null> {
-  const last = await manifestOf(feed)
-  if (last !== null || begun === null || begun === 0 || begun > feed.length) return last
-  return manifestOf(feed, { length: begun })
-}
-
-// A journal that is older than the last manifest speaks of an import that was finished since.
-function manifestEnds(last: Manifest | null, begun: number): boolean {
-  return last === null || last.index < begun
 }
 
 function toEntry({ path, type, mode, mtime, size, target }: Found): Entry {
