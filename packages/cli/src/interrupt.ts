@@ -32,6 +32,21 @@ export function stopIfAsked(signal: AbortSignal, remedy?: string): void {
   if (signal.aborted) throw interruption(signal, remedy)
 }
 
+// As long as a key that was pressed may go unnoticed, in milliseconds.
+const UNHEARD = 100
+
+/** Lets Ctrl-C be heard in work that does not wait for anything: to be awaited again and again. Ends the run as {@link stopIfAsked} does. */
+export function listening(signal: AbortSignal, remedy?: string): () => Promise<void> | undefined {
+  let last = performance.now()
+  return () => {
+    if (performance.now() - last < UNHEARD) return
+    return new Promise((resolve) => setImmediate(resolve)).then(() => {
+      stopIfAsked(signal, remedy)
+      last = performance.now()
+    })
+  }
+}
+
 /** Resolves when the signal is aborted. */
 export function aborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve()

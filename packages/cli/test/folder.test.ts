@@ -482,7 +482,8 @@ test('export: what appears while it runs is not replaced', async (t) => {
   await feed.close()
 })
 
-test('names that some disks take for the same, and links that stay inside', (t) => {
+test('names that some disks take for the same, and links that stay inside', async (t) => {
+  const { signal } = new AbortController()
   const link = (name: string, target: string) => ({ path: name, type: 'symlink', target }) as Entry
   const entries = [
     link('A', 'x'),
@@ -491,11 +492,11 @@ test('names that some disks take for the same, and links that stay inside', (t) 
     link('x/b', 'y'),
     link('c', 'X/b/../s')
   ]
-  t.same(unsafeEntries(entries, false), [])
-  t.end()
+  t.same(await unsafeEntries(entries, signal, false), [])
 })
 
-test('unsafe names on Windows', (t) => {
+test('unsafe names on Windows', async (t) => {
+  const { signal } = new AbortController()
   const entry = (name: string, target?: string): Entry =>
     ({
       path: name,
@@ -508,15 +509,31 @@ test('unsafe names on Windows', (t) => {
       target
     }) as Entry
   for (const name of ['a\\..\\b', 'C:x', 'a:stream']) {
-    t.equal(unsafeEntries([entry(name)], true).length, 1, name)
-    t.equal(unsafeEntries([entry(name)], false).length, 0, `${name} elsewhere`)
+    t.equal((await unsafeEntries([entry(name)], signal, true)).length, 1, name)
+    t.equal((await unsafeEntries([entry(name)], signal, false)).length, 0, `${name} elsewhere`)
   }
-  t.equal(unsafeEntries([entry('l', '..\\x')], true).length, 1, 'a link')
+  t.equal((await unsafeEntries([entry('l', '..\\x')], signal, true)).length, 1, 'a link')
   t.equal(targetOf('sub\\x', true), 'sub/x', 'a link that Windows tells is that of the manifest')
-  t.equal(unsafeEntries([entry('l', targetOf('sub\\x', true))], true).length, 0, 'and can be exported')
+  t.equal(
+    (await unsafeEntries([entry('l', targetOf('sub\\x', true))], signal, true)).length,
+    0,
+    'and can be exported'
+  )
   t.notOk(isInside('l', targetOf('..\\x', true)), 'one that leads out is seen to')
   t.equal(targetOf('sub\\x', false), 'sub\\x', 'elsewhere it is a letter of the name')
-  t.end()
+})
+
+test('many entries are looked through, and Ctrl-C is heard meanwhile', async (t) => {
+  const entries = Array.from({ length: 200_000 }, (_, i) => ({
+    path: `folder/${i}`,
+    type: 'symlink',
+    target: `${i - 1}`
+  }))
+  const stop = new AbortController()
+  setImmediate(() => stop.abort('interrupted'))
+  const looking = unsafeEntries(entries as Entry[], stop.signal).then(({ length }) => length)
+  const error = await rejection(looking, 'all of them')
+  t.match(error.message, /^Interrupted; nothing was written yet/)
 })
 
 if (POSIX) {

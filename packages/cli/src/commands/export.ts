@@ -82,7 +82,7 @@ async function writeOne(
       )
     }
     // One name and nothing else.
-    if (entry.path.includes('/') || unsafeEntries([entry]).length > 0) {
+    if (entry.path.includes('/') || (await unsafeEntries([entry], signal)).length > 0) {
       throw new Failure(
         'files',
         `${printable(entry.path)} is refused as the name of a file; name a file to write to.`

@@ -67,7 +67,7 @@ export async function exportFolder(
   progress: Progress,
   signal: AbortSignal
 ): Promise<Exported> {
-  const unsafe = unsafeEntries(manifest.entries)
+  const unsafe = await unsafeEntries(manifest.entries, signal)
   if (unsafe.length > 0 && !options.skipUnsafe) throw refused(unsafe)
   const left = new Set(unsafe.map(({ path }) => path))
   const entries = manifest.entries.filter((entry) => !left.has(entry.path) && !isBelow(entry.path, left))

@@ -2,6 +2,7 @@
  * Which paths a manifest may have: none that leaves the folder it is exported to, by itself or by way of symbolic links
  * that the manifest makes. All of this is decided before anything is written.
  */
+import { listening } from '../interrupt.ts'
 import type { Entry } from './manifest.ts'
 
 /** An entry that must not be written, and why. */
@@ -21,10 +22,17 @@ const MAX_PATH = 4096
 const WINDOWS_ONLY = /[\\:]/
 
 /** The entries that must not be written. `windows`: names that mean something else there are refused as well. */
-export function unsafeEntries(entries: readonly Entry[], windows = process.platform === 'win32'): Unsafe[] {
+export async function unsafeEntries(
+  entries: readonly Entry[],
+  signal: AbortSignal,
+  windows = process.platform === 'win32'
+): Promise<Unsafe[]> {
+  // There may be millions, and an author may make each of them a long way.
+  const listen = listening(signal, 'nothing was written yet')
   const byPath = new Map<string, Entry>()
   const unsafe: Unsafe[] = []
   for (const entry of entries) {
+    await listen()
     const reason = byPath.has(entry.path)
       ? 'it is named twice'
       : (badPath(entry.path, windows) ?? badTarget(entry))
@@ -37,9 +45,13 @@ export function unsafeEntries(entries: readonly Entry[], windows = process.platf
   }
   // Of those with the same name there the last is made last.
   const folded = new Map<string, Entry>()
-  for (const entry of byPath.values()) if (entry.type === 'symlink') folded.set(fold(entry.path), entry)
+  for (const entry of byPath.values()) {
+    await listen()
+    if (entry.type === 'symlink') folded.set(fold(entry.path), entry)
+  }
   const foldedLinks: LinkAt = (path) => folded.get(fold(path))
   for (const entry of byPath.values()) {
+    await listen()
     const parent = foreignParent(entry.path, byPath)
     if (parent !== null) unsafe.push({ path: entry.path, reason: `${parent} is no folder` })
     else if (
