@@ -49,7 +49,8 @@ export async function copy(
   const { out } = context
   const remedy = (): string =>
     feed.length === 0 ? 'run it again then' : `\`ddatabase sync ${dir}\` goes on with what is here`
-  await Network.join(feed, args, context).during(async (network) => {
+  const joined = await Network.join(feed, args, context)
+  await joined.during(async (network) => {
     const fetched = await fetchWanted(network, wanted, context, remedy)
     await out.result(words(feed, dir, fetched), {
       dir,

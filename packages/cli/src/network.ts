@@ -1,3 +1,5 @@
+import { createSocket } from 'node:dgram'
+import { isIPv6 } from 'node:net'
 import { DDatabaseError, type Feed } from 'ddatabase'
 import { type JoinedFeed, Swarm, type SwarmOptions } from 'ddatabase-swarm'
 import type { Argv } from 'yargs'
@@ -103,9 +105,13 @@ export class Network {
     this.swarm = new Swarm(toSwarmOptions(args))
   }
 
-  /** Looks for peers of a feed, as the arguments say. Fails with exit code 2 for arguments that make no sense. */
-  static join(feed: Feed, args: NetworkArguments, context: Context): Network {
+  /**
+   * Looks for peers of a feed, as the arguments say. Fails with exit code 2 for arguments that make no sense, and with 5 for a `--host`
+   * that is none of this machine.
+   */
+  static async join(feed: Feed, args: NetworkArguments, context: Context): Promise<Network> {
     const network = new Network(feed, args, context)
+    if (args.host !== undefined) await checkHost(args.host)
     network.#start()
     return network
   }
@@ -267,6 +273,19 @@ export class Network {
     }
     const sentence = `No peer with this feed was found in ${seconds} s; check the key, and that somebody shares it.`
     return new Failure('network', withRemedy(sentence, remedy))
+  }
+}
+
+// The swarm would go on without, and find nobody.
+async function checkHost(host: string): Promise<void> {
+  const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4')
+  try {
+    await new Promise<void>((resolve, reject) => socket.once('error', reject).bind(0, host, resolve))
+  } catch (error) {
+    const sentence = `The address ${host} cannot be used: ${(error as Error).message}; choose another one with --host.`
+    throw new Failure('network', sentence, error)
+  } finally {
+    socket.close()
   }
 }
 

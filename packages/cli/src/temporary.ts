@@ -25,7 +25,8 @@ export async function borrowing<T>(
     const feed = new Feed(folder, key, { sparse: true })
     return await using(feed, 'the temporary folder', async () => {
       await feed.ready()
-      return Network.join(feed, args, context).during(work)
+      const network = await Network.join(feed, args, context)
+      return network.during(work)
     })
   } finally {
     process.off('exit', remove)

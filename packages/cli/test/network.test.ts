@@ -289,6 +289,19 @@ test('what goes wrong between peers', async (t) => {
   await fails(t, ['inspect', second, '--no-open', '--port', port!], 5, /port is in use by another program/)
   const elsewhere = ['share', second, '--host', '203.0.113.9', '--no-swarm']
   await fails(t, elsewhere, 5, /This machine does not have that address; choose another one with --host/)
+  for (const words of [
+    ['clone', key, copy],
+    ['cat', key],
+    ['inspect', second, '--no-open']
+  ]) {
+    const only = ['--host', '203.0.113.9', '--connect', address, '--no-swarm']
+    await fails(
+      t,
+      [...words, ...only],
+      5,
+      /203\.0\.113\.9 cannot be used: .*; choose another one with --host/
+    )
+  }
   await fails(t, ['share', second, '--port', '70000'], 2, /--port should be a port/)
 
   const closed = createServer()
@@ -300,7 +313,7 @@ test('what goes wrong between peers', async (t) => {
   await fails(t, ['cat', key, ...nobody], 5, /Nothing listens at/)
   t.same(await readdir(folder), [], 'nothing is left')
 
-  await json(t, ['clone', key, copy, '--connect', address, '--no-swarm'])
+  await json(t, ['clone', key, copy, '--connect', address, '--no-swarm', '--host', '127.0.0.1'])
   await fails(
     t,
     ['clone', other, copy, '--connect', address, '--no-swarm'],

@@ -47,9 +47,11 @@ export const inspect = command({
       return
     }
     const online = args.online || args.connect !== undefined
-    await using(await openFeed(context.out, args.feed, { sparse: true }), args.feed, (feed) =>
-      online ? Network.join(feed, args, context).during(() => show(feed, args.feed)) : show(feed, args.feed)
-    )
+    await using(await openFeed(context.out, args.feed, { sparse: true }), args.feed, async (feed) => {
+      if (!online) return show(feed, args.feed)
+      const network = await Network.join(feed, args, context)
+      return network.during(() => show(feed, args.feed))
+    })
   }
 })
 
