@@ -89,6 +89,8 @@ export class Network {
   #broken = 0
   #reason: Error | null = null
   #last = performance.now()
+  // A peer that has come since the last block, or the last thing asked for, had its time.
+  #hadTime = false
   #timer: NodeJS.Timeout | null = null
   readonly #waiting = new Set<{ reject(error: Error): void; remedy: Remedy }>()
   #joined: JoinedFeed | null = null
@@ -140,6 +142,11 @@ export class Network {
    */
   patiently<T>(work: Promise<T>, remedy: Remedy): Promise<T> {
     this.#touch()
+    return this.#goOnWaiting(work, remedy)
+  }
+
+  // Without more time than is left.
+  #goOnWaiting<T>(work: Promise<T>, remedy: Remedy): Promise<T> {
     return new Promise((resolve, reject) => {
       const waiting = { reject, remedy }
       const over = (): void => void this.#waiting.delete(waiting)
@@ -176,9 +183,14 @@ export class Network {
 
   /** Waits until a peer that has the feed is connected. */
   async firstPeer(remedy: Remedy): Promise<void> {
+    this.#touch()
+    await this.#nextPeer(remedy)
+  }
+
+  async #nextPeer(remedy: Remedy): Promise<void> {
     if (this.peers > 0) return
     const found = new Promise<void>((resolve) => this.feed.once('peer-open', () => resolve()))
-    await this.patiently(found, remedy)
+    await this.#goOnWaiting(found, remedy)
   }
 
   /** Learns how long the feed is, from the peers that are connected. */
@@ -188,12 +200,12 @@ export class Network {
       length = this.feed.length
       try {
         // Also the author's own copy may lack what others have.
-        await this.patiently(this.feed.update({ ifAvailable: true, force: true }), remedy)
+        await this.#goOnWaiting(this.feed.update({ ifAvailable: true, force: true }), remedy)
       } catch (error) {
         if (!DDatabaseError.is(error) || error.code !== 'ERR_UPDATE_NOT_AVAILABLE') throw error
         if (this.peers > 0) continue
         // The peer has gone before it could tell: that says nothing about the feed.
-        await this.firstPeer(remedy)
+        await this.#nextPeer(remedy)
         length = -1
       }
     }
@@ -208,7 +220,11 @@ export class Network {
     })
     this.#context.signal.addEventListener('abort', this.#look)
     feed.on('download', touch)
-    feed.on('peer-open', touch)
+    feed.on('peer-open', () => {
+      // The next one gets none: peers may come and go for ever.
+      if (!this.#hadTime) this.#last = performance.now()
+      this.#hadTime = true
+    })
     feed.on('append', touch)
     swarm.on('refused', (_joined, { address }) => {
       if (address !== null && this.#addresses.length > 0) this.#refused++
@@ -237,6 +253,7 @@ export class Network {
 
   #touch(): void {
     this.#last = performance.now()
+    this.#hadTime = false
   }
 
   /** Nobody is left who could have the feed. */

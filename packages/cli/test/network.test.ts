@@ -3,13 +3,17 @@ import { spawn, spawnSync } from 'node:child_process'
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import path from 'node:path'
-import ddatabase from 'ddatabase'
+import { PassThrough } from 'node:stream'
+import type { WriteStream } from 'node:tty'
+import ddatabase, { DDatabaseError, type Peer } from 'ddatabase'
 import { Swarm } from 'ddatabase-swarm'
 import RAM from 'random-access-memory'
 import test, { type Test } from 'tape'
 import { onFullDisk } from '../../../test/helpers/full-disk.ts'
 import { halfway } from '../../../test/helpers/halfway.ts'
-import { within } from '../../../test/helpers/watchdog.ts'
+import { rejection, within } from '../../../test/helpers/watchdog.ts'
+import { Network } from '../src/network.ts'
+import { Output } from '../src/output.ts'
 import {
   begin,
   type Ended,
@@ -348,6 +352,51 @@ test('peers that do not have the rest are not waited for for ever', async (t) =>
     /connected peer does not have the rest, .*; `ddatabase sync .*` goes on with what is here/
   )
   t.equal((await json(t, ['info', second])).present, 1, 'what it had is here')
+})
+
+test('--timeout: peers that come and go are not waited for for ever', async (t) => {
+  const silent = createServer(() => {})
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => silent.close())
+  const { port } = silent.address() as { port: number }
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()] as unknown as WriteStream[]
+  const { signal } = new AbortController()
+  const out = new Output(
+    { stdout: stdout!, stderr: stderr! },
+    { json: false, quiet: false, color: false, signal }
+  )
+  const args = {
+    timeout: '1',
+    swarm: false,
+    connect: [`127.0.0.1:${port}`],
+    bootstrap: undefined,
+    host: undefined,
+    json: false,
+    quiet: false,
+    debug: false
+  }
+  const waits: Record<string, (network: Network) => Promise<unknown>> = {
+    'for the length': (network) => network.learnLength(() => 'run it again'),
+    'for a block': (network) => network.patiently(new Promise(() => {}), () => 'run it again')
+  }
+  for (const [what, wait] of Object.entries(waits)) {
+    const feed = ddatabase(RAM, Buffer.alloc(32, 7), { sparse: true })
+    await feed.ready()
+    const peer = { stream: { stream: {} } } as unknown as Peer
+    const coming = setInterval(() => feed.emit('peer-open', peer), 100)
+    t.teardown(() => clearInterval(coming))
+    // It goes before it has told anything.
+    feed.update = (async () => {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      feed.emit('peer-remove', peer)
+      throw new DDatabaseError('ERR_UPDATE_NOT_AVAILABLE')
+    }) as typeof feed.update
+    const network = await Network.join(feed, args, { out, signal, stdin: process.stdin })
+    const error = await rejection(within(network.during(wait), what), what)
+    t.match(error.message, /found in 1 s|did not send it for 1 s/, what)
+    clearInterval(coming)
+    await feed.close()
+  }
 })
 
 if (process.platform === 'linux') {
