@@ -92,7 +92,8 @@ export async function using<T>(feed: Feed, folder: string, work: (feed: Feed) =>
   })
 }
 
-function exists(folder: string): Promise<boolean> {
+/** Whether there is something. */
+export function exists(folder: string): Promise<boolean> {
   return access(folder).then(
     () => true,
     () => false

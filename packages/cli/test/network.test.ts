@@ -1,6 +1,6 @@
 /** share, clone, sync, peers and reading by key: over TCP and WebSockets, and what goes wrong there. */
 import { spawn, spawnSync } from 'node:child_process'
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { PassThrough } from 'node:stream'
@@ -316,6 +316,9 @@ test('what goes wrong between peers', async (t) => {
   await fails(t, ['clone', key, copy, ...nobody], 5, /Nothing listens at 127\.0\.0\.1:\d+; check the address/)
   await fails(t, ['cat', key, ...nobody], 5, /Nothing listens at/)
   t.same(await readdir(folder), [], 'nothing is left')
+  await mkdir(copy)
+  await fails(t, ['clone', key, copy, ...nobody], 5, /Nothing listens at/)
+  t.same(await readdir(copy), [], 'but the folder that was there before')
 
   await json(t, ['clone', key, copy, '--connect', address, '--no-swarm', '--host', '127.0.0.1'])
   await fails(

@@ -4,7 +4,7 @@ import { feedFolder } from '../arguments.ts'
 import { command } from '../command.ts'
 import { copy, copyOptions, wantedOf } from '../copy.ts'
 import { Failure } from '../exit.ts'
-import { contentOf, openOrMakeFeed, parseKey, using } from '../open-feed.ts'
+import { contentOf, exists, openOrMakeFeed, parseKey, using } from '../open-feed.ts'
 
 export const clone = command({
   usage: 'clone <key> <dir>',
@@ -33,6 +33,7 @@ export const clone = command({
     const wanted = wantedOf(args)
     const key = parseKey(args.key)
     const isNew = (await contentOf(dir)) !== 'feed'
+    const folderIsNew = !(await exists(dir))
     const feed = await openOrMakeFeed(context.out, dir, key, { sparse: true })
     try {
       await using(feed, dir, async () => {
@@ -46,15 +47,15 @@ export const clone = command({
       })
     } catch (error) {
       // Not to be in the way of the next try, perhaps with another key.
-      if (isNew && feed.length === 0) await removeEmptyFeed(dir)
+      if (isNew && feed.length === 0) await removeEmptyFeed(dir, folderIsNew)
       throw error
     }
   }
 })
 
-async function removeEmptyFeed(dir: string): Promise<void> {
+async function removeEmptyFeed(dir: string, withFolder: boolean): Promise<void> {
   const feed = new Feed(dir, { createIfMissing: false, sparse: true })
   await feed.destroyStorage().catch(() => {})
   // Only if nothing else is in it.
-  await rmdir(dir).catch(() => {})
+  if (withFolder) await rmdir(dir).catch(() => {})
 }
