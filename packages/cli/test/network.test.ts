@@ -210,6 +210,19 @@ test('cat KEY --follow prints what is appended elsewhere', async (t) => {
 })
 
 if (process.platform !== 'win32') {
+  test('peers: Ctrl-C before its time is over', async (t) => {
+    const { dir, key } = await someFeed(t)
+    const { address, running } = await shared(t, dir)
+    const looking = begin(t, ['peers', key, '--wait', '600', '--connect', address, '--no-swarm'])
+    await running.says(/A peer has come/)
+    await new Promise((resolve) => setTimeout(resolve, 1000))
+    looking.child.kill('SIGINT')
+    const { code, out, error } = await looking.ended
+    t.equal(code, 130)
+    t.match(out, /^ADDRESS .*\n127\.0\.0\.1:\d+ +tcp/, 'what was found is told')
+    t.match(error, /^error: Interrupted; there may be more peers, run it again\.$/m)
+  })
+
   test('events: whoever reads them goes', async (t) => {
     const author = ddatabase(RAM)
     t.teardown(() => author.close())

@@ -5,7 +5,7 @@ import type { Swarm } from 'ddatabase-swarm'
 import { command } from '../command.ts'
 import { EXIT, Failure } from '../exit.ts'
 import { explain } from '../explain.ts'
-import { aborted } from '../interrupt.ts'
+import { aborted, stopIfAsked } from '../interrupt.ts'
 import { networkOptions, parseSeconds } from '../network.ts'
 import { contentOf, isKey, parseKey } from '../open-feed.ts'
 import { table } from '../table.ts'
@@ -55,6 +55,7 @@ export const peers = command({
         ])
         await out.result(table(rows, ['ADDRESS', 'KIND', 'HAS', 'PEER']), {})
       }
+      stopIfAsked(signal, 'there may be more peers, run it again')
       return found.length > 0 ? EXIT.ok : EXIT.network
     })
   }
