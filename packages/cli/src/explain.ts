@@ -139,10 +139,10 @@ export function explain(
   const told = lookUp(error)
   if (told !== null) {
     const [kind, sentence] = told
-    const words = sentence
-      .replaceAll('$r', remedy)
-      .replaceAll('$m', () => messageOf(error))
-      .replaceAll('$', () => about)
+    // At once: what is put in may hold a $ itself.
+    const words = sentence.replace(/\$[rm]?/g, (mark) => {
+      return mark === '$r' ? remedy : mark === '$m' ? messageOf(error) : about
+    })
     return new Failure(kind, capitalized(words), error)
   }
   const code = codeOf(error)

@@ -13,6 +13,8 @@ test('explain: the cause, where the error itself says little', (t) => {
   const unknown = explain(failed('ERR_CONNECT', failed('EWHATEVER')), 'elsewhere:9')
   t.match(unknown.message, /^elsewhere:9 cannot be reached: it said ERR_CONNECT; check/)
   const lost = explain(failed('ERR_CONNECTION_LOST', failed('ECONNRESET')), 'elsewhere:9')
+  const said = explain(Object.assign(new Error('a$b'), { code: 'ERR_CONNECT' }), 'elsewhere:9')
+  t.match(said.message, /cannot be reached: a\$b; check/, 'a $ in a message')
   t.match(lost.message, /before it told who it is/, 'where it says more than its cause, it is told itself')
   t.end()
 })
