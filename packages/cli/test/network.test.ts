@@ -215,7 +215,7 @@ if (process.platform !== 'win32') {
     const { address, running } = await shared(t, dir)
     const looking = begin(t, ['peers', key, '--wait', '600', '--connect', address, '--no-swarm'])
     await running.says(/A peer has come/)
-    await new Promise((resolve) => setTimeout(resolve, 1000))
+    await new Promise((resolve) => setTimeout(resolve, 2000))
     looking.child.kill('SIGINT')
     const { code, out, error } = await looking.ended
     t.equal(code, 130)
