@@ -51,6 +51,10 @@ export async function reading<T>(
   })
 }
 
+// What is fetched before a slow reader gets there: the temporary folder should not take the whole feed.
+const AHEAD_BYTES = 64 * 1024 * 1024
+const LEAST_AHEAD = 64
+
 /** Which blocks are read, and until when. */
 export interface ReadOptions {
   start: number
@@ -64,9 +68,13 @@ export async function* blocksOf(
   { feed, remote, patiently, withoutEnd }: Source,
   { start, end, signal }: ReadOptions
 ): AsyncGenerator<Uint8Array> {
+  let most = LEAST_AHEAD
   // Blocks that are to come are not waited for one after the other.
   const ahead = (from: number): Selection => {
-    const download = feed.download({ start: from, end: end ?? -1, linear: true })
+    // Nobody knows how large they are: as on average.
+    most = Math.max(LEAST_AHEAD, Math.ceil((AHEAD_BYTES * feed.length) / Math.max(1, feed.byteLength)))
+    const upTo = from + most < (end ?? feed.length) ? from + most : (end ?? -1)
+    const download = feed.download({ start: from, end: upTo, linear: true })
     download.then(null, () => {})
     return download
   }
@@ -86,7 +94,7 @@ export async function* blocksOf(
       index++
       keptBytes += value.byteLength
       // The copy is in a temporary folder: it should not grow with what was read. In runs, which cost no more than one block.
-      if (download === null || keptBytes < BATCH_BYTES) continue
+      if (download === null || (keptBytes < BATCH_BYTES && index - kept < most / 2)) continue
       // One that begins before would fetch it all again from the next peer.
       const before = download
       download = ahead(index)

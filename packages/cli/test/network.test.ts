@@ -478,6 +478,29 @@ if (process.platform === 'linux') {
     t.equal((await cat.ended).code, 0)
   })
 
+  test('cat KEY: no more is fetched than a slow reader gets to soon', async (t) => {
+    const author = ddatabase(RAM)
+    t.teardown(() => author.close())
+    for (let i = 0; i < 150; i++) await author.append(Buffer.alloc(1_000_000, i % 100))
+    const swarm = new Swarm({ dht: false, host: '127.0.0.1' })
+    t.teardown(() => swarm.close())
+    swarm.join(author)
+    const { address } = await swarm.listen()
+    const key = Buffer.from(author.key!).toString('hex')
+    const cat = begin(t, ['cat', key, '--raw', '--connect', address, '--no-swarm'])
+    cat.child.stdout.pause()
+    const uploaded = (): number => author.stats!.totals.uploadedBlocks
+    const come = async (): Promise<void> => {
+      while (uploaded() < 60) await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    await within(come(), 'the blocks ahead', PATIENCE)
+    await new Promise((resolve) => setTimeout(resolve, 2000))
+    t.ok(uploaded() < 100, `${uploaded()} blocks of 1 MB`)
+    cat.child.stdout.resume()
+    const { code, out } = await cat.ended
+    t.same([code, out.length, uploaded()], [0, 150_000_000, 150], 'all of them in the end, each once')
+  })
+
   test('a disk that is full while a feed is followed', async (t) => {
     const author = ddatabase(RAM)
     t.teardown(() => author.close())
