@@ -2,6 +2,7 @@ import b4a from 'b4a'
 import codecs from 'codecs'
 import { argumentTypeError, DDatabaseError, reasonOf } from '../errors.ts'
 import { isBytes } from '../util/bytes.ts'
+import { unwatched } from '../util/callback.ts'
 import { isGiven } from '../util/given.ts'
 
 /** Turns values into blocks and back. */
@@ -98,7 +99,7 @@ export function encodeBlock(codec: Codec, value: unknown): Uint8Array {
     // JSON has no text for undefined, functions and symbols; the codec would store the word "undefined".
     if (codec === codecs.ndjson && JSON.stringify(value) === undefined)
       throw new TypeError('not a JSON value')
-    block = codec.encode(value)
+    block = unwatched(codec.encode(value))
   } catch (error) {
     throw new DDatabaseError('ERR_ENCODING', {
       message: `The value could not be encoded: ${reasonOf(error)}`,
@@ -128,7 +129,8 @@ function isDetached(block: Uint8Array): boolean {
 /** Decodes a block. Errors: `ERR_DECODING` with the codec's error as cause. */
 export function decodeBlock(codec: Codec, block: Uint8Array): unknown {
   try {
-    return codec.decode(block)
+    // Of a run that was read ahead of its reader, most values may never be asked for.
+    return unwatched(codec.decode(block))
   } catch (error) {
     throw new DDatabaseError('ERR_DECODING', {
       message: `The block could not be decoded: ${reasonOf(error)}`,

@@ -6,7 +6,7 @@
 import codecs from 'codecs'
 import { argumentTypeError, argumentValueError, DDatabaseError, reasonOf } from '../errors.ts'
 import { isBytes } from '../util/bytes.ts'
-import { checkFunction } from '../util/callback.ts'
+import { checkFunction, unwatched } from '../util/callback.ts'
 
 /** What the application gives for an extension. `Peer` is whom the messages come from. */
 export interface ExtensionHandlers<Message = unknown, Peer = unknown> {
@@ -79,7 +79,7 @@ export class Extension<Message = unknown, Peer = unknown> {
   encode(message: Message): Uint8Array {
     let bytes: unknown
     try {
-      bytes = this.encoding.encode(message)
+      bytes = unwatched(this.encoding.encode(message))
     } catch (cause) {
       throw new DDatabaseError('ERR_ENCODING', {
         cause,

@@ -79,3 +79,9 @@ export function deferred<T>(): Deferred<T> {
 
 /** Does nothing. */
 export function ignore(): void {}
+
+/** What an application gave where no promise is expected: should it be one that fails, and nobody looks at it, the process goes on. */
+export function unwatched<T>(value: T): T {
+  if (value instanceof Promise) value.catch(ignore)
+  return value
+}

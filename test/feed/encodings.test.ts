@@ -1,10 +1,12 @@
 /** Value encodings: names, codecs, and encodings of single calls (spec FORMAT §11). */
 import test from 'tape'
+import type { Codec } from '../../src/feed/encoding.ts'
 import ddatabase from '../../src/index.ts'
+import { nextTurn } from '../../src/util/turn.ts'
 import { collect } from '../helpers/feed-face.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { published } from '../helpers/published.ts'
-import { feedOf, memory } from './feeds.ts'
+import { feedOf, memory, refusal } from './feeds.ts'
 
 const SAMPLES: Record<string, unknown[]> = {
   binary: ['text', Buffer.from([1, 2, 3]), new Uint8Array([4, 5]), Buffer.alloc(0)],
@@ -93,4 +95,29 @@ test('encodings: of one call', async (t) => {
   await feed.get(0, options)
   t.deepEqual(options, { valueEncoding: 'utf-8' }, 'the options are as they were')
   await feed.close()
+})
+
+test('encodings: an asynchronous codec that fails where nobody looks does not end the process', async (t) => {
+  const unheard: unknown[] = []
+  const note = (reason: unknown): void => void unheard.push(reason)
+  process.on('unhandledRejection', note)
+  const failing = async (): Promise<never> => {
+    throw new Error('asynchronously')
+  }
+  const codec = { encode: failing, decode: failing } as unknown as Codec
+  const feed = ddatabase(memory())
+  await feed.append(['a', 'b', 'c'])
+  for await (const value of feed.createReadStream({ valueEncoding: codec, end: 3 })) {
+    t.ok((value as unknown) instanceof Promise, 'a promise is handed on as any value')
+    break
+  }
+  const typed = ddatabase(memory(), { valueEncoding: codec })
+  t.match(await refusal(typed.append('d')), /^ERR_ENCODING: .*did not return bytes/)
+  const extension = feed.registerExtension('asynchronous', { encoding: codec, onmessage() {} })
+  t.throws(() => extension.broadcast('d' as never), /did not give bytes/)
+  await nextTurn()
+  await nextTurn()
+  process.off('unhandledRejection', note)
+  t.deepEqual(unheard, [])
+  await Promise.all([feed.close(), typed.close()])
 })
