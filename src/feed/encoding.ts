@@ -1,7 +1,7 @@
 import b4a from 'b4a'
 import codecs from 'codecs'
 import { argumentTypeError, DDatabaseError, reasonOf } from '../errors.ts'
-import { isBytes } from '../util/bytes.ts'
+import { isBytes, isDetached } from '../util/bytes.ts'
 import { unwatched } from '../util/callback.ts'
 import { isGiven } from '../util/given.ts'
 
@@ -113,17 +113,6 @@ export function encodeBlock(codec: Codec, value: unknown): Uint8Array {
   }
   if (block.length > MAX_BLOCK_SIZE) throw new DDatabaseError('ERR_BLOCK_TOO_LARGE')
   return block
-}
-
-/** Whether the memory of an array has been given to somebody else: it cannot even be looked at. */
-function isDetached(block: Uint8Array): boolean {
-  if (block.length > 0) return false
-  try {
-    new Uint8Array(block.buffer)
-    return false
-  } catch {
-    return true
-  }
 }
 
 /** Decodes a block. Errors: `ERR_DECODING` with the codec's error as cause. */

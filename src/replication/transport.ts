@@ -9,7 +9,7 @@ import { capability, remoteCapability, type Split } from '../crypto/capability.t
 import { type KeyPair, randomBytes } from '../crypto/keys.ts'
 import type { Dialect } from '../dialect.ts'
 import { argumentValueError, DDatabaseError } from '../errors.ts'
-import { isBytes } from '../util/bytes.ts'
+import { isBytes, isDetached } from '../util/bytes.ts'
 import { inNextTurn, TurnBudget, turnIsOver } from '../util/turn.ts'
 import { NONCE_SIZE, StreamCipher } from './cipher.ts'
 import { EXTENSION_TYPE, FrameDecoder, frameSize, splitExtension, writeFrameHeader } from './frames.ts'
@@ -252,7 +252,9 @@ export class Transport {
 
   /** Sends an extension message. */
   extension(channel: number, id: number, payload: Uint8Array): boolean {
-    if (!isBytes(payload)) throw argumentValueError('An extension message must be a Uint8Array')
+    if (!isBytes(payload) || isDetached(payload)) {
+      throw argumentValueError('An extension message must be a Uint8Array')
+    }
     if (this.state !== 'open') return false
     const size = this.checkSize(varintSize(id) + payload.length)
     const total = frameSize(channel, EXTENSION_TYPE, size)

@@ -1,0 +1,32 @@
+/** A short run of the fuzzer of connected feeds, and what it has found; `npm run fuzz -- connected` makes long ones. */
+import test from 'tape'
+import { feedOf, replicaOf, thrown } from '../feed/feeds.ts'
+import { fuzzConnected } from './connected.ts'
+import { fuzzTest } from './short-run.ts'
+
+fuzzTest({
+  name: 'fuzz: arguments that nobody expects, while connected',
+  fuzz: fuzzConnected,
+  found: [72500353],
+  runs: 200
+})
+
+test('found by the fuzzer: bytes that were given away are no message of an extension, and the connection is as good as before', async (t) => {
+  const feed = await feedOf(['a', 'b'])
+  const copy = await replicaOf(feed)
+  const here = feed.replicate(true, { live: true })
+  const there = copy.replicate(false, { live: true })
+  // Of the pipe, when the other end is cut.
+  there.on('error', () => {})
+  here.pipe(there).pipe(here)
+  await copy.get(0)
+  const detached = new Uint8Array(8)
+  structuredClone(detached.buffer, { transfer: [detached.buffer] })
+  t.equal(
+    thrown(() => feed.extension(0, detached)),
+    'ERR_INVALID_ARG_VALUE'
+  )
+  t.equal(String(await copy.get(1)), 'b')
+  here.destroy()
+  await Promise.all([feed.close(), copy.close()])
+})
