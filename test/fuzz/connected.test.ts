@@ -7,11 +7,11 @@ import { fuzzTest } from './short-run.ts'
 fuzzTest({
   name: 'fuzz: arguments that nobody expects, while connected',
   fuzz: fuzzConnected,
-  found: [72500353],
+  found: [72500353, 648732506],
   runs: 200
 })
 
-test('found by the fuzzer: bytes that were given away are no message of an extension, and the connection is as good as before', async (t) => {
+test('found by the fuzzer: what is no message of an extension, or no number of one, is refused before anything of it is on its way', async (t) => {
   const feed = await feedOf(['a', 'b'])
   const copy = await replicaOf(feed)
   const here = feed.replicate(true, { live: true })
@@ -22,10 +22,18 @@ test('found by the fuzzer: bytes that were given away are no message of an exten
   await copy.get(0)
   const detached = new Uint8Array(8)
   structuredClone(detached.buffer, { transfer: [detached.buffer] })
-  t.equal(
-    thrown(() => feed.extension(0, detached)),
-    'ERR_INVALID_ARG_VALUE'
-  )
+  for (const [id, message, code] of [
+    [0, detached, 'ERR_INVALID_ARG_VALUE'],
+    [[0], Buffer.from('x'), 'ERR_INVALID_ARG_TYPE'],
+    [-1, Buffer.from('x'), 'ERR_OUT_OF_RANGE'],
+    [0.5, Buffer.from('x'), 'ERR_OUT_OF_RANGE']
+  ] as const) {
+    t.equal(
+      thrown(() => feed.extension(id as number, message)),
+      code,
+      `extension ${id}`
+    )
+  }
   t.equal(String(await copy.get(1)), 'b')
   here.destroy()
   await Promise.all([feed.close(), copy.close()])
