@@ -2,11 +2,14 @@
  * Arguments that nobody expects, to the methods of a feed that is connected to a peer, and of its end of the connection.
  *
  * Beside what must hold of each call: the peer, whose application does nothing strange, is not harmed. What it gets is true, its calls end,
- * and its connection ends with an error that has a code, if with any.
+ * and its connection ends with an error that has a code, if with any. Some peers are the published package: those go on, too.
  */
-import ddatabase, { type Feed } from '../../src/index.ts'
+import type { Feed } from '../../src/index.ts'
 import type { ProtocolStream } from '../../src/replication/stream.ts'
+import type { FeedFace } from '../helpers/feed-face.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
+import { ours } from '../helpers/ours.ts'
+import { published } from '../helpers/published.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 import { settle, within } from '../helpers/watchdog.ts'
 import { METHODS, NastyCalls, PATIENCE, STREAM_METHODS } from './nasty-calls.ts'
@@ -28,6 +31,7 @@ class Run {
   readonly #random: SeededRandom
   readonly #problems: string[]
   readonly #calls: NastyCalls
+  #isOld = false
   readonly #ends: ProtocolStream[] = []
   readonly #ended: Promise<unknown>[] = []
 
@@ -39,18 +43,23 @@ class Run {
 
   async go(): Promise<string> {
     const random = this.#random
+    // Which of the two does strange things, and what the other one is.
     const writes = random.chance(0.5)
-    const author = ddatabase(new MemoryFiles().factory() as never) as AnyFeed
+    this.#isOld = random.chance(0.25)
+    const open = this.#isOld ? published : ours()
+    const author = (writes ? ours() : open)(new MemoryFiles().factory())
     await author.append(BLOCKS)
-    const copy = ddatabase(new MemoryFiles().factory() as never, author.key, {
+    const copy = (writes ? open : ours())(new MemoryFiles().factory(), author.key, {
       sparse: random.chance(0.6)
-    }) as AnyFeed
+    })
     await copy.ready()
-    const [strange, peer] = writes ? [author, copy] : [copy, author]
+    const strange = (writes ? author : copy).feed as unknown as AnyFeed
+    const peer = writes ? copy : author
     strange.on('error', () => {})
-    peer.on('error', (error: unknown) => this.#problems.push(`the peer: ${String(error)}`))
+    if (!this.#isOld)
+      peer.feed.on('error', (error: unknown) => this.#problems.push(`the peer: ${String(error)}`))
 
-    const [stream] = this.#connect(strange, peer)
+    const stream = this.#connect(strange, peer)
     for (let left = random.between(3, 20); left > 0; left--) {
       if (random.chance(0.15)) this.#calls.call(stream, random.pick(STREAM_METHODS), this.#calls.arguments())
       else this.#calls.call(strange, random.pick(METHODS), this.#calls.arguments())
@@ -61,7 +70,7 @@ class Run {
     await this.#usePeer(peer, writes)
     this.#connect(strange, peer)
     for (let i = 0; i < 3; i++) await this.#usePeer(peer, writes)
-    const { invalid } = await within(peer.audit(), 'audit of the peer', PATIENCE)
+    const { invalid } = await peer.audit()
     if (invalid !== 0) this.#problems.push(`the peer has ${invalid} blocks that do not hold`)
 
     this.#calls.endStreams()
@@ -70,39 +79,44 @@ class Run {
     await within(Promise.all(this.#ended), 'the end of the connections', PATIENCE)
     await this.#calls.settled()
     this.#calls.countCallbacks()
-    return writes ? 'author' : 'copy'
+    return `${writes ? 'author' : 'copy'}${this.#isOld ? ', published peer' : ''}`
   }
 
-  #connect(strange: AnyFeed, peer: AnyFeed): [ProtocolStream, ProtocolStream] {
+  /** Connects the two, and answers the end of the strange one. */
+  #connect(strange: AnyFeed, peer: FeedFace): ProtocolStream {
     const random = this.#random
     const options = { live: random.chance(0.8), ...(random.chance(0.3) && { ack: true }) }
     const initiates = random.chance(0.5)
-    const ends = [strange.replicate(initiates, options), peer.replicate(!initiates, { live: true })] as const
-    for (const end of ends) {
-      end.on('error', (error: unknown) => this.#calls.judge('the connection', error))
+    const here = strange.replicate(initiates, options)
+    const there = (peer.feed as unknown as AnyFeed).replicate(!initiates, { live: true })
+    for (const end of [here, there]) {
+      end.on('error', (error: unknown) => {
+        // A pipe hands the error of one end on to the other.
+        if (!this.#isOld) this.#calls.judge('the connection', error)
+      })
       this.#ends.push(end)
       this.#ended.push(new Promise((resolve) => end.on('close', () => resolve(null))))
     }
-    ends[0].pipe(ends[1]).pipe(ends[0])
-    return [...ends]
+    here.pipe(there).pipe(here)
+    return here
   }
 
   /** What an application does with its feed. Only blocks that were there from the start have to be what they were. */
-  async #usePeer(peer: AnyFeed, reads: boolean): Promise<void> {
+  async #usePeer(peer: FeedFace, reads: boolean): Promise<void> {
     const random = this.#random
     const index = random.below(BLOCKS.length)
     const judge = (error: unknown): null => {
-      this.#calls.judge(`the peer's call`, error)
+      if (!this.#isOld) this.#calls.judge(`the peer's call`, error)
       return null
     }
     if (!reads) {
-      if (random.chance(0.3)) await within(peer.append(NEXT), 'append of the peer', PATIENCE)
-      const own = await within(peer.get(index), 'get of the author', PATIENCE)
+      if (random.chance(0.3)) await peer.append(NEXT)
+      const own = await peer.get(index)
       if (!BLOCKS[index]!.equals(own as Uint8Array))
         this.#problems.push(`block ${index} of the author is wrong`)
       return
     }
-    const got = await within(peer.get(index, { timeout: BRIEF }).catch(judge), 'get of the peer', PATIENCE)
+    const got = await peer.get(index, { timeout: BRIEF }).catch(judge)
     // An author may cut the feed, and append something else.
     if (got !== null && peer.length >= BLOCKS.length && !BLOCKS[index]!.equals(got as Uint8Array))
       this.#problems.push(`block ${index} of the peer is wrong`)
