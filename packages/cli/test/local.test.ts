@@ -147,10 +147,14 @@ if (process.platform !== 'win32') {
     const { dir } = await someFeed(t, [])
     const pipe = path.join(await temporaryFolder(t), 'pipe')
     execFileSync('mkfifo', [pipe])
-    const waiting = begin(t, ['append', dir, '--file', pipe])
-    // It says nothing as long as nothing comes; but the feed is in use.
+    // It says nothing as long as nothing comes; but the feed is in use. Unless whoever looks has used it first: then it has ended.
+    let waiting = begin(t, ['append', dir, '--file', pipe])
     const inUse = async (): Promise<void> => {
-      while ((await run(t, ['info', dir])).code === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+      for (;;) {
+        if ((await run(t, ['info', dir])).code !== 0) return
+        await new Promise((resolve) => setTimeout(resolve, 200))
+        if (waiting.child.exitCode !== null) waiting = begin(t, ['append', dir, '--file', pipe])
+      }
     }
     await within(inUse(), 'the feed, to be in use', PATIENCE)
     waiting.child.kill('SIGINT')
