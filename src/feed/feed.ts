@@ -238,7 +238,10 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
     return this.extensions.add(name, handlers)
   }
 
-  /** Sends an extension message, by the position of the extension, to all peers. Use {@link registerExtension} instead. */
+  /**
+   * Sends an extension message, by the position of the extension, to all peers. Use {@link registerExtension} instead.
+   * @throws TypeError, RangeError for what is no such number, or no bytes that are still there; then nothing is sent
+   */
   extension(id: number, message: Uint8Array): void {
     for (const peer of this.peers) peer.extension(id, message)
   }

@@ -143,7 +143,10 @@ export class Channel {
     return this.send(9, messages.dataCodec, message)
   }
 
-  /** Sends a message of the extension at position `id` of the announced list. */
+  /**
+   * Sends a message of the extension at position `id` of the announced list.
+   * @throws TypeError, RangeError for what is no such number, or no bytes that are still there; then nothing is sent
+   */
   extension(id: number, message: Uint8Array): boolean {
     return this.localId > -1 && this.state.extension(this.localId, id, message)
   }

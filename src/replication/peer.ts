@@ -260,7 +260,10 @@ export class Peer implements ChannelHandlers {
     this.update()
   }
 
-  /** Sends the message of an extension by its position. */
+  /**
+   * Sends the message of an extension by its position.
+   * @throws TypeError, RangeError for what is no such number, or no bytes that are still there; then nothing is sent
+   */
   extension(id: number, message: Uint8Array): boolean {
     return this.stream.extension(id, message)
   }
