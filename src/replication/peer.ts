@@ -303,7 +303,7 @@ export class Peer implements ChannelHandlers {
 
   /** Leaves the feed on this stream, which stays. */
   close(): void {
-    if (!this.closed) this.stream.close()
+    if (!this.closed) this.stream?.close()
     this.leave()
   }
 
@@ -592,6 +592,11 @@ export class Peer implements ChannelHandlers {
 
   private leave(): void {
     if (this.closed) return
+    if (this.stream === undefined) {
+      // Closed while it was being opened, by a listener of `duplex-channel`: nobody waits for it yet.
+      this.closed = true
+      return
+    }
     if (!this.remoteOpened && !this.silent) this.source.ifAvailable.continue()
     this.closed = true
     this.uploader.stop()

@@ -66,7 +66,7 @@ export class Replicator {
     const peer = new Peer(this, options)
     peer.stream = stream.open(key, foreign ? foreignHandlers(peer) : peer)
     if (peer.stream.closed) {
-      // The remote opened the feed with a wrong capability, so it was refused.
+      // The remote opened the feed with a wrong capability, so it was refused; or a listener has closed it at once.
       peer.closed = true
       return null
     }

@@ -13,6 +13,7 @@ import {
 } from '../../helpers/replication-feeds.ts'
 import { ending, unwatched } from '../../helpers/replication-pipes.ts'
 import {
+  type AnyChannel,
   nextEvent,
   OURS,
   OURS_HYPERCORE,
@@ -297,3 +298,24 @@ test('streams: about a feed that was to be opened, and cannot be, somebody else 
   t.deepEqual(asked, [Buffer.from(replicating(writer).discoveryKey!).toString('hex')])
   await cut()
 })
+
+for (const { name, Protocol } of [OURS, PUBLISHED]) {
+  test(`streams: a listener may close a feed while it is being opened on the stream (${name})`, async (t) => {
+    const bench = new Bench(t, OURS)
+    const writer = await bench.writer(texts(3))
+    const replica = await bench.sparse(writer)
+    const a = replicating(writer).replicate(true, { live: true })
+    const b = new Protocol(false, { live: true })
+    const opened = nextEvent(b, 'remote-open')
+    const { cut } = connectStreams(a, b)
+    await within(opened, 'the Open')
+    b.once('duplex-channel', (channel: AnyChannel) => channel.close())
+    replicating(replica).replicate(b, { live: true })
+    t.equal(replicating(replica).peers.length, 0)
+    const { code } = await rejection(replica.get(1, { ifAvailable: true }), 'get')
+    t.equal(code, 'ERR_BLOCK_NOT_AVAILABLE', 'nobody is waited for')
+    await until(() => replicating(writer).peers.length === 0, 'the end of the channel')
+    t.notOk(a.destroying || b.destroying, 'the stream stays')
+    await cut()
+  })
+}
