@@ -175,7 +175,8 @@ export class StorageFile {
       this.raw.read(offset, size, (error, data) => {
         if (error) {
           this.#failed(error)
-          if (ABSENT.has(codeOf(error))) resolve(null)
+          // A storage that is closed has nothing either, and has no code for that.
+          if (ABSENT.has(codeOf(error)) && this.#closing === null) resolve(null)
           else reject(error)
         } else if (isBytes(data, size)) resolve(ofThisRealm(data))
         else reject(wrongSize(size, data))

@@ -134,6 +134,29 @@ test('lifecycle: after close the storages are closed', async (t) => {
   t.ok(storages.every(({ closed }) => closed))
 })
 
+test('lifecycle: what a storage that cannot tell its size is asked for and does not read before it is closed is not absent', async (t) => {
+  const files = new MemoryFiles()
+  const feed = ddatabase<unknown>(memory(files))
+  await feed.append(Array.from({ length: 40 }, (_, i) => `block ${i}`))
+  await feed.close()
+  for (const call of ['get', 'proof', 'signature', 'seek', 'rootHashes', 'progress', 'audit'] as const) {
+    const { storage, late, release } = lateReads(files)
+    const again = ddatabase<unknown>(storage)
+    again.on('damage', (damage) => t.fail(`damage: ${JSON.stringify(damage)}`))
+    await again.ready()
+    const begun = late()
+    const answer = refusal(
+      call === 'progress'
+        ? again.download({ start: 3, end: 20 }).progress()
+        : (again[call] as (index: number) => Promise<unknown>)(call === 'audit' ? (undefined as never) : 7)
+    )
+    await within(begun, `a read for ${call}`)
+    await again.close()
+    release()
+    t.equal(await within(answer, call), 'ERR_FEED_CLOSED: Feed is closed', call)
+  }
+})
+
 test('lifecycle: destroyStorage', async (t) => {
   const folder = await temporaryFolder(t)
   for (const state of ['opening', 'open', 'closed'] as const) {
@@ -243,3 +266,35 @@ test('lifecycle: close(true) lets users join while others hold the feed', async 
   await within(closed, 'close')
   t.equal(feed.active(), false, 'not after closing')
 })
+
+/** Storages without a size, whose reads can be begun later than they are asked for. */
+function lateReads(files: MemoryFiles): { storage: never; late(): Promise<void>; release(): void } {
+  const make = files.factory()
+  let held: (() => void)[] | null = null
+  let begun = (): void => {}
+  const storage = (name: string) => {
+    const raw = make(name)
+    return {
+      read: (...args: Parameters<typeof raw.read>) => {
+        if (held === null) return raw.read(...args)
+        held.push(() => raw.read(...args))
+        begun()
+      },
+      write: raw.write.bind(raw),
+      close: raw.close.bind(raw)
+    }
+  }
+  return {
+    storage: storage as never,
+    late: () => {
+      held = []
+      return new Promise((resolve) => {
+        begun = resolve
+      })
+    },
+    release: () => {
+      for (const read of held ?? []) read()
+      held = null
+    }
+  }
+}
