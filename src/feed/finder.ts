@@ -166,14 +166,15 @@ export class Finder {
     const { signal } = options
     throwIfAborted(signal)
     let waiter = waiters.add(wish, token, options.ifAvailable === true)
-    const forget = signal ? onAbort(signal, (error) => waiters.finish(waiter, error)) : null
-    const timeout = checkTimeout(options.timeout)
+    let forget: (() => void) | null = null
     let timer: ReturnType<typeof setTimeout> | null = null
     let asked = false
-    if (timeout > 0) {
-      timer = setTimeout(() => waiters.finish(waiter, new DDatabaseError('ETIMEDOUT')), timeout)
-    }
     try {
+      if (signal) forget = onAbort(signal, (error) => waiters.finish(waiter, error))
+      const timeout = checkTimeout(options.timeout)
+      if (timeout > 0) {
+        timer = setTimeout(() => waiters.finish(waiter, new DDatabaseError('ETIMEDOUT')), timeout)
+      }
       // Without a pause where none is needed: `onwait` is called before the call returns.
       const core = this.source.core ?? (await waiters.during(waiter, this.source.ready()))
       for (let first = true; ; first = false) {

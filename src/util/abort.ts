@@ -49,22 +49,29 @@ export function onAbort(
   calls.add(call)
   return () => {
     if (!calls.delete(call) || calls.size > 0 || endings.get(signal)?.calls !== calls) return
-    endings.delete(signal)
-    signal.removeEventListener('abort', listener)
+    stopListening(signal, listener)
   }
 }
 
 function listenTo(signal: AbortSignal): { listener: () => void; calls: Set<() => void> } {
   const calls = new Set<() => void>()
   const listener = (): void => {
-    endings.delete(signal)
-    signal.removeEventListener('abort', listener)
+    stopListening(signal, listener)
     for (const call of calls) call()
   }
   const shared = { listener, calls }
-  endings.set(signal, shared)
   signal.addEventListener('abort', listener)
+  endings.set(signal, shared)
   return shared
+}
+
+function stopListening(signal: AbortSignal, listener: () => void): void {
+  endings.delete(signal)
+  try {
+    signal.removeEventListener('abort', listener)
+  } catch {
+    // A signal of the application's own making. The call is over, and has its outcome.
+  }
 }
 
 /**
@@ -74,7 +81,9 @@ function listenTo(signal: AbortSignal): { listener: () => void; calls: Set<() =>
 export function untilAborted<V>(signal: SignalOption, call: Promise<V>): Promise<V> {
   if (!isGiven(signal)) return call
   return new Promise((resolve, reject) => {
+    // First of all: if the signal cannot be listened to, the call has still been begun.
+    const over = call.then(resolve, reject)
     const forget = onAbort(signal, reject)
-    call.then(resolve, reject).then(forget)
+    over.then(forget)
   })
 }

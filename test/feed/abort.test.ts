@@ -284,3 +284,55 @@ test('abort: an audit changes nothing', async (t) => {
   t.equal(feed.has(2), false)
   await feed.close()
 })
+
+test('abort: a signal that fails to be listened to', async (t) => {
+  for (const [name, [call]] of Object.entries(CALLS)) {
+    const feed = replica()
+    await feed.ready()
+    const { signal } = new AbortController()
+    signal.addEventListener = () => {
+      throw new Error('not to be listened to')
+    }
+    for (const time of ['once', 'again']) {
+      const { message } = await failure(
+        Promise.resolve().then(() => call(feed, signal)),
+        name
+      )
+      t.equal(message, 'not to be listened to', `${name}, ${time}`)
+    }
+    await settle()
+    assertIdle(t, feed, name)
+    // What is left of a call would fail now, and nobody would hear of it: that ends the process.
+    await feed.close()
+    await settle()
+  }
+})
+
+test('abort: a signal that fails to be left alone', async (t) => {
+  for (const [name, [call, code]] of Object.entries(WAITING)) {
+    const feed = replica()
+    await feed.ready()
+    const controller = new AbortController()
+    controller.signal.removeEventListener = () => {
+      throw new Error('not to be left alone')
+    }
+    const aborted = failure(call(feed, controller.signal), name)
+    await settle()
+    controller.abort()
+    t.equal((await aborted).code, code, name)
+    await settle()
+    assertIdle(t, feed, name)
+    await feed.close()
+  }
+  const feed = await feedOf(['a', 'b'])
+  const { signal } = new AbortController()
+  signal.removeEventListener = () => {
+    throw new Error('not to be left alone')
+  }
+  t.equal(String(await feed.head({ signal })), 'b')
+  const soon = feed.get(2, { signal })
+  await feed.append('c')
+  t.equal(String(await soon), 'c', 'a call that waited is answered')
+  await settle()
+  await feed.close()
+})
