@@ -2,7 +2,7 @@
  * Long runs of the fuzzers. Each run has a seed, which is printed if it fails:
  *
  *     npm run fuzz                                        all targets in turn, until it is stopped
- *     npm run fuzz -- files                               one target: wire, files, arguments, connected or turns
+ *     npm run fuzz -- files                               one target: wire, files, arguments, connected, sessions or turns
  *     npm run fuzz -- files 600                           for ten minutes
  *     DDATABASE_SEED=123 npm run fuzz -- files            that seed alone
  *     DDATABASE_SEED=123 DDATABASE_RUNS=5000 npm run fuzz -- files
@@ -11,6 +11,7 @@ import { fuzzArguments } from './arguments.ts'
 import { fuzzConnected } from './connected.ts'
 import { fuzzFiles } from './files.ts'
 import { type Outcome, type Rarities, tooOften } from './outcome.ts'
+import { fuzzSessions } from './sessions.ts'
 import { fuzzTurns, RARE } from './turns.ts'
 import { fuzzWire } from './wire.ts'
 
@@ -19,6 +20,7 @@ const TARGETS: Record<string, (seed: number) => Promise<Outcome>> = {
   files: fuzzFiles,
   arguments: fuzzArguments,
   connected: fuzzConnected,
+  sessions: fuzzSessions,
   turns: fuzzTurns
 }
 // What only few runs of a target may come to.
