@@ -12,6 +12,7 @@ import { ours } from '../helpers/ours.ts'
 import { published } from '../helpers/published.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
 import { settle, within } from '../helpers/watchdog.ts'
+import { nasty } from './nasty.ts'
 import { METHODS, NastyCalls, PATIENCE, STREAM_METHODS } from './nasty-calls.ts'
 import { guarded, type Outcome } from './outcome.ts'
 
@@ -21,6 +22,34 @@ const BLOCKS = Array.from({ length: 40 }, (_, i) => Buffer.from(`block ${i}`))
 const NEXT = Buffer.from('next')
 // Milliseconds that a call of the peer may wait for a feed that was told not to answer.
 const BRIEF = 60
+
+/** What a connection can be told. */
+const OPTIONS = [
+  'ack',
+  'authenticated',
+  'download',
+  'encrypted',
+  'initiator',
+  'keyPair',
+  'limits',
+  'live',
+  'maxDownloadRate',
+  'maxRequests',
+  'maxUploadRate',
+  'noise',
+  'onauthenticate',
+  'onchannelclose',
+  'ondiscoverykey',
+  'onextensions',
+  'onfeedauthenticate',
+  'onhandshake',
+  'onremoteopen',
+  'random',
+  'requireAuthenticated',
+  'stream',
+  'timeout',
+  'upload'
+]
 
 /** Runs one seed. */
 export function fuzzConnected(seed: number): Promise<Outcome> {
@@ -61,7 +90,9 @@ class Run {
 
     const stream = this.#connect(strange, peer)
     for (let left = random.between(3, 20); left > 0; left--) {
-      if (random.chance(0.15)) this.#calls.call(stream, random.pick(STREAM_METHODS), this.#calls.arguments())
+      if (random.chance(0.08)) this.#connectOddly(strange, peer)
+      else if (random.chance(0.15))
+        this.#calls.call(stream, random.pick(STREAM_METHODS), this.#calls.arguments())
       else this.#calls.call(strange, random.pick(METHODS), this.#calls.arguments())
       if (random.chance(0.3)) await settle(1)
       if (random.chance(0.3)) await this.#usePeer(peer, writes)
@@ -88,7 +119,26 @@ class Run {
     const options = { live: random.chance(0.8), ...(random.chance(0.3) && { ack: true }) }
     const initiates = random.chance(0.5)
     const here = strange.replicate(initiates, options)
-    const there = (peer.feed as unknown as AnyFeed).replicate(!initiates, { live: true })
+    this.#join(here, peer)
+    return here
+  }
+
+  /** Another connection, with options that nobody expects. */
+  #connectOddly(strange: AnyFeed, peer: FeedFace): void {
+    const random = this.#random
+    const options: Record<string, unknown> = {}
+    for (const name of random.shuffle(OPTIONS).slice(0, random.between(1, 3))) options[name] = nasty(random)
+    try {
+      const here = strange.replicate(random.chance(0.5), options)
+      if (!this.#ends.includes(here)) this.#join(here, peer)
+    } catch (error) {
+      this.#calls.judge(this.#calls.words('replicate', [options]), error)
+    }
+  }
+
+  /** Connects an end with one of the peer's. */
+  #join(here: ProtocolStream, peer: FeedFace): void {
+    const there = (peer.feed as unknown as AnyFeed).replicate(!here.initiator, { live: true })
     for (const end of [here, there]) {
       end.on('error', (error: unknown) => {
         // A pipe hands the error of one end on to the other.
@@ -98,7 +148,6 @@ class Run {
       this.#ended.push(new Promise((resolve) => end.on('close', () => resolve(null))))
     }
     here.pipe(there).pipe(here)
-    return here
   }
 
   /** What an application does with its feed. Only blocks that were there from the start have to be what they were. */
