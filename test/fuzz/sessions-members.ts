@@ -92,6 +92,8 @@ export class Member {
   readonly #isSlow: boolean
   readonly #act: (member: Member) => void
   feed: AnyFeed
+  /** The feed that was closed last, perhaps before it was open: it tells of that only when it is. */
+  #closed: AnyFeed | null = null
 
   /** @param act - does something, from within an event of this feed */
   constructor(series: Series, act: (member: Member) => void) {
@@ -104,6 +106,16 @@ export class Member {
     this.name = `${this.isAuthor ? 'author' : `copy ${series.members.length}`} of ${series.number}`
     series.members.push(this)
     this.feed = this.#make()
+  }
+
+  /** Whether the feed was told to close. */
+  get isClosed(): boolean {
+    return this.#closed === this.feed
+  }
+
+  close(): Promise<void> {
+    this.#closed = this.feed
+    return this.feed.close()
   }
 
   /** Another feed of the same files, in place of one that is closed. */

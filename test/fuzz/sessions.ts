@@ -100,7 +100,7 @@ class Run {
       const [one, two] = random.shuffle(this.#owners)
       this.#connections.connect(one!, two!)
     } else if (ticket < 18) this.#connections.disturb()
-    else if (ticket < 20) this.#story.call(`${member.name}: close`, () => member.feed.close())
+    else if (ticket < 20) this.#story.call(`${member.name}: close`, () => member.close())
     else if (ticket < 24) this.#reopen(member)
     else this.#calls.any(member)
   }
@@ -123,8 +123,8 @@ class Run {
     await new Promise((resolve) => setTimeout(resolve, 15))
     await this.#connections.cut()
     for (const member of this.#owners.flat()) {
-      const { feed, name } = member
-      if (!feed.closing && !feed.closed) continue
+      const { feed, name, isClosed } = member
+      if (!isClosed) continue
       await story.answered(feed.close(), `close of ${name}`)
       if (member.feed === feed) member.reopen()
     }
