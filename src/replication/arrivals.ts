@@ -26,6 +26,8 @@ export interface Arrival {
   readonly request: InflightRequest | undefined
   /** Nothing asked for it. */
   readonly pushed: boolean
+  /** It may answer an earlier request that was taken back: then answers before it may have been passed over. */
+  readonly crossed: boolean
   /** The memory that it lies in, to be given back when it is stored. */
   readonly loan: Loan | null
 }

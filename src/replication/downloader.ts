@@ -22,6 +22,8 @@ import { Timer } from './timer.ts'
 // The bytes for which there may be more requests under way than `maxRequests`, as many as those have of 64 KB, and how many at most.
 const WINDOW_BYTES = 1024 * 1024
 const MOST_REQUESTS = 256
+// More than are under way at a time.
+const MOST_TAKEN_BACK = 4 * MOST_REQUESTS
 
 // Errors of a proof that may lack nodes which answers before it were expected to bring.
 const LACKING: ReadonlySet<unknown> = new Set([
@@ -69,6 +71,8 @@ export class Downloader implements ArrivalsOwner {
   private readonly arrivals: Arrivals
   private readonly leaves = new LeafOffers()
   private readonly meter: DownloadMeter
+  // Blocks that it was asked for with nodes left out, and then no longer: answers to that may be on their way.
+  private readonly takenBack = new Set<number>()
 
   constructor(peer: Peer, replicator: Replicator) {
     this.peer = peer
@@ -161,7 +165,7 @@ export class Downloader implements ArrivalsOwner {
   cancel(which: (request: InflightRequest) => boolean): void {
     for (const request of [...this.inflight]) {
       if (!which(request)) continue
-      this.giveUp(request)
+      this.takeBack(request)
       const { index, bytes, hash } = request
       // A Cancel would take back both.
       if (bytes === 0 && hash && this.peer.check.asks(index)) continue
@@ -172,7 +176,7 @@ export class Downloader implements ArrivalsOwner {
   /** The remote does not have blocks `start` … `end` − 1 (any more): what was asked for may be somewhere else. */
   absent(start: number, end: number): void {
     for (const request of [...this.inflight]) {
-      if (request.bytes === 0 && request.index >= start && request.index < end) this.giveUp(request)
+      if (request.bytes === 0 && request.index >= start && request.index < end) this.takeBack(request)
     }
   }
 
@@ -191,6 +195,7 @@ export class Downloader implements ArrivalsOwner {
     const { reserved } = this.replicator
     const { source } = this.peer
     const request = this.requestFor(index, value === null)
+    const crossed = this.takenBack.delete(index)
     this.meter.came(request, answerSize(value, message.nodes))
     if (request !== undefined) {
       const now = performance.now()
@@ -214,13 +219,14 @@ export class Downloader implements ArrivalsOwner {
       this.peer.update()
     } else if (value === null) {
       // A hash that nobody asked for proves nothing that is needed: it is not worth more than a look.
-      if (asked || source.allowPush || this.peer.asPublished) this.store(message, request, !asked)
+      if (asked || source.allowPush || this.peer.asPublished)
+        this.store(message, { request, pushed: !asked, crossed })
       else checkClaim({ block: index, value, nodes: message.nodes, signature: message.signature })
     } else if (source.content.bits.get(index) || !reserved.store(index)) {
       // Somebody else was faster. If that turns out to be wrong, it is asked for again.
       if (request !== undefined) this.settle(request)
       else if (!asked) this.acknowledge(index)
-    } else this.store(message, request, !asked)
+    } else this.store(message, { request, pushed: !asked, crossed })
     if (expected) this.peer.showed(index)
   }
 
@@ -238,13 +244,14 @@ export class Downloader implements ArrivalsOwner {
     return inflight.find((one) => one.bytes > 0 && !one.arrived)
   }
 
-  private store(message: DataMessage, request: InflightRequest | undefined, pushed: boolean): void {
+  private store(message: DataMessage, as: Pick<Arrival, 'request' | 'pushed' | 'crossed'>): void {
     const { index: block, value, nodes, signature } = message
+    const { request } = as
     if (request !== undefined) request.arrived = true
     const loan = value === null || signature !== null ? null : this.peer.claimMemory()
     const offered = value === null ? null : this.leaves.add(value)
     try {
-      this.arrivals.add({ claim: { block, value, nodes, signature, offered }, request, pushed, loan })
+      this.arrivals.add({ claim: { block, value, nodes, signature, offered }, ...as, loan })
     } catch (error) {
       // Else nobody could be asked for it any more.
       if (value !== null) {
@@ -308,21 +315,23 @@ export class Downloader implements ArrivalsOwner {
 
   /** @internal */
   lacking(arrival: Arrival, error: unknown): boolean {
-    const { claim, request } = arrival
+    const { claim, request, pushed, crossed } = arrival
     const { foreseen, peer } = this
-    // What was said of nodes to come may have been wrong. With digest 0 nothing is left out, and there is no excuse, unless the block was
-    // sent without being asked, on the wrong assumption of what is known here. It may have crossed a request for it, once.
+    // What was said of nodes to come may have been wrong. With digest 0 nothing is left out, and there is no excuse, unless it answers what
+    // was asked before, or was sent without being asked, on the wrong assumption of what is known here. It may have crossed a request for it, once.
     const followed = peer.hasFollowed && claim.value !== null
     const sent = followed && (request === undefined || !request.again)
-    const excused = sent || (request !== undefined && request.nodes > 0)
+    const excused = sent || crossed || (request !== undefined && request.nodes > 0)
     if (!excused || !peer.authenticated || peer.closed) return false
     if (!LACKING.has((error as { code?: unknown } | null)?.code)) return false
     this.storeEnded(arrival)
     foreseen.broke()
-    if (request === undefined) this.misled = true
-    else this.end(request)
+    if (request !== undefined) this.end(request)
+    else if (sent) this.misled = true
     // From now on nothing is expected that was not asked for; what is under way is no fault.
     if (sent && peer.following) peer.follow(false)
+    // What nobody waits for any more need not come again.
+    if (pushed && !sent) return true
     if (this.replicator.reserved.take(claim.block)) {
       foreseen.forget()
       this.request(claim.block, 0, request?.hash ?? false)
@@ -356,6 +365,20 @@ export class Downloader implements ArrivalsOwner {
     this.timer?.refresh()
     this.giveUp(request)
     this.peer.update()
+  }
+
+  /** A request is done, but what it asks for may come all the same. */
+  private takeBack(request: InflightRequest): void {
+    this.giveUp(request)
+    if (request.arrived || request.nodes === 0 || request.bytes > 0) return
+    const { takenBack } = this
+    takenBack.delete(request.index)
+    // Most never come: the Cancel was in time. The oldest ones are over by now.
+    for (const oldest of takenBack) {
+      if (takenBack.size < MOST_TAKEN_BACK) break
+      takenBack.delete(oldest)
+    }
+    takenBack.add(request.index)
   }
 
   /** A request is done without its answer being stored. */
@@ -396,7 +419,7 @@ export class Downloader implements ArrivalsOwner {
     const { bits, tree } = this.peer.source.content
     if (!oldest.overdue && (oldest.hash ? tree.get(2 * oldest.index) : bits.get(oldest.index))) {
       // Nobody needs it any more; the one that was asked may know that.
-      this.giveUp(oldest)
+      this.takeBack(oldest)
       if (this.inflight.length > 0) this.startTimer()
       return
     }

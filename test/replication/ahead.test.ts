@@ -135,6 +135,57 @@ test('ahead: downloads that are cancelled on the way and begun again', async (t)
   await bench.close()
 })
 
+/** Keeps back what a feed sends to the next peer. @returns lets it go, in its order */
+function keepAnswers(feed: object) {
+  const kept: (() => void)[] = []
+  const [peer] = replicating(feed as never).peers as unknown as { stream: AnyChannel }[]
+  const { stream } = peer!
+  const { data } = stream
+  stream.data = (message: never) => {
+    kept.push(() => data.call(stream, message))
+  }
+  return {
+    kept,
+    release: () => {
+      stream.data = data
+      for (const send of kept.splice(0)) send()
+    }
+  }
+}
+
+for (const others of [false, true]) {
+  test(`ahead: an answer that crosses its Cancel and is wanted again, ${others ? 'from somebody else' : 'from the same remote'}`, async (t) => {
+    const bench = new Bench(t, OURS)
+    const writer = await bench.writer(texts(BLOCKS))
+    const mirror = await bench.replica(writer)
+    t.deepEqual(await connect(writer, mirror).ends, [null, null])
+    const replica = await bench.sparse(writer)
+    const { cut } = connect(writer, replica, { live: true })
+    // It brings the roots.
+    await replica.get(BLOCKS - 1)
+    const answers = keepAnswers(writer)
+    const all = replicating(replica)
+    const gets = [100, 101].map((index) => replica.get(index).catch((error) => error.code))
+    await until(() => answers.kept.length === 2, 'two answers')
+    for (const index of [100, 101]) all.cancel(index)
+    t.deepEqual(await Promise.all(gets), ['ERR_REQUEST_CANCELLED', 'ERR_REQUEST_CANCELLED'])
+
+    const other = others ? connect(mirror, replica, { live: true }) : null
+    if (others) {
+      await until(() => all.peers.length === 2 && all.peers.every((peer) => peer.remoteOpened), 'two peers')
+      replicating(writer).setUploading(false)
+      await until(() => all.peers.some((peer) => !peer.remoteUploading), 'the writer does not upload')
+    }
+    const again = replica.get(101)
+    answers.release()
+    t.equal(String(await again), texts(1, 101)[0], 'what came first lacked nodes')
+    t.equal(all.peers.length, others ? 2 : 1, 'nobody is blamed')
+    await other?.cut()
+    await cut()
+    await bench.close()
+  })
+}
+
 test('ahead: of what comes at once, everything before the first wrong block is stored, and nothing behind it', async (t) => {
   const bench = new Bench(t, OURS)
   const writer = await bench.writer(texts(10))
