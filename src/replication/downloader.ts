@@ -184,7 +184,10 @@ export class Downloader implements ArrivalsOwner {
   drop(): void {
     if (this.inflight.length > 0) this.foreseen.broke()
     this.arrivedFirst = 0
-    for (const request of this.inflight.splice(0)) this.replicator.release(request)
+    for (const request of this.inflight.splice(0)) {
+      this.mayCross(request)
+      this.replicator.release(request)
+    }
     this.meter.leave()
     this.stopTimer()
   }
@@ -369,7 +372,11 @@ export class Downloader implements ArrivalsOwner {
 
   /** A request is done, but what it asks for may come all the same. */
   private takeBack(request: InflightRequest): void {
+    this.mayCross(request)
     this.giveUp(request)
+  }
+
+  private mayCross(request: InflightRequest): void {
     if (request.arrived || request.nodes === 0 || request.bytes > 0) return
     const { takenBack } = this
     takenBack.delete(request.index)

@@ -186,6 +186,30 @@ for (const others of [false, true]) {
   })
 }
 
+test('ahead: an answer to what was asked before the remote stopped uploading, and is asked again', async (t) => {
+  const bench = new Bench(t, OURS)
+  const writer = await bench.writer(texts(BLOCKS))
+  const replica = await bench.sparse(writer)
+  const { cut } = connect(writer, replica, { live: true })
+  await replica.get(BLOCKS - 1)
+  const answers = keepAnswers(writer)
+  const all = replicating(replica)
+  const first = replica.get(100).catch((error) => error.code)
+  const second = replica.get(101)
+  await until(() => answers.kept.length === 2, 'two answers')
+  replicating(writer).setUploading(false)
+  await until(() => all.peers.some((peer) => !peer.remoteUploading), 'the writer does not upload')
+  all.cancel(100)
+  t.equal(await first, 'ERR_REQUEST_CANCELLED')
+  replicating(writer).setUploading(true)
+  await until(() => all.peers.some((peer) => peer.remoteUploading), 'the writer uploads')
+  answers.release()
+  t.equal(String(await second), texts(1, 101)[0], 'what came first lacked nodes')
+  t.equal(all.peers.length, 1, 'nobody is blamed')
+  await cut()
+  await bench.close()
+})
+
 test('ahead: of what comes at once, everything before the first wrong block is stored, and nothing behind it', async (t) => {
   const bench = new Bench(t, OURS)
   const writer = await bench.writer(texts(10))
