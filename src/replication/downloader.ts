@@ -71,8 +71,8 @@ export class Downloader implements ArrivalsOwner {
   private readonly arrivals: Arrivals
   private readonly leaves = new LeafOffers()
   private readonly meter: DownloadMeter
-  // Blocks that it was asked for with nodes left out, and then no longer: answers to that may be on their way.
-  private readonly takenBack = new Set<number>()
+  // Blocks that it was asked for with nodes left out, and then no longer, and how often: answers to that may be on their way.
+  private readonly takenBack = new Map<number, number>()
 
   constructor(peer: Peer, replicator: Replicator) {
     this.peer = peer
@@ -198,7 +198,7 @@ export class Downloader implements ArrivalsOwner {
     const { reserved } = this.replicator
     const { source } = this.peer
     const request = this.requestFor(index, value === null)
-    const crossed = this.takenBack.delete(index)
+    const crossed = this.crosses(index)
     this.meter.came(request, answerSize(value, message.nodes))
     if (request !== undefined) {
       const now = performance.now()
@@ -377,15 +377,26 @@ export class Downloader implements ArrivalsOwner {
   }
 
   private mayCross(request: InflightRequest): void {
-    if (request.arrived || request.nodes === 0 || request.bytes > 0) return
+    const { index, bytes, nodes, arrived } = request
+    if (arrived || nodes === 0 || bytes > 0) return
     const { takenBack } = this
-    takenBack.delete(request.index)
+    const times = takenBack.get(index) ?? 0
+    takenBack.delete(index)
     // Most never come: the Cancel was in time. The oldest ones are over by now.
-    for (const oldest of takenBack) {
+    for (const oldest of takenBack.keys()) {
       if (takenBack.size < MOST_TAKEN_BACK) break
       takenBack.delete(oldest)
     }
-    takenBack.add(request.index)
+    takenBack.set(index, times + 1)
+  }
+
+  /** Whether what comes may answer a request that was taken back. */
+  private crosses(index: number): boolean {
+    const times = this.takenBack.get(index)
+    if (times === undefined) return false
+    if (times === 1) this.takenBack.delete(index)
+    else this.takenBack.set(index, times - 1)
+    return true
   }
 
   /** A request is done without its answer being stored. */
