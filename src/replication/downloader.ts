@@ -222,14 +222,13 @@ export class Downloader implements ArrivalsOwner {
       this.peer.update()
     } else if (value === null) {
       // A hash that nobody asked for proves nothing that is needed: it is not worth more than a look.
-      if (asked || source.allowPush || this.peer.asPublished)
-        this.store(message, { request, pushed: !asked, crossed })
+      if (asked || source.allowPush || this.peer.asPublished) this.store(message, request, !asked, crossed)
       else checkClaim({ block: index, value, nodes: message.nodes, signature: message.signature })
     } else if (source.content.bits.get(index) || !reserved.store(index)) {
       // Somebody else was faster. If that turns out to be wrong, it is asked for again.
       if (request !== undefined) this.settle(request)
       else if (!asked) this.acknowledge(index)
-    } else this.store(message, { request, pushed: !asked, crossed })
+    } else this.store(message, request, !asked, crossed)
     if (expected) this.peer.showed(index)
   }
 
@@ -247,14 +246,24 @@ export class Downloader implements ArrivalsOwner {
     return inflight.find((one) => one.bytes > 0 && !one.arrived)
   }
 
-  private store(message: DataMessage, as: Pick<Arrival, 'request' | 'pushed' | 'crossed'>): void {
+  private store(
+    message: DataMessage,
+    request: InflightRequest | undefined,
+    pushed: boolean,
+    crossed: boolean
+  ): void {
     const { index: block, value, nodes, signature } = message
-    const { request } = as
     if (request !== undefined) request.arrived = true
     const loan = value === null || signature !== null ? null : this.peer.claimMemory()
     const offered = value === null ? null : this.leaves.add(value)
     try {
-      this.arrivals.add({ claim: { block, value, nodes, signature, offered }, ...as, loan })
+      this.arrivals.add({
+        claim: { block, value, nodes, signature, offered },
+        request,
+        pushed,
+        crossed,
+        loan
+      })
     } catch (error) {
       // Else nobody could be asked for it any more.
       if (value !== null) {
