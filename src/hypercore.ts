@@ -3,6 +3,7 @@ import { HYPERCORE } from './dialect.ts'
 import { type FeedStatics, type FeedValue, feedFactory, type TypedFeedOptions } from './feed/factory.ts'
 import { Feed as FeedClass } from './feed/feed.ts'
 import type { FeedOptions, Key, Storage } from './feed/options.ts'
+import type { GetOptions } from './feed/reading.ts'
 import type { TreeNode } from './merkle/node.ts'
 import { HypercoreProtocolStream } from './replication/stream.ts'
 import { type Callback, checkCallback, settle } from './util/callback.ts'
@@ -19,9 +20,15 @@ class HypercoreFeed<T = Uint8Array> extends FeedClass<T> {
     return settle(this._leaf(index), callback)
   }
 
-  // Not in the types: modules that put a `close` of their own in place of this one close with it.
+  // Not in the types. Modules that put methods of their own in place of these call the published package's private ones.
+
   protected _close(callback: Callback): void {
     super.close(callback)
+  }
+
+  protected _readyAndGet(index: number, options: GetOptions | null, callback: Callback<T>): unknown {
+    this.ready((error) => (error ? callback(error) : this.get(index, options, callback)))
+    return options?.cancel
   }
 }
 

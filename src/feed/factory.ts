@@ -1,6 +1,7 @@
 import type { Dialect } from '../dialect.ts'
 import { argumentTypeError } from '../errors.ts'
 import type { ProtocolStream } from '../replication/stream.ts'
+import { constructOn } from '../util/construct-on.ts'
 import type { ChosenEncoding, EncodedValue } from './encoding.ts'
 import { Feed as FeedClass } from './feed.ts'
 import type { FeedOptions, Key, Storage } from './options.ts'
@@ -74,13 +75,13 @@ export interface FeedStatics {
   readonly dialect: Dialect
 }
 
-/** The callable form of a feed class. Classes may extend it, as they could the published packages' function. */
+/** The callable form of a feed class. Classes may extend it, and functions inherit from it, as they could from the published packages'. */
 export function feedFactory<Factory extends FeedStatics>(Class: typeof FeedClass): Factory {
-  function factory(this: unknown, ...args: ConstructorParameters<typeof FeedClass>): FeedClass {
+  function factory(this: unknown, ...args: ConstructorParameters<typeof FeedClass>): object {
     if (new.target === undefined && this instanceof Class) {
-      throw argumentTypeError(
-        'A feed is a class: make subclasses with `class … extends`, not by calling its constructor on an object'
-      )
+      // A function that inherits from this one, as classes did before the language had some.
+      if (Object.hasOwn(this, 'actives')) throw argumentTypeError('This object is a feed already')
+      return constructOn(this, () => Reflect.construct(Class, args))
     }
     return Reflect.construct(Class, args, new.target ?? Class)
   }

@@ -205,7 +205,7 @@ export abstract class FeedParts<T> extends FeedState<T> {
       get noiseKeyPair() {
         return feed.noiseKeyPair
       },
-      Protocol: (feed.constructor as typeof FeedState).Protocol,
+      Protocol: feed._class.Protocol,
       tellsEachCall: feed._dialect === DDATABASE,
       ready: () => feed._whenReady(),
       get usable() {

@@ -358,8 +358,15 @@ export abstract class FeedState<T> extends Lifecycle<FeedEvents> {
     return this._canWrite && !this.downloading
   }
 
+  /** The nearest class: functions that inherit from one do not inherit what is static. */
+  protected get _class(): typeof FeedState {
+    let from: object = this
+    while (!('dialect' in from.constructor)) from = Object.getPrototypeOf(from)
+    return from.constructor as typeof FeedState
+  }
+
   protected get _dialect(): Dialect {
-    return (this.constructor as typeof FeedState).dialect
+    return this._class.dialect
   }
 
   protected _setKeys(key: Uint8Array | null, secretKey: Uint8Array | null): void {

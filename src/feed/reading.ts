@@ -1,7 +1,7 @@
 import { DDATABASE } from '../dialect.ts'
 import { DDatabaseError } from '../errors.ts'
 import { checkSignal, onAbort, throwIfAborted, untilAborted } from '../util/abort.ts'
-import { type Callback, checkCallback, checkFunction, ignore, settle } from '../util/callback.ts'
+import { answered, type Callback, checkCallback, checkFunction, ignore, settle } from '../util/callback.ts'
 import { isGiven } from '../util/given.ts'
 import { untilTimeout } from '../util/timeout.ts'
 import type { Core } from './core.ts'
@@ -66,7 +66,12 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     return refused ? undefined : token
   }
 
-  protected _getValue(
+  /** What {@link get} gives, be it this one or what a subclass or a module put in its place. */
+  protected _got(index: number, options: GetOptions<unknown>): Promise<unknown> {
+    return answered((callback) => this.get(index, options as GetOptions, callback as Callback<unknown>))
+  }
+
+  private _getValue(
     index: number,
     given: GetOptions<unknown> | null | undefined,
     token: unknown
@@ -240,7 +245,7 @@ export abstract class ReadingFeed<T> extends DownloadingFeed<T> {
     // A failed update is no failure: the head that is known is still the answer.
     if (options.update) await this._updateTo(options).catch(ignore)
     if (this.length === 0) throw new DDatabaseError('ERR_FEED_EMPTY')
-    return this._getValue(this.length - 1, options, options.cancel)
+    return this._got(this.length - 1, options)
   }
 
   /** Waits until the feed is longer: by one block, or as long as `minLength`. Errors: `ERR_UPDATE_NOT_AVAILABLE`,

@@ -1,4 +1,4 @@
-import { ignore } from '../util/callback.ts'
+import { answered, ignore } from '../util/callback.ts'
 import {
   type Appendable,
   type ChosenEncoding,
@@ -10,7 +10,14 @@ import {
 import { readBlocks, runEnd, unlessDamaged } from './reader.ts'
 import { ReadingFeed } from './reading.ts'
 import { BlockIterator, BlockSequence, type ReadStreamOptions } from './sequence.ts'
-import { ReadStream, WriteStream, type WriteStreamOptions, webReadable, webWritable } from './streams.ts'
+import {
+  ReadStream,
+  WriteStream,
+  type WriteStreamOptions,
+  type WriteTarget,
+  webReadable,
+  webWritable
+} from './streams.ts'
 
 // Bytes of blocks that a read stream holds ahead of its consumer.
 const STREAM_BYTES = 256 * 1024
@@ -30,7 +37,7 @@ export abstract class StreamingFeed<T> extends ReadingFeed<T> implements AsyncIt
 
   /** Appends what is written to it: a stream of `streamx`. @throws TypeError, RangeError */
   createWriteStream(options?: WriteStreamOptions | null): WriteStream<Appendable<T>> {
-    return new WriteStream<Appendable<T>>({ append: (values) => this.append(values) }, options)
+    return new WriteStream<Appendable<T>>(this._writeTarget(), options)
   }
 
   /** The values of all blocks that the feed has when the loop begins. For ranges and live tails: {@link createReadStream}. */
@@ -50,21 +57,29 @@ export abstract class StreamingFeed<T> extends ReadingFeed<T> implements AsyncIt
 
   /** As {@link createWriteStream}, as a stream of the web, for `pipeTo`: a write is done when it is stored. */
   toWebWritable(options?: WriteStreamOptions | null): WritableStream<Appendable<T>> {
-    return webWritable<Appendable<T>>({ append: (values) => this.append(values) }, options)
+    return webWritable<Appendable<T>>(this._writeTarget(), options)
+  }
+
+  private _writeTarget(): WriteTarget<Appendable<T>> {
+    return { append: (values) => answered((callback) => this.append(values, callback)) }
   }
 
   private _sequence<V>(options: ReadStreamOptions<unknown> | null | undefined): BlockSequence<V> {
     const codec = this._codecFor(options?.valueEncoding)
     const feed = this
+    // A subclass that changes what `get` gives, to decrypt it for instance, means streams, too: as in the published packages.
+    const ownGet = feed.get === StreamingFeed.prototype.get
     return new BlockSequence<V>(
       {
         get length() {
           return feed.length
         },
         ready: () => feed._whenReady().then(ignore),
-        get: (index, settings) => feed.get(index, settings) as Promise<unknown> as Promise<V>,
+        get: (index, settings) => feed._got(index, settings) as Promise<V>,
         readRun: (index, limit, count) =>
-          feed._guarded(feed._readRun(index, limit, count, codec)) as Promise<V[]>,
+          ownGet
+            ? (feed._guarded(feed._readRun(index, limit, count, codec)) as Promise<V[]>)
+            : Promise.resolve([]),
         cancel: (token) => feed._waiters.cancel(token)
       },
       options

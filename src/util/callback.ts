@@ -58,6 +58,14 @@ export function promised<T = void>(
   })
 }
 
+/** The same for a method that others may have put one of their own in place of: it may call back, return a promise, or both. */
+export function answered<T>(call: (callback: Callback<T>) => unknown): Promise<T> {
+  return promised((callback) => {
+    const result = call(callback) as PromiseLike<T> | undefined
+    if (typeof result?.then === 'function') result.then((value) => callback(null, value), callback)
+  })
+}
+
 /** A promise with its handles. */
 export interface Deferred<T> {
   promise: Promise<T>

@@ -1,5 +1,6 @@
 import { DDatabaseError } from '../errors.ts'
 import { type Callback, checkCallback, type Deferred, deferred, ignore, settle } from './callback.ts'
+import { Constructible } from './construct-on.ts'
 import { Emitter, type EventMap } from './emitter.ts'
 
 // As it was when this was loaded: whoever records events may replace it.
@@ -12,7 +13,7 @@ type State = 'new' | 'opening' | 'open' | 'closing' | 'closed'
  * Opening and closing with the properties and the rules that callers of the published packages rely on:
  * `opened` stays true after closing, `close` waits for an opening under way and for users counted by `active`.
  */
-export abstract class Lifecycle<Events extends EventMap<Events>> extends Emitter<Events> {
+export abstract class Lifecycle<Events extends EventMap<Events>> extends Constructible<Events> {
   /** Users that hold the resource open. */
   actives = 0
   private _state: State = 'new'
