@@ -54,6 +54,7 @@ for (const [what, script, pattern] of [
 
 for (const [worker, code, pattern] of [
   ['without-handles', 'ERR_UNSUPPORTED_RUNTIME', /createSyncAccessHandle/],
+  ['with-handles-in-name-only', 'ERR_UNSUPPORTED_RUNTIME', /cannot give synchronous/],
   ['with-asynchronous-handles', 'ERR_UNSUPPORTED_RUNTIME', /not synchronous/],
   ['of-another-version', 'ERR_STORAGE_WORKER', /another version/]
 ] as const) {

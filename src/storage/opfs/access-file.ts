@@ -207,6 +207,10 @@ async function takeHandle(file: FileHandle, deadline: number): Promise<SyncAcces
       handle.close()
       throw unsupported('the access handles of this old browser are not synchronous')
     } catch (error) {
+      if (nameOf(error) === 'NotSupportedError') {
+        // WebKitGTK has the method, and nothing behind it.
+        throw unsupported('this browser cannot give synchronous access handles', error)
+      }
       if (!IN_USE.has(nameOf(error))) throw error
       if (Date.now() >= deadline) throw new DDatabaseError('ELOCKED', { cause: error })
     }

@@ -80,6 +80,8 @@ export async function startSite(...pages: string[]): Promise<Site> {
 /** What makes this browser, for the storage's worker, like one that lacks something. */
 const OLD_BROWSERS = {
   'without-handles': 'delete FileSystemFileHandle.prototype.createSyncAccessHandle',
+  'with-handles-in-name-only':
+    "FileSystemFileHandle.prototype.createSyncAccessHandle = async () => { throw new DOMException('none', 'NotSupportedError') }",
   'with-asynchronous-handles': 'FileSystemSyncAccessHandle.prototype.getSize = async () => 0',
   'of-another-version':
     "addEventListener('message', ({ data }) => { if (data.ddatabase) data.version++ }, { capture: true })"
