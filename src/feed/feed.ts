@@ -3,6 +3,7 @@ import type { TreeNode } from '../merkle/node.ts'
 import type { TreeSet } from '../merkle/tree-set.ts'
 import type { Proof } from '../merkle/verify.ts'
 import type { Extension, ExtensionHandlers } from '../replication/extensions.ts'
+import { checkExtension } from '../replication/frames.ts'
 import type { Peer } from '../replication/peer.ts'
 import type { ProtocolStream } from '../replication/stream.ts'
 import type { StoredSignature } from '../storage/signatures-file.ts'
@@ -243,6 +244,7 @@ export class Feed<T = Uint8Array> extends StreamingFeed<T> {
    * @throws TypeError, RangeError for what is no such number, or no bytes that are still there; then nothing is sent
    */
   extension(id: number, message: Uint8Array): void {
+    checkExtension(id, message)
     for (const peer of this.peers) peer.extension(id, message)
   }
 

@@ -1,6 +1,7 @@
 /** A channel (spec WIRE §8, API §8.2): one feed on one stream. */
 import b4a from 'b4a'
 import { argumentTypeError } from '../errors.ts'
+import { checkExtension } from './frames.ts'
 import * as messages from './messages.ts'
 import type { ProtocolStream } from './stream.ts'
 import type { Transport } from './transport.ts'
@@ -148,6 +149,7 @@ export class Channel {
    * @throws TypeError, RangeError for what is no such number, or no bytes that are still there; then nothing is sent
    */
   extension(id: number, message: Uint8Array): boolean {
+    checkExtension(id, message)
     return this.localId > -1 && this.state.extension(this.localId, id, message)
   }
 

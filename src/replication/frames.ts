@@ -5,7 +5,8 @@
  *     header = channel · 16 + type
  */
 import b4a from 'b4a'
-import { DDatabaseError } from '../errors.ts'
+import { argumentRangeError, argumentTypeError, argumentValueError, DDatabaseError } from '../errors.ts'
+import { isBytes, isDetached } from '../util/bytes.ts'
 import { GrowingBuffer } from './growing-buffer.ts'
 import { borrow, type Loan } from './loans.ts'
 import { malformed, varintSize, writeVarint } from './protobuf.ts'
@@ -205,6 +206,17 @@ export class FrameDecoder {
     this.chunk = EMPTY
     this.offset = 0
     return false
+  }
+}
+
+/** Checks what is to be an extension message. Errors: TypeError, RangeError for what is no such number, or no bytes that are still there. */
+export function checkExtension(id: unknown, payload: unknown): void {
+  if (typeof id !== 'number') throw argumentTypeError('id should be a number')
+  if (!Number.isSafeInteger(id) || id < 0) {
+    throw argumentRangeError(`id should be a whole number from 0 on, got ${id}`)
+  }
+  if (!isBytes(payload) || isDetached(payload)) {
+    throw argumentValueError('An extension message must be a Uint8Array')
   }
 }
 

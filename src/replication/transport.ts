@@ -8,11 +8,17 @@ import b4a from 'b4a'
 import { capability, remoteCapability, type Split } from '../crypto/capability.ts'
 import { type KeyPair, randomBytes } from '../crypto/keys.ts'
 import type { Dialect } from '../dialect.ts'
-import { argumentRangeError, argumentTypeError, argumentValueError, DDatabaseError } from '../errors.ts'
-import { isBytes, isDetached } from '../util/bytes.ts'
+import { DDatabaseError } from '../errors.ts'
 import { inNextTurn, TurnBudget, turnIsOver } from '../util/turn.ts'
 import { NONCE_SIZE, StreamCipher } from './cipher.ts'
-import { EXTENSION_TYPE, FrameDecoder, frameSize, splitExtension, writeFrameHeader } from './frames.ts'
+import {
+  checkExtension,
+  EXTENSION_TYPE,
+  FrameDecoder,
+  frameSize,
+  splitExtension,
+  writeFrameHeader
+} from './frames.ts'
 import { Handshake, type KeyPairSource } from './handshake.ts'
 import { Input } from './input.ts'
 import type { ReplicationLimits } from './limits.ts'
@@ -252,13 +258,7 @@ export class Transport {
 
   /** Sends an extension message. */
   extension(channel: number, id: number, payload: Uint8Array): boolean {
-    if (typeof id !== 'number') throw argumentTypeError('id should be a number')
-    if (!Number.isSafeInteger(id) || id < 0) {
-      throw argumentRangeError(`id should be a whole number from 0 on, got ${id}`)
-    }
-    if (!isBytes(payload) || isDetached(payload)) {
-      throw argumentValueError('An extension message must be a Uint8Array')
-    }
+    checkExtension(id, payload)
     if (this.state !== 'open') return false
     const size = this.checkSize(varintSize(id) + payload.length)
     const total = frameSize(channel, EXTENSION_TYPE, size)

@@ -20,6 +20,7 @@ test('found by the fuzzer: what is no message of an extension, or no number of o
   there.on('error', () => {})
   here.pipe(there).pipe(here)
   await copy.get(0)
+  const alone = await feedOf([])
   const detached = new Uint8Array(8)
   structuredClone(detached.buffer, { transfer: [detached.buffer] })
   for (const [id, message, code] of [
@@ -28,13 +29,15 @@ test('found by the fuzzer: what is no message of an extension, or no number of o
     [-1, Buffer.from('x'), 'ERR_OUT_OF_RANGE'],
     [0.5, Buffer.from('x'), 'ERR_OUT_OF_RANGE']
   ] as const) {
-    t.equal(
-      thrown(() => feed.extension(id as number, message)),
-      code,
-      `extension ${id}`
-    )
+    for (const [name, one] of Object.entries({ connected: feed, alone })) {
+      t.equal(
+        thrown(() => one.extension(id as number, message)),
+        code,
+        `extension ${id}, ${name}`
+      )
+    }
   }
   t.equal(String(await copy.get(1)), 'b')
   here.destroy()
-  await Promise.all([feed.close(), copy.close()])
+  await Promise.all([feed.close(), copy.close(), alone.close()])
 })
