@@ -129,13 +129,15 @@ interface Run {
 const RUNS_AT_A_TIME = 4
 
 /**
- * The bytes of blocks `start` … `end` − 1, which all must be here when this is called, with as few reads as possible:
- * pieces of up to {@link RUN_BYTES}, some at a time, in which large blocks are views.
- * @returns null if some of them were taken away meanwhile
+ * The bytes of blocks `start` … `end` − 1 with as few reads as possible: pieces of up to {@link RUN_BYTES}, some at a time, in which
+ * large blocks are views.
+ * @returns null if some of them are not here: whoever has waited for them may come after a `clear`, whose hole nothing tells from a block
+ * where it is not verified
  * Errors: as {@link readBlock}
  */
 export async function readBlocks(core: Core, start: number, end: number): Promise<Uint8Array[] | null> {
   for (;;) {
+    if (core.bits.firstMissing(start, end) !== -1) return null
     const { removals, verified } = core
     try {
       const blocks = await readRuns(core, start, end)

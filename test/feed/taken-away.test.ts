@@ -3,8 +3,9 @@ import test from 'tape'
 import type { FeedOptions } from '../../src/index.ts'
 import ddatabase, { type Feed } from '../../src/index.ts'
 import { HeldStorage } from '../helpers/held-storage.ts'
+import { MemoryFiles } from '../helpers/memory-files.ts'
 import { join } from '../helpers/replication-pipes.ts'
-import { within } from '../helpers/watchdog.ts'
+import { settle, within } from '../helpers/watchdog.ts'
 import { copyBlocks, feedOf, refusal, replicaOf, settled, texts } from './feeds.ts'
 
 /** A feed on a storage whose operations can be held. */
@@ -101,6 +102,20 @@ test('taken away: reads that cross a truncation answer the new block, also from 
     t.deepEqual({ ...(await feed.audit()) }, { valid: 3, invalid: 0 })
     await feed.close()
   }
+})
+
+test('taken away: a batch that waits while some of it is cleared, and nothing is verified', async (t) => {
+  const { feed } = await heldFeed(['hello', 'world'], { verify: 'off' })
+  const copy = ddatabase(new MemoryFiles().factory(), feed.key)
+  join(feed.replicate(true, { live: true }), copy.replicate(false, { live: true }))
+  await new Promise((resolve) => feed.once('peer-open', resolve))
+  const asked = feed.getBatch(0, 3).catch((error: { code?: unknown }) => error.code)
+  await settle()
+  // While there are peers, downloads of before are through with it.
+  await feed.clear(0, 1)
+  await feed.append('third')
+  t.equal(await asked, 'ERR_BLOCK_NOT_AVAILABLE')
+  await Promise.all([feed.close(), copy.close()])
 })
 
 test('taken away: proofs and signatures asked for during a truncation', async (t) => {
