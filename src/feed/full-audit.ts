@@ -287,16 +287,14 @@ class Audit {
     this.bytes += checked.bytes
     report.invalid += checked.invalid.length
     const mended = new Set(checked.mended)
+    // What could not be written is damaged again when the feed is opened the next time.
+    const written = this.repairs && (await settleRange(core, checked, start, end))
     for (const damage of checked.damage) {
-      this.found(damage, this.repairs && mended.has(damage))
+      this.found(damage, written && mended.has(damage))
       if (damage.file === 'tree' && !mended.has(damage))
         this.damagedUntil = Math.max(this.damagedUntil, damage.end)
     }
-    if (this.repairs) {
-      await settleRange(core, checked, start, end)
-      return
-    }
-    if (checked.invalid.length === 0) return
+    if (this.repairs || checked.invalid.length === 0) return
     const stage = core.stage()
     for (const block of checked.invalid) stage.bits.set(block, false)
     await settleRange(core, { ...checked, nodes: [], mended: [], stage }, start, end)

@@ -244,13 +244,14 @@ function damaged(block: number, damage: readonly Damage[]): DDatabaseError {
 /**
  * Writes what {@link checkRange} has come to, and tells of it. What cannot be written, on media that are read only or full, holds
  * until the feed is closed. Called under the feed's mutex.
+ * @returns whether it could be written
  */
 export async function settleRange(
   core: Core,
   checked: RangeCheck,
   start: number,
   end: number
-): Promise<void> {
+): Promise<boolean> {
   const { stage, nodes, damage, mended } = checked
   const { pages } = stage
   const gone: [number, number][] = []
@@ -258,9 +259,10 @@ export async function settleRange(
   for (const page of pages.dirty) addGone(gone, core, stage, page)
   if (pages.dirty.length === 0 && nodes.length === 0) {
     if (damage.length > 0) core.ondamage?.(damage, mended, gone)
-    return
+    return true
   }
   const forgets = pages.dirty.some((page) => !sameNodes(pages.read(page), core.pages.read(page)))
+  let written = true
   try {
     // A checkpoint that still claims what is given up would make the next opening fail.
     if (forgets) await core.checkpoints?.forgotten()
@@ -270,6 +272,7 @@ export async function settleRange(
       stage
     )
   } catch {
+    written = false
     core.storage.bitfield.adopt(pages)
   }
   for (const [from, to] of gone) {
@@ -281,6 +284,7 @@ export async function settleRange(
   }
   if (forgets) core.verified?.forget(start, end)
   core.ondamage?.(damage, mended, gone)
+  return written
 }
 
 /** Blocks of a page of the bitfield that lose their bit, as ranges. */

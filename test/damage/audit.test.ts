@@ -1,7 +1,8 @@
 /** `audit` with options: every fault with its place, mending, progress, abort. */
 import test from 'tape'
-import ddatabase from '../../src/index.ts'
+import ddatabase, { type Damage } from '../../src/index.ts'
 import { copyBlocks, failure, memory } from '../feed/feeds.ts'
+import { FaultPlan } from '../helpers/faulty-storage.ts'
 import { HeldStorage } from '../helpers/held-storage.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import {
@@ -72,6 +73,24 @@ test('audit: each fault with its place', async (t) => {
   t.deepEqual((await again.audit({})).damage, [])
   t.deepEqual(await answers(again, { wait: false }), expected({ 12: 'ERR_BLOCK_NOT_DOWNLOADED' }))
   await again.close()
+})
+
+test('audit: what cannot be written is not repaired', async (t) => {
+  const files = await storedAuthor()
+  const plan = new FaultPlan()
+  const feed = ddatabase(files.factory(plan) as never, { verify: 'off' })
+  await feed.ready()
+  flip(files, 'tree', slotOf(6))
+  plan.arm('before', 1, (file, operation) => file === 'tree' && operation === 'write')
+  const places = (list: Damage[]) => list.map(({ file, start, end }) => `${file} ${start} ${end}`)
+  const failing = await feed.audit({ repair: true })
+  t.ok(plan.injected, 'nothing can be written')
+  t.deepEqual([places(failing.damage), places(failing.repaired)], [['tree 3 4'], []])
+  plan.disarm()
+  const well = await feed.audit({ repair: true })
+  t.deepEqual([places(well.damage), places(well.repaired)], [['tree 3 4'], ['tree 3 4']])
+  t.deepEqual((await feed.audit({})).damage, [])
+  await feed.close()
 })
 
 test('audit: a copy without its last signature cannot sign', async (t) => {
