@@ -46,6 +46,7 @@ async function createProofWaiting(
 ): Promise<Proof> {
   const verified = checked ? core.verified : null
   let restored = false
+  const unproven = new Set<number>()
   for (;;) {
     const { removals } = core
     try {
@@ -65,7 +66,13 @@ async function createProofWaiting(
         continue
       }
       // What does not hold is mended, or not known any more: then another selection is made.
-      if (verified !== null && !(await allProven(core, verified, selection.nodes))) continue
+      const doubtful = verified === null ? -1 : await firstUnproven(core, verified, selection.nodes)
+      if (doubtful !== -1) {
+        // Roots are selected whether they are known or not, and what is mended does not stay so where nothing can be written.
+        if (unproven.has(doubtful)) throw new DDatabaseError('ERR_NO_PROOF')
+        unproven.add(doubtful)
+        continue
+      }
       const nodes = await requireNodes(core, selection.nodes)
       let signature: Uint8Array | null = null
       if (core.live && selection.verifiedBy > 0) {
@@ -92,11 +99,16 @@ function endsNowhere({ length, live }: Core, { verifiedBy }: ProofSelection): bo
   return verifiedBy < 0 || (!live && verifiedBy > 0 && verifiedBy !== 2 * length)
 }
 
-async function allProven(core: Core, verified: Verified, treeIndexes: readonly number[]): Promise<boolean> {
+/** The first of these nodes that does not hold, and could not be mended; −1 if there is none. */
+async function firstUnproven(
+  core: Core,
+  verified: Verified,
+  treeIndexes: readonly number[]
+): Promise<number> {
   for (const treeIndex of treeIndexes) {
-    if (!verified.knows(treeIndex) && !(await proveNode(core, treeIndex))) return false
+    if (!verified.knows(treeIndex) && !(await proveNode(core, treeIndex))) return treeIndex
   }
-  return true
+  return -1
 }
 
 /** As {@link createProof} if that needs no waiting; else null. What is wrong, if something is, `createProof` finds out. */

@@ -3,6 +3,7 @@ import test from 'tape'
 import ddatabase, { type Feed } from '../../src/index.ts'
 import { failure, memory } from '../feed/feeds.ts'
 import { FaultPlan, faultyStorage } from '../helpers/faulty-storage.ts'
+import { join } from '../helpers/replication-pipes.ts'
 import { within } from '../helpers/watchdog.ts'
 import {
   answers,
@@ -162,6 +163,31 @@ test('damage: media that cannot be written', async (t) => {
   t.equal(feed.has(12), false)
   await feed.close()
   t.deepEqual(files.toHex(), before, 'nothing was written')
+})
+
+test('damage: what cannot be mended on media that cannot be written is not looked for without end', async (t) => {
+  const files = await storedAuthor()
+  const refuses = {
+    before: (_file: string, operation: string) =>
+      operation === 'write'
+        ? { error: Object.assign(new Error('EROFS'), { code: 'EROFS' }), done: 'nothing' as const }
+        : undefined
+  }
+  const feed = ddatabase(files.factory(refuses) as never, { storageCacheSize: 0 })
+  await feed.ready()
+  // Above blocks 0 to 3.
+  flip(files, 'tree', slotOf(3))
+  const copy = ddatabase(memory(), feed.key)
+  join(feed.replicate(true, { live: true }), copy.replicate(false, { live: true }))
+  const asked = BLOCKS.map((_, block) =>
+    copy.get(block, { ifAvailable: true }).then(String, ({ code }) => code)
+  )
+  const got = await within(Promise.all(asked), 'blocks of a copy')
+  for (const [block, answer] of got.entries()) {
+    if (answer !== String(BLOCKS[block])) t.equal(answer, 'ERR_BLOCK_NOT_AVAILABLE', `block ${block}`)
+  }
+  t.equal(got[36], String(BLOCKS[36]))
+  await Promise.all([feed.close(), copy.close()])
 })
 
 test('verify: once for each block and opening', async (t) => {
