@@ -95,10 +95,7 @@ export abstract class StreamingFeed<T> extends ReadingFeed<T> implements AsyncIt
     if (present <= index) return []
     // A size that is missing is damage, which reading the block by itself deals with.
     const end = await runEnd(core, index, present, STREAM_BYTES).catch(() => index + 1)
-    const blocks =
-      core.bits.firstMissing(index, end) === -1
-        ? await readBlocks(core, index, end).catch(unlessDamaged)
-        : null
+    const blocks = await readBlocks(core, index, end).catch(unlessDamaged)
     // Taken away meanwhile, or damaged: the first one is waited for.
     if (blocks === null) return []
     return isBinary(codec) ? blocks : blocks.map((block) => decodeBlock(codec, block))
