@@ -2,13 +2,14 @@
  * Long runs of the fuzzers. Each run has a seed, which is printed if it fails:
  *
  *     npm run fuzz                                        all targets in turn, until it is stopped
- *     npm run fuzz -- files                               one target: wire, files, arguments, connected, sessions or turns
+ *     npm run fuzz -- files                               one target: wire, files, arguments, connected, sessions, faults or turns
  *     npm run fuzz -- files 600                           for ten minutes
  *     DDATABASE_SEED=123 npm run fuzz -- files            that seed alone
  *     DDATABASE_SEED=123 DDATABASE_RUNS=5000 npm run fuzz -- files
  */
 import { fuzzArguments } from './arguments.ts'
 import { fuzzConnected } from './connected.ts'
+import { fuzzFaults } from './faults.ts'
 import { fuzzFiles } from './files.ts'
 import { type Outcome, type Rarities, tooOften } from './outcome.ts'
 import { fuzzSessions } from './sessions.ts'
@@ -21,6 +22,7 @@ const TARGETS: Record<string, (seed: number) => Promise<Outcome>> = {
   arguments: fuzzArguments,
   connected: fuzzConnected,
   sessions: fuzzSessions,
+  faults: fuzzFaults,
   turns: fuzzTurns
 }
 // What only few runs of a target may come to.

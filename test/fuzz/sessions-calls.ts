@@ -93,6 +93,7 @@ export class Calls {
       await feed.ready()
       await feed.put(index, block, await author.feed.proof(index, { digest: feed.digest(index) }))
       member.check(index, block)
+      member.stored(index)
     })
   }
 
@@ -224,6 +225,7 @@ export class Calls {
     const { feed, name } = member
     const start = this.#index(member)
     const end = start + this.#story.random.between(1, 6)
+    member.cleared(start, end)
     this.#story.call(`${name}: clear ${start} to ${end}`, () => feed.clear(start, end))
   }
 
@@ -298,6 +300,7 @@ export class Calls {
     const kind = this.#story.random.pick(['flush', 'ready', 'audit', 'proof'] as const)
     this.#story.call(`${name}: ${kind}`, async () => {
       if (kind === 'proof') await feed.proof(this.#index(member))
+      else if (kind === 'audit') await member.audit()
       else await feed[kind]()
     })
   }

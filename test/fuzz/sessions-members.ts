@@ -1,9 +1,12 @@
 /** The feeds of the fuzzer of sessions: one author and several copies of each key, and what their blocks are. */
 import type { EventEmitter } from 'node:events'
+import hypercore from '../../src/hypercore.ts'
 import type ddatabase from '../../src/index.ts'
-import type { Feed } from '../../src/index.ts'
+import type { Damage, Feed } from '../../src/index.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
+import type { SeededRandom } from '../helpers/seeded-random.ts'
 import { slowStorage } from '../helpers/slow-storage.ts'
+import { told } from './outcome.ts'
 import type { Story } from './sessions-story.ts'
 
 export type AnyFeed = Feed<unknown>
@@ -27,10 +30,20 @@ const EVENTS = [
   'upload'
 ]
 
+/** Where the files of one feed are, and how it is opened. */
+export interface Home {
+  readonly options: object
+  /** For each opening another one. */
+  storage(): unknown
+  /** Whether nothing is wrong if that is found to be damaged. */
+  expects?(damage: Damage): boolean
+}
+
 /** All feeds of one key. */
 export class Series {
   readonly story: Story
   readonly create: Create
+  readonly dialect: 'ddatabase' | 'hypercore'
   readonly number: number
   readonly members: Member[] = []
   /** The blocks, as far as their places are known by now. */
@@ -41,6 +54,7 @@ export class Series {
   constructor(story: Story, create: Create, number: number) {
     this.story = story
     this.create = create
+    this.dialect = create === (hypercore as unknown) ? 'hypercore' : 'ddatabase'
     this.number = number
   }
 
@@ -87,21 +101,27 @@ export class Member {
   readonly name: string
   readonly series: Series
   readonly isAuthor: boolean
-  readonly #files = new MemoryFiles()
-  readonly #options: object
-  readonly #isSlow: boolean
+  readonly #home: Home
   readonly #act: (member: Member) => void
   feed: AnyFeed
   /** The feed that was closed last, perhaps before it was open: it tells of that only when it is. */
   #closed: AnyFeed | null = null
+  /** Blocks that were stored here for certain, and that nobody has cleared. */
+  readonly held = new Set<number>()
+  readonly #cleared = new Set<number>()
 
-  /** @param act - does something, from within an event of this feed */
-  constructor(series: Series, act: (member: Member) => void) {
-    const { random } = series.story
+  /**
+   * @param act - does something, from within an event of this feed
+   * @param settle - gives it a place of its own
+   */
+  constructor(
+    series: Series,
+    act: (member: Member) => void,
+    settle: (isAuthor: boolean) => Home = (isAuthor) => inMemory(series, isAuthor)
+  ) {
     this.series = series
     this.isAuthor = series.members.length === 0
-    this.#isSlow = random.chance(0.4)
-    this.#options = this.isAuthor ? {} : this.#drawOptions()
+    this.#home = settle(this.isAuthor)
     this.#act = act
     this.name = `${this.isAuthor ? 'author' : `copy ${series.members.length}`} of ${series.number}`
     series.members.push(this)
@@ -128,44 +148,82 @@ export class Member {
     const blocks = this.series.draw(count)
     const first = await this.feed.append(blocks)
     if (this.series.story.truncates) return
-    for (const [i, block] of blocks.entries()) this.series.knows(first + i, block)
+    for (const [i, block] of blocks.entries()) {
+      this.series.knows(first + i, block)
+      this.stored(first + i)
+    }
+  }
+
+  /** What cannot be read does not count any more, also if that could not be told. */
+  async audit(): Promise<void> {
+    let invalid = -1
+    try {
+      invalid = (await this.feed.audit()).invalid
+    } finally {
+      if (invalid !== 0) this.cleared(0, this.feed.length)
+    }
+  }
+
+  /** A block was stored. */
+  stored(index: number): void {
+    if (!this.#cleared.has(index)) this.held.add(index)
+  }
+
+  /** Blocks may be cleared from now on, now or later. */
+  cleared(start: number, end: number): void {
+    for (let index = start; index < end; index++) {
+      this.#cleared.add(index)
+      this.held.delete(index)
+    }
   }
 
   check(index: number, block: unknown): void {
     if (!this.series.isRight(index, block)) this.series.story.wrong(`${this.name}: block ${index} is wrong`)
   }
 
-  #drawOptions(): object {
-    const { random } = this.series.story
-    return {
-      sparse: random.chance(0.5),
-      ...(random.chance(0.2) && { eagerUpdate: true }),
-      ...(random.chance(0.2) && { maxRequests: random.between(1, 20) }),
-      ...(random.chance(0.2) && { ifAvailable: true }),
-      ...(random.chance(0.1) && { allowPush: true }),
-      ...(random.chance(0.1) && { storageCacheSize: 0 }),
-      ...(random.chance(0.1) && {
-        onwrite: (_index: number, _data: unknown, _peer: unknown, callback: () => void) =>
-          setImmediate(callback)
-      })
-    }
-  }
-
   #make(): AnyFeed {
     const { series, name } = this
     const { story, create } = series
-    const storage = this.#isSlow ? slowStorage(this.#files, story.random) : this.#files.factory()
-    const feed = create(storage as never, series.key, this.#options) as AnyFeed
+    const feed = create(this.#home.storage() as never, series.key, this.#home.options) as AnyFeed
     const wrong = (what: string) => story.wrong(`${name}: ${what}`)
-    feed.on('error', (error) => wrong(error.stack ?? String(error)))
-    feed.on('damage', (damage) => wrong(`damage: ${JSON.stringify(damage)}`))
+    feed.on('error', (error) => story.isExcused(error) || wrong(told(error)))
+    feed.on('damage', (damage) => this.#home.expects?.(damage) || wrong(`damage: ${JSON.stringify(damage)}`))
     feed.on('fork', () => story.truncates || wrong('another history'))
-    feed.on('download', (index, data) => this.check(index, data))
+    feed.on('download', (index, data) => {
+      this.check(index, data)
+      this.stored(index)
+    })
     for (const event of EVENTS) {
       ;(feed as unknown as EventEmitter).on(event, () =>
         story.within(`${event} of ${name}`, () => this.#act(this))
       )
     }
     return feed
+  }
+}
+
+function inMemory({ story }: Series, isAuthor: boolean): Home {
+  const { random } = story
+  const files = new MemoryFiles()
+  const isSlow = random.chance(0.4)
+  return {
+    options: isAuthor ? {} : drawOptions(random),
+    storage: () => (isSlow ? slowStorage(files, random) : files.factory())
+  }
+}
+
+/** Options of a copy. */
+export function drawOptions(random: SeededRandom): object {
+  return {
+    sparse: random.chance(0.5),
+    ...(random.chance(0.2) && { eagerUpdate: true }),
+    ...(random.chance(0.2) && { maxRequests: random.between(1, 20) }),
+    ...(random.chance(0.2) && { ifAvailable: true }),
+    ...(random.chance(0.1) && { allowPush: true }),
+    ...(random.chance(0.1) && { storageCacheSize: 0 }),
+    ...(random.chance(0.1) && {
+      onwrite: (_index: number, _data: unknown, _peer: unknown, callback: () => void) =>
+        setImmediate(callback)
+    })
   }
 }

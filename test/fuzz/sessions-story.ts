@@ -38,6 +38,7 @@ export class OwnError extends Error {}
 export class Story {
   readonly random: SeededRandom
   readonly problems: string[]
+  readonly isExcused: (error: unknown) => boolean
   /** Whether authors truncate: then there are other histories, and nothing is certain but that all calls end, with codes. */
   readonly truncates: boolean
   readonly #lines: string[] = []
@@ -47,7 +48,13 @@ export class Story {
   #within = 0
   readonly #often: number
 
-  constructor(random: SeededRandom, problems: string[]) {
+  /** @param isExcused - whether an error has a reason that was put in its way */
+  constructor(
+    random: SeededRandom,
+    problems: string[],
+    isExcused: (error: unknown) => boolean = () => false
+  ) {
+    this.isExcused = isExcused
     this.random = random
     this.problems = problems
     this.truncates = random.chance(0.15)
@@ -75,7 +82,8 @@ export class Story {
         const value = await call()
         check?.(value)
       } catch (error) {
-        const expected = isCoded(error) && (this.truncates || REASONS.has(error.code))
+        const expected =
+          isCoded(error) && (this.truncates || REASONS.has(error.code) || this.isExcused(error))
         if (!expected) this.wrong(`${what}: ${told(error)}`)
       }
     })()
@@ -86,6 +94,7 @@ export class Story {
   ending(error: unknown): void {
     // A stream hears from `streamx` that the other one of the pipe is gone.
     if (error instanceof OwnError || /premature|destroyed|stream closed/i.test(String(error))) return
+    if (this.isExcused(error)) return
     const code = DDatabaseError.is(error) ? error.code : 'none'
     if (!ENDINGS.has(code) && !(this.truncates && code !== 'none')) this.wrong(`a connection: ${told(error)}`)
   }
