@@ -131,11 +131,11 @@ export function onDisk<T extends RandomAccessStorage>(file: T, name: string, dis
       disk.later(() => {
         if (failure === null) run(request)
         // A system that reports an error has closed the file all the same.
-        else if (operation === 'close') run(answering(request, failure.error, () => ended(raw)))
+        else if (operation === 'close') run(answering(request, request, failure.error, () => ended(raw)))
         else if (failure.done === 'nothing' || !CHANGES.includes(what)) {
           if (operation === 'open') tryAgain(raw)
           request.callback(failure.error)
-        } else run(answering(failure.done === 'half' ? half(request) : request, failure.error))
+        } else run(answering(request, failure.done === 'half' ? half(request) : request, failure.error))
       })
     }
   }
@@ -179,12 +179,12 @@ function ended(raw: Raw): void {
   if (raw.sizeSync !== undefined) raw.closed = true
 }
 
-/** The same request, answered with an error when it is done. */
-function answering(request: Request, error: Error, before = () => {}): Request {
-  return changed(request, {
+/** A request, or part of it, which is answered with an error when it is done. The queue knows it by the whole one only. */
+function answering(whole: Request, part: Request, error: Error, before = () => {}): Request {
+  return changed(part, {
     callback: () => {
       before()
-      request.callback(error)
+      whole.callback(error)
     }
   })
 }
