@@ -15,11 +15,10 @@ import { directoryStorage } from '../../src/storage/directory.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
 import { published, publishedHypercore } from '../helpers/published.ts'
 import { SeededRandom } from '../helpers/seeded-random.ts'
-import { settle } from '../helpers/watchdog.ts'
 import { Disk, isOfDisk, onDisk } from './faults-disk.ts'
 import { guarded, type Outcome, told } from './outcome.ts'
-import { drawOptions, type Home, Member, type Series } from './sessions-members.ts'
-import { SessionRun } from './sessions-run.ts'
+import { drawOptions, type Home, type Maker, Member, type Series } from './sessions-members.ts'
+import { OURS, OURS_FOR_HYPERCORE, SessionRun } from './sessions-run.ts'
 
 /** What a call may fail with because of a disk. */
 const EXCUSED: ReadonlySet<unknown> = new Set(['ERR_STORAGE', 'ERR_WRITE_REFUSED'])
@@ -52,8 +51,6 @@ export function fuzzFaults(seed: number): Promise<Outcome> {
 interface FaultyHome extends Home {
   readonly disk: Disk
   readonly what: string
-  /** What a published package opens. */
-  published(): Promise<unknown>
 }
 
 class FaultyRun extends SessionRun {
@@ -61,9 +58,10 @@ class FaultyRun extends SessionRun {
   #folder: string | null = null
   #folders = 0
   readonly #often: number
+  #maker = OURS
 
   constructor(random: SeededRandom, problems: string[]) {
-    super(random, problems, (error) => EXCUSED.has(codeOf(error)) && isOfDisk(error))
+    super(random, problems, { isExcused: (error) => EXCUSED.has(codeOf(error)) && isOfDisk(error) })
     this.#often = random.pick([0.03, 0.1, 0.25])
   }
 
@@ -76,10 +74,12 @@ class FaultyRun extends SessionRun {
     await super.begin()
   }
 
-  protected override found(series: Series): Member {
+  protected override found(series: Series, maker: Maker): Member {
+    this.#maker = maker
     let home: FaultyHome | null = null
     const member = new Member(
       series,
+      maker,
       (one) => this.happened(one),
       (isAuthor) => {
         home = this.#settle(isAuthor)
@@ -107,10 +107,7 @@ class FaultyRun extends SessionRun {
   /** What disks have spoilt is over: feeds that it has ended are opened again. */
   protected override async calm(): Promise<void> {
     const { random, story } = this
-    story.calm()
-    await settle(20)
-    await new Promise((resolve) => setTimeout(resolve, 15))
-    await this.connections.cut()
+    await this.peace.quiet()
     for (const [member, { disk }] of this.#homes) {
       if (disk.failures.length > 0) story.note(`${member.name} had: ${disk.failures.join('; ')}`)
       if (disk.hammered !== null) story.wrong(`${member.name}: ${told(disk.hammered)}`)
@@ -219,8 +216,8 @@ class FaultyRun extends SessionRun {
 
   async #reads(member: Member, home: FaultyHome, has: readonly boolean[], length: number): Promise<void> {
     const { story } = this
-    const { series, name } = member
-    const open = series.dialect === 'hypercore' ? publishedHypercore : published
+    const { name } = member
+    const open = this.#maker === OURS_FOR_HYPERCORE ? publishedHypercore : published
     const feed = open((await home.published()) as never, null, {})
     await story.answered(feed.ready(), `published, ready of ${name}`)
     if (feed.length !== length)

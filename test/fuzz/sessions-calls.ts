@@ -131,7 +131,7 @@ export class Calls {
       if (random.chance(0.3)) options.hash = false
       if (random.chance(0.3)) options.force = true
       this.#story.call(`${name}: update ${words}`, () => feed.update(options))
-    } else {
+    } else if (this.#story.seeks) {
       const bytes = random.below(feed.byteLength + 50)
       if (random.chance(0.3)) Object.assign(options, { start: random.below(5), end: index + 5 })
       if (random.chance(0.3)) options.hash = false

@@ -40,7 +40,7 @@ export class Connections {
     this.#story.note(`connect ${one[0]?.name} and ${two[0]?.name}, ${JSON.stringify(transport)}`)
     const a = this.#end(one, true, transport[0])
     const b = this.#end(two, false, transport[1])
-    if (random.chance(0.4)) join(asAny(a), asAny(b))
+    if (!isMixed(one, two) && random.chance(0.4)) join(asAny(a), asAny(b))
     else {
       const budget = random.chance(0.2) ? random.below(20_000) : Number.POSITIVE_INFINITY
       new RoughPipe(asAny(a), asAny(b), random, budget)
@@ -51,11 +51,36 @@ export class Connections {
   connectWell(one: readonly Member[], two: readonly Member[]): void {
     const ends = [one, two].map((members, i) => {
       const [first, ...others] = this.#story.random.shuffle(members)
-      const stream = this.#watch(first!.feed.replicate(i === 0, { live: true }))
+      const stream = this.#watch(first!, first!.feed.replicate(i === 0, { live: true }))
       for (const { feed } of others) feed.replicate(stream, { live: true })
       return asAny(stream)
     })
-    join(ends[0]!, ends[1]!)
+    if (isMixed(one, two)) new RoughPipe(ends[0]!, ends[1]!, this.#story.random)
+    else join(ends[0]!, ends[1]!)
+  }
+
+  /**
+   * Connects two feeds until both ends have ended by themselves, as they must do.
+   * @returns how many blocks the one who gives was told that they are stored, null if it did not ask
+   */
+  async connectOnce(giver: Member, taker: Member): Promise<number | null> {
+    const { random } = this.#story
+    const giverInitiates = random.chance(0.5)
+    const ack = random.chance(0.5)
+    const acknowledged = new Set<number>()
+    const [from, to] = [
+      giver.feed.replicate(giverInitiates, { live: false, ack }),
+      taker.feed.replicate(!giverInitiates, { live: false })
+    ]
+    from.on('ack', ({ start }) => acknowledged.add(start))
+    const ended = Promise.all(
+      [this.#watch(giver, from), this.#watch(taker, to)].map(
+        (stream) => new Promise((resolve) => stream.on('close', () => resolve(null)))
+      )
+    )
+    new RoughPipe(asAny(from), asAny(to), random)
+    await this.#story.answered(ended, `the end of ${giver.name} and ${taker.name}`)
+    return ack ? acknowledged.size : null
   }
 
   /** Does something to one that is open. */
@@ -81,7 +106,7 @@ export class Connections {
       ...(random.chance(0.2) && { maxRequests: random.between(1, 30) })
     }
     const [first, ...others] = random.shuffle(members)
-    const stream = this.#watch(first!.feed.replicate(initiates, options))
+    const stream = this.#watch(first!, first!.feed.replicate(initiates, options))
     for (const member of others.slice(random.below(others.length + 1))) {
       const add = () => {
         if (stream.destroying) return
@@ -100,9 +125,13 @@ export class Connections {
     return stream
   }
 
-  #watch(stream: ProtocolStream): ProtocolStream {
+  #watch({ name, isOurs }: Member, stream: ProtocolStream): ProtocolStream {
     this.#streams.push(stream)
     this.#ended.push(new Promise((resolve) => stream.on('close', () => resolve(null))))
+    if (!isOurs) {
+      stream.on('error', (error) => this.#story.theirEnding(name, error))
+      return stream
+    }
     stream.on('error', (error) => this.#story.ending(error))
     for (const event of EVENTS) {
       ;(stream as unknown as EventEmitter).on(event, () =>
@@ -132,6 +161,11 @@ export class Connections {
     this.#story.note(`a stream: ${what}`)
     disturb()
   }
+}
+
+/** Whether one of them is a published package: what that throws must not be thrown into ours, as it is without a pipe between them. */
+function isMixed(...owners: readonly (readonly Member[])[]): boolean {
+  return owners.flat().some(({ isOurs }) => !isOurs)
 }
 
 function asAny(stream: ProtocolStream): AnyStream {

@@ -1,6 +1,5 @@
 /** The feeds of the fuzzer of sessions: one author and several copies of each key, and what their blocks are. */
 import type { EventEmitter } from 'node:events'
-import hypercore from '../../src/hypercore.ts'
 import type ddatabase from '../../src/index.ts'
 import type { Damage, Feed } from '../../src/index.ts'
 import { MemoryFiles } from '../helpers/memory-files.ts'
@@ -12,6 +11,13 @@ import type { Story } from './sessions-story.ts'
 export type AnyFeed = Feed<unknown>
 /** What makes feeds of a dialect. */
 export type Create = typeof ddatabase
+
+/** Whose feeds. */
+export interface Maker {
+  readonly create: Create
+  /** Whether it is this package, not a published one. */
+  readonly isOurs: boolean
+}
 
 const EVENTS = [
   'append',
@@ -35,6 +41,8 @@ export interface Home {
   readonly options: object
   /** For each opening another one. */
   storage(): unknown
+  /** What a published package opens when the feed is closed. */
+  published(): Promise<unknown>
   /** Whether nothing is wrong if that is found to be damaged. */
   expects?(damage: Damage): boolean
 }
@@ -42,8 +50,6 @@ export interface Home {
 /** All feeds of one key. */
 export class Series {
   readonly story: Story
-  readonly create: Create
-  readonly dialect: 'ddatabase' | 'hypercore'
   readonly number: number
   readonly members: Member[] = []
   /** The blocks, as far as their places are known by now. */
@@ -51,10 +57,8 @@ export class Series {
   key: Buffer | null = null
   #drawn = 0
 
-  constructor(story: Story, create: Create, number: number) {
+  constructor(story: Story, number: number) {
     this.story = story
-    this.create = create
-    this.dialect = create === (hypercore as unknown) ? 'hypercore' : 'ddatabase'
     this.number = number
   }
 
@@ -101,7 +105,10 @@ export class Member {
   readonly name: string
   readonly series: Series
   readonly isAuthor: boolean
-  readonly #home: Home
+  /** Whether it is one of this package. */
+  readonly isOurs: boolean
+  readonly home: Home
+  readonly #create: Create
   readonly #act: (member: Member) => void
   feed: AnyFeed
   /** The feed that was closed last, perhaps before it was open: it tells of that only when it is. */
@@ -111,19 +118,23 @@ export class Member {
   readonly #cleared = new Set<number>()
 
   /**
-   * @param act - does something, from within an event of this feed
+   * @param act - does something, from within an event of this feed, if it is ours
    * @param settle - gives it a place of its own
    */
   constructor(
     series: Series,
+    { create, isOurs }: Maker,
     act: (member: Member) => void,
-    settle: (isAuthor: boolean) => Home = (isAuthor) => inMemory(series, isAuthor)
+    settle: (isAuthor: boolean) => Home = (isAuthor) => inMemory(series, isOurs, isAuthor)
   ) {
     this.series = series
     this.isAuthor = series.members.length === 0
-    this.#home = settle(this.isAuthor)
+    this.isOurs = isOurs
+    this.home = settle(this.isAuthor)
+    this.#create = create
     this.#act = act
-    this.name = `${this.isAuthor ? 'author' : `copy ${series.members.length}`} of ${series.number}`
+    const role = this.isAuthor ? 'author' : `copy ${series.members.length}`
+    this.name = `${isOurs ? '' : 'published '}${role} of ${series.number}`
     series.members.push(this)
     this.feed = this.#make()
   }
@@ -141,6 +152,13 @@ export class Member {
   /** Another feed of the same files, in place of one that is closed. */
   reopen(): void {
     this.feed = this.#make()
+  }
+
+  /** Closes the feed, if it is not, and opens it again, if nobody else does. */
+  async openAgain(): Promise<void> {
+    const { feed } = this
+    await feed.close()
+    if (this.feed === feed) this.reopen()
   }
 
   /** Appends, and keeps in mind what is where. */
@@ -181,18 +199,27 @@ export class Member {
     if (!this.series.isRight(index, block)) this.series.story.wrong(`${this.name}: block ${index} is wrong`)
   }
 
+  /** Which blocks somebody has whom this one is ever connected with, or it has itself. */
+  reachable(): boolean[] {
+    const { author, members } = this.series
+    const others = members.filter((other) => other === this || this.isOurs || other.isOurs)
+    return Array.from({ length: author.feed.length }, (_, i) => others.some(({ feed }) => feed.has(i)))
+  }
+
   #make(): AnyFeed {
     const { series, name } = this
-    const { story, create } = series
-    const feed = create(this.#home.storage() as never, series.key, this.#home.options) as AnyFeed
-    const wrong = (what: string) => story.wrong(`${name}: ${what}`)
-    feed.on('error', (error) => story.isExcused(error) || wrong(told(error)))
-    feed.on('damage', (damage) => this.#home.expects?.(damage) || wrong(`damage: ${JSON.stringify(damage)}`))
-    feed.on('fork', () => story.truncates || wrong('another history'))
+    const { story } = series
+    const { home } = this
+    const feed = this.#create(home.storage() as never, series.key, home.options) as AnyFeed
     feed.on('download', (index, data) => {
       this.check(index, data)
       this.stored(index)
     })
+    if (!this.isOurs) return feed
+    const wrong = (what: string) => story.wrong(`${name}: ${what}`)
+    feed.on('error', (error) => story.isExcused(error) || wrong(told(error)))
+    feed.on('damage', (damage) => home.expects?.(damage) || wrong(`damage: ${JSON.stringify(damage)}`))
+    feed.on('fork', () => story.truncates || wrong('another history'))
     for (const event of EVENTS) {
       ;(feed as unknown as EventEmitter).on(event, () =>
         story.within(`${event} of ${name}`, () => this.#act(this))
@@ -202,18 +229,25 @@ export class Member {
   }
 }
 
-function inMemory({ story }: Series, isAuthor: boolean): Home {
-  const { random } = story
+/** @param options - in place of ones that are drawn */
+export function inMemory(
+  { story: { random } }: Series,
+  isOurs: boolean,
+  isAuthor: boolean,
+  options: object | null = null
+): Home {
   const files = new MemoryFiles()
   const isSlow = random.chance(0.4)
   return {
-    options: isAuthor ? {} : drawOptions(random),
-    storage: () => (isSlow ? slowStorage(files, random) : files.factory())
+    options: options ?? (isAuthor ? {} : drawOptions(random, isOurs)),
+    storage: () => (isSlow ? slowStorage(files, random) : files.factory()),
+    published: async () => files.clone().factory()
   }
 }
 
 /** Options of a copy. */
-export function drawOptions(random: SeededRandom): object {
+export function drawOptions(random: SeededRandom, isOurs = true): object {
+  if (!isOurs) return { sparse: random.chance(0.5) }
   return {
     sparse: random.chance(0.5),
     ...(random.chance(0.2) && { eagerUpdate: true }),

@@ -1,4 +1,4 @@
-/** One run of a fuzzer of sessions: how it begins, the storm, the calm after it, and what everybody gets then. */
+/** One run of a fuzzer of sessions: how it begins, the storm, and the peace after it. */
 import hypercore from '../../src/hypercore.ts'
 import ddatabase from '../../src/index.ts'
 import type { SeededRandom } from '../helpers/seeded-random.ts'
@@ -6,13 +6,12 @@ import { settle } from '../helpers/watchdog.ts'
 import { told } from './outcome.ts'
 import { Calls } from './sessions-calls.ts'
 import { Connections } from './sessions-connections.ts'
-import { type Create, Member, Series } from './sessions-members.ts'
-import { Story } from './sessions-story.ts'
+import { type Create, type Maker, Member, Series } from './sessions-members.ts'
+import { Peace } from './sessions-peace.ts'
+import { type Setting, Story } from './sessions-story.ts'
 
-// Beyond the end of all feeds.
-const NOWHERE = 100_000
-// Blocks that each copy is asked for at the end.
-const MOST_ASKED = 25
+export const OURS: Maker = { create: ddatabase, isOurs: true }
+export const OURS_FOR_HYPERCORE: Maker = { create: hypercore as Create, isOurs: true }
 
 /** A run; others differ in where feeds are stored and in what else happens. */
 export class SessionRun {
@@ -20,45 +19,54 @@ export class SessionRun {
   protected readonly story: Story
   readonly #calls: Calls
   protected readonly connections: Connections
+  protected readonly peace: Peace
   protected readonly series: Series[] = []
   /** The feeds of each owner: one of each series. */
   protected readonly owners: Member[][] = []
 
-  constructor(random: SeededRandom, problems: string[], isExcused?: (error: unknown) => boolean) {
+  constructor(random: SeededRandom, problems: string[], setting: Setting = {}) {
     this.random = random
-    this.story = new Story(random, problems, isExcused)
+    this.story = new Story(random, problems, setting)
     this.#calls = new Calls(this.story, (member) => this.step(member))
     this.connections = new Connections(this.story, () => this.step())
+    this.peace = new Peace(this.story, this.connections, this.owners)
   }
 
   async go(): Promise<string> {
-    const story = this.story
+    const { story } = this
     try {
       await this.begin()
-      await this.storm()
-      await this.calm()
-      if (!story.truncates) await this.exchange()
-      for (const { feed, name } of this.owners.flat()) await story.answered(feed.close(), `close of ${name}`)
-      await this.connections.cut()
-      await story.over()
+      await this.play()
     } catch (error) {
       story.wrong(told(error))
     }
     if (story.problems.length > 0) story.wrong(story.lines)
-    return `${this.series.length} keys${story.truncates ? ', truncated' : ''}`
+    return this.code
+  }
+
+  /** What a run is counted as. */
+  protected get code(): string {
+    return `${this.series.length} keys${this.story.truncates ? ', truncated' : ''}`
+  }
+
+  protected async play(): Promise<void> {
+    await this.storm()
+    await this.calm()
+    if (!this.story.truncates) await this.exchange()
+    await this.end()
   }
 
   protected async begin(): Promise<void> {
     const random = this.random
-    const create = (random.chance(0.3) ? hypercore : ddatabase) as Create
+    const maker = random.chance(0.3) ? OURS_FOR_HYPERCORE : OURS
     const count = random.between(2, 3)
     for (let number = random.pick([1, 1, 2, 3]); number > 0; number--) {
-      const series = new Series(this.story, create, number)
-      const author = this.found(series)
+      const series = new Series(this.story, number)
+      const author = this.found(series, maker)
       await author.feed.ready()
       series.key = Buffer.from(author.feed.key!)
       await author.append(random.below(40))
-      for (let i = 1; i < count; i++) this.found(series)
+      for (let i = 1; i < count; i++) this.found(series, maker)
       this.series.push(series)
     }
     for (let i = 0; i < count; i++) this.owners.push([])
@@ -68,8 +76,8 @@ export class SessionRun {
   }
 
   /** Makes another feed of a key. */
-  protected found(series: Series): Member {
-    return new Member(series, (member) => this.happened(member))
+  protected found(series: Series, maker: Maker): Member {
+    return new Member(series, maker, (member) => this.happened(member))
   }
 
   /** Something happened to a feed: mostly that one is called. */
@@ -91,112 +99,44 @@ export class SessionRun {
   protected step(member = this.random.pick(this.owners.flat())): void {
     const random = this.random
     const ticket = random.below(100)
-    if (ticket < 12) {
-      const [one, two] = random.shuffle(this.owners)
-      this.connections.connect(one!, two!)
-    } else if (ticket < 18) this.connections.disturb()
+    if (ticket < 12) this.connect()
+    else if (ticket < 18) this.connections.disturb()
     else if (ticket < 20) this.story.call(`${member.name}: close`, () => member.close())
     else if (ticket < 24) this.reopen(member)
-    else this.#calls.any(member)
+    else this.call(member)
+  }
+
+  protected connect(): void {
+    const [one, two] = this.random.shuffle(this.owners)
+    this.connections.connect(one!, two!)
+  }
+
+  protected call(member: Member): void {
+    this.#calls.any(member)
   }
 
   protected reopen(member: Member): void {
-    const { feed, name } = member
-    if (!feed.closing && !feed.closed) return
-    this.story.call(`${name}: open again`, async () => {
-      await feed.close()
-      if (member.feed === feed) member.reopen()
-    })
+    const { closed, closing } = member.feed
+    if (closing || closed) this.story.call(`${member.name}: open again`, () => member.openAgain())
   }
 
-  /** Without connections nobody is waited for, whatever has happened. */
   protected async calm(): Promise<void> {
-    const story = this.story
-    story.calm()
-    await settle(20)
-    // What was to be done soon has been done by then.
-    await new Promise((resolve) => setTimeout(resolve, 15))
-    await this.connections.cut()
-    for (const member of this.owners.flat()) {
-      const { feed, name, isClosed } = member
-      if (!isClosed) continue
-      await story.answered(feed.close(), `close of ${name}`)
-      if (member.feed === feed) member.reopen()
-    }
-    for (const { feed, name, isAuthor } of this.owners.flat()) {
-      await story.answered(feed.ready(), `ready of ${name}`)
-      await settle(3)
-      if (feed.peers.length > 0) story.wrong(`${name} has ${feed.peers.length} peers without a connection`)
-      if (feed.ifAvailable.waiting) story.wrong(`${name} waits for somebody without a connection`)
-      const what = `get of ${name} without peers`
-      const code = await story.codeOf(feed.get(NOWHERE, { ifAvailable: true }), what)
-      if (code !== 'ERR_BLOCK_NOT_AVAILABLE') story.wrong(`${what}: ${code}`)
-      feed.setUploading(true)
-      feed.setDownloading(!isAuthor)
-      feed.maxUploadRate = Number.POSITIVE_INFINITY
-      feed.maxDownloadRate = Number.POSITIVE_INFINITY
-    }
+    await this.peace.quiet()
+    await this.peace.reopen()
   }
 
-  /** Everybody gets what somebody has. */
   protected async exchange(): Promise<void> {
-    for (const [i, one] of this.owners.entries()) {
-      for (const two of this.owners.slice(0, i)) this.connections.connectWell(one, two)
-    }
-    for (const series of this.series) {
-      const { author, members } = series
-      const { length } = author.feed
-      const here = Array.from({ length }, (_, i) => members.some(({ feed }) => feed.has(i)))
-      for (let i = 0; i < length; i++) {
-        if (author.feed.has(i)) series.knows(i, Buffer.from((await author.feed.get(i)) as Uint8Array))
-      }
-      for (const member of members) if (member !== author) await this.gets(member, here)
-      for (const { feed, name } of members) {
-        const { invalid } = await this.story.answered(feed.audit(), `audit of ${name}`)
-        if (invalid !== 0) this.story.wrong(`${name}: ${invalid} blocks do not hold`)
-      }
-    }
+    this.peace.connect()
+    await this.peace.exchange()
+    await this.peace.audit()
   }
 
-  /** @param here - which blocks somebody has */
-  protected async gets(member: Member, here: readonly boolean[]): Promise<void> {
-    const story = this.story
-    const { feed, name } = member
-    const known = here.lastIndexOf(true) + 1
-    await story.answered(feed.update({ minLength: known }), `update of ${name} to ${known}`)
-    const update = await story.codeOf(feed.update({ ifAvailable: true }), `update of ${name} to more`)
-    if (update !== 'ERR_UPDATE_NOT_AVAILABLE') story.wrong(`update of ${name} to more: ${update}`)
-    await this.#seeks(member)
-    const asked = this.random.shuffle([...here.keys()]).slice(0, MOST_ASKED)
-    await Promise.all(
-      asked.map(async (index) => {
-        const what = `get ${index} of ${name}`
-        if (here[index]) member.check(index, await story.answered(feed.get(index), what))
-        else {
-          const code = await story.codeOf(feed.get(index, { ifAvailable: true }), what)
-          if (code !== 'ERR_BLOCK_NOT_AVAILABLE') story.wrong(`${what}: ${code}`)
-        }
-      })
-    )
-    const blocks = [...here.keys()].filter((index) => here[index])
-    if (!feed.sparse) await story.answered(feed.download({ blocks }), `download of ${name}`)
-  }
-
-  async #seeks({ feed, name, series }: Member): Promise<void> {
-    const story = this.story
-    const bytes = this.random.below(feed.byteLength)
-    const { index, offset } = await series.author.feed.seek(bytes)
-    // How two neighbours share their bytes tells who has one of them, to somebody who has not. If nobody does, there may be no answer.
-    const known = [index & ~1, index | 1].some(
-      (block) => !feed.has(block) && series.members.some((other) => other.feed.has(block))
-    )
-    const what = `seek ${bytes} of ${name}`
-    try {
-      const place = await story.answered(feed.seek(bytes, { ifAvailable: !known }), what)
-      if (place.index !== index || place.offset !== offset)
-        story.wrong(`${what} is ${JSON.stringify(place)}, not ${index}, ${offset}`)
-    } catch (error) {
-      if (known || (error as { code?: unknown }).code !== 'ERR_SEEK_NOT_AVAILABLE') throw error
+  protected async end(): Promise<void> {
+    const { story } = this
+    for (const { members } of this.series) {
+      for (const { feed, name } of members) await story.answered(feed.close(), `close of ${name}`)
     }
+    await this.connections.cut()
+    await story.over()
   }
 }

@@ -1,7 +1,7 @@
 /** What is done in a run of the fuzzer of sessions, what came of it, and what was wrong. */
 import { DDatabaseError } from '../../src/errors.ts'
 import type { SeededRandom } from '../helpers/seeded-random.ts'
-import { within } from '../helpers/watchdog.ts'
+import { settle, within } from '../helpers/watchdog.ts'
 import { isCoded, told } from './outcome.ts'
 
 // Milliseconds for what has to be answered: only a hang takes so long.
@@ -34,6 +34,17 @@ const ENDINGS = new Set(['ERR_FEED_CLOSED', 'ERR_STREAM_TRUNCATED'])
 /** What an application destroys a stream with. */
 export class OwnError extends Error {}
 
+/** What a published package has answered. */
+export class TheirError extends Error {}
+
+/** What differs between the fuzzers that have a story. */
+export interface Setting {
+  /** Whether authors truncate; drawn if it is not said. */
+  truncates?: boolean
+  /** Whether an error has a reason that was put in its way. */
+  isExcused?(error: unknown): boolean
+}
+
 /** The story of one run. */
 export class Story {
   readonly random: SeededRandom
@@ -41,6 +52,8 @@ export class Story {
   readonly isExcused: (error: unknown) => boolean
   /** Whether authors truncate: then there are other histories, and nothing is certain but that all calls end, with codes. */
   readonly truncates: boolean
+  /** Whether feeds of this package are asked for places. */
+  seeks = true
   readonly #lines: string[] = []
   readonly #answers: { what: string; settled: Promise<unknown> }[] = []
   readonly #ends: (() => void)[] = []
@@ -48,16 +61,11 @@ export class Story {
   #within = 0
   readonly #often: number
 
-  /** @param isExcused - whether an error has a reason that was put in its way */
-  constructor(
-    random: SeededRandom,
-    problems: string[],
-    isExcused: (error: unknown) => boolean = () => false
-  ) {
-    this.isExcused = isExcused
+  constructor(random: SeededRandom, problems: string[], { truncates, isExcused }: Setting = {}) {
+    this.isExcused = isExcused ?? (() => false)
     this.random = random
     this.problems = problems
-    this.truncates = random.chance(0.15)
+    this.truncates = truncates ?? random.chance(0.15)
     this.#often = random.pick([0.03, 0.06, 0.2])
   }
 
@@ -83,7 +91,8 @@ export class Story {
         check?.(value)
       } catch (error) {
         const expected =
-          isCoded(error) && (this.truncates || REASONS.has(error.code) || this.isExcused(error))
+          error instanceof TheirError ||
+          (isCoded(error) && (this.truncates || REASONS.has(error.code) || this.isExcused(error)))
         if (!expected) this.wrong(`${what}: ${told(error)}`)
       }
     })()
@@ -97,6 +106,12 @@ export class Story {
     if (this.isExcused(error)) return
     const code = DDatabaseError.is(error) ? error.code : 'none'
     if (!ENDINGS.has(code) && !(this.truncates && code !== 'none')) this.wrong(`a connection: ${told(error)}`)
+  }
+
+  /** Looks at why a published package has ended a connection: it has nothing to accuse this one of, either. */
+  theirEnding(name: string, error: Error): void {
+    if (error instanceof OwnError || /^closed$|premature|destroyed|stream closed/i.test(error.message)) return
+    this.wrong(`${name} ends a connection: ${told(error)}`)
   }
 
   /** Does something from within an event, now and then. */
@@ -143,6 +158,15 @@ export class Story {
   /** What must be answered. */
   answered<V>(promise: PromiseLike<V>, what: string): Promise<V> {
     return within(promise, what, PATIENCE)
+  }
+
+  /** What must come to be. */
+  async until(holds: () => boolean, what: string): Promise<void> {
+    const end = Date.now() + PATIENCE
+    while (!holds()) {
+      if (Date.now() > end) throw new Error(`never: ${what}`)
+      await settle(3)
+    }
   }
 
   /** The code that a call must fail with, or what it has answered. */
