@@ -2,7 +2,7 @@
  * Long runs of the fuzzers. Each run has a seed, which is printed if it fails:
  *
  *     npm run fuzz                                        all targets in turn, until it is stopped
- *     npm run fuzz -- files                               one target: wire, files, arguments, connected, sessions, faults or turns
+ *     npm run fuzz -- files                               one target: wire, files, arguments, connected, sessions, faults, mixed or turns
  *     npm run fuzz -- files 600                           for ten minutes
  *     DDATABASE_SEED=123 npm run fuzz -- files            that seed alone
  *     DDATABASE_SEED=123 DDATABASE_RUNS=5000 npm run fuzz -- files
@@ -11,6 +11,7 @@ import { fuzzArguments } from './arguments.ts'
 import { fuzzConnected } from './connected.ts'
 import { fuzzFaults } from './faults.ts'
 import { fuzzFiles } from './files.ts'
+import { fuzzMixed, RARE as RARE_IN_MIXED } from './mixed.ts'
 import { type Outcome, type Rarities, tooOften } from './outcome.ts'
 import { fuzzSessions } from './sessions.ts'
 import { fuzzTurns, RARE } from './turns.ts'
@@ -23,10 +24,11 @@ const TARGETS: Record<string, (seed: number) => Promise<Outcome>> = {
   connected: fuzzConnected,
   sessions: fuzzSessions,
   faults: fuzzFaults,
+  mixed: fuzzMixed,
   turns: fuzzTurns
 }
 // What only few runs of a target may come to.
-const RARITIES: Record<string, Rarities> = { turns: RARE }
+const RARITIES: Record<string, Rarities> = { mixed: RARE_IN_MIXED, turns: RARE }
 // Seeds that one target gets before the next one has its turn.
 const TURN = 50
 const REPORT = 500
